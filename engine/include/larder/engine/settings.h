@@ -1,0 +1,97 @@
+#ifndef LARDER_ENGINE_SETTINGS_H_
+#define LARDER_ENGINE_SETTINGS_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "larder/engine/clock.h"
+#include "larder/engine/command.h"
+#include "larder/engine/status.h"
+
+namespace larder {
+
+/// What a full cache does with a new item.
+enum class WhenFull : std::uint8_t { kEvict = 0, kFail = 1 };
+
+/// What a policy tries to save: misses, missed bytes, or cost of misses.
+enum class Objective : std::uint8_t { kObjects = 0, kBytes = 1, kCost = 2 };
+
+/// Compression of values before they are stored (applied by the facade).
+enum class CompressionSetting : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
+
+/// The settings of a cache. They live in the directory: opening a cache takes
+/// them from there, `Reset` changes them for everyone.
+///
+/// Each has a text form: bytes like "64MiB", times like "1h30m", enumerators
+/// by their names in docs/settings.md.
+struct Settings {
+  /// Physical bytes of the whole directory; at least kSizeLimitBytesMin.
+  std::uint64_t size_limit = 1ULL << 30;
+  /// Free space to leave on the file system; acts as a lower size_limit while
+  /// it binds. 0 = off.
+  std::uint64_t min_free_bytes = 0;
+  /// Most live items; 0 = no limit.
+  std::uint64_t item_count_limit = 0;
+  /// Largest value; 0 = no limit but size_limit.
+  std::uint64_t item_size_limit = 0;
+  std::string policy = "least-recently-stored";
+  Objective objective = Objective::kObjects;
+  WhenFull when_full = WhenFull::kEvict;
+  Durability durability = Durability::kProcess;
+  /// TTL of a Set that names none; zero = never expires.
+  Duration default_ttl{0};
+  /// Values from this size go to segment files; 4 KiB..1 MiB.
+  std::uint64_t large_value_min = 16 * 1024;
+  /// Values up to this size ride in the index entry; 0..4 KiB.
+  std::uint64_t inline_value_max = 128;
+  CompressionSetting compression = CompressionSetting::kNone;
+  /// Smaller values are not compressed.
+  std::uint64_t compression_min = 1024;
+
+  friend bool operator==(const Settings&, const Settings&) = default;
+};
+
+/// One line of a settings table.
+struct SettingText {
+  std::string name;
+  std::string value;
+  std::string description;
+};
+
+/// All settings as text, in the order of the struct.
+[[nodiscard]] std::vector<SettingText> DescribeSettings(
+    const Settings& settings);
+
+/// The text of one. Errors: kInvalidArgument names the nearest valid name.
+[[nodiscard]] Result<std::string> FormatSetting(const Settings& settings,
+                                                std::string_view name);
+
+/// `settings` with one changed. Errors: kInvalidArgument (unknown name: names
+/// the nearest valid one; a value out of its bounds), kParseError (malformed
+/// text).
+[[nodiscard]] Result<Settings> WithSetting(Settings settings,
+                                           std::string_view name,
+                                           std::string_view value);
+
+/// Checks bounds of all fields. Errors: kInvalidArgument.
+[[nodiscard]] Status ValidateSettings(const Settings& settings);
+
+/// "1536" or "64MiB", "1.5 GiB", "10MB" (powers of ten), "4k" (= KiB); case
+/// does not matter. Errors: kParseError, says what was expected.
+[[nodiscard]] Result<std::uint64_t> ParseByteCount(std::string_view text);
+/// The shortest exact text, for example "64MiB" or "1500B".
+[[nodiscard]] std::string FormatByteCount(std::uint64_t bytes);
+
+/// "1h30m", "250ms", "10s", "7d", "2w", "0"; a plain number is seconds and may
+/// have a fraction; may be negative. Errors: kParseError (also for overflow).
+[[nodiscard]] Result<Duration> ParseDuration(std::string_view text);
+/// The shortest exact text, for example "1h30m" or "0s".
+[[nodiscard]] std::string FormatDuration(Duration duration);
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SETTINGS_H_

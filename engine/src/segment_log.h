@@ -1,0 +1,137 @@
+#ifndef LARDER_ENGINE_SRC_SEGMENT_LOG_H_
+#define LARDER_ENGINE_SRC_SEGMENT_LOG_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "larder/engine/status.h"
+#include "larder/engine/value_handle.h"
+
+namespace larder {
+
+/// Where one record of a segment file lies.
+struct SegmentPlace {
+  std::uint32_t segment = 0;         ///< Id of the file; 0 = none.
+  std::uint32_t offset = 0;          ///< Of the record's header.
+  std::uint32_t payload_size = 0;    ///< Value bytes in this record.
+  friend bool operator==(const SegmentPlace&, const SegmentPlace&) = default;
+};
+
+/// What a record says about itself, so that a lost index can be rebuilt.
+struct SegmentRecord {
+  std::string_view key;
+  std::string_view payload;
+  std::uint64_t version = 0;      ///< Of the item it belongs to.
+  std::uint64_t value_size = 0;   ///< Of the whole value.
+  std::uint64_t value_offset = 0; ///< Of this payload within the value.
+  std::uint8_t codec = 0;
+};
+
+struct SegmentLogOptions {
+  /// A segment is sealed when the next record does not fit.
+  std::uint32_t segment_size_bytes = 8U << 20;
+  bool read_only = false;
+};
+
+struct SegmentInfo {
+  std::uint32_t id = 0;
+  std::uint64_t size_bytes = 0;   ///< Of the file, 0 if it has gone.
+  bool sealed = false;
+};
+
+class SegmentFile;
+
+/// A space in the open segment that nobody else writes to. Destroying it
+/// without a Write leaves a gap, which readers and recovery skip.
+struct SegmentGrant {
+  std::shared_ptr<SegmentFile> file;
+  std::uint32_t offset = 0;
+  std::uint32_t payload_size = 0;
+};
+
+/// Keeps a set of segment files readable although they are removed meanwhile.
+class SegmentSnapshot {
+ public:
+  virtual ~SegmentSnapshot() = default;
+};
+
+/// The segment files `log/<id>.seg` of one cache: append-only files of
+/// checksummed records, for values too large for RocksDB.
+///
+/// Invariants:
+/// 1. An id is used once; ids only grow (the first free id is given at Open).
+/// 2. A byte once written by Write is never written again.
+/// 3. Read returns bytes only if header and payload checksums match and the
+///    record is of the expected key and version.
+///
+/// Threads: thread-safe; Write of different grants runs in parallel, outside
+///          of the log's lock.
+class SegmentLog {
+ public:
+  /// Opens all segments in `directory` (created unless read_only). No file is
+  /// read but for sealing: unsealed files of an earlier run are cut after
+  /// their last whole record and sealed. `next_id_min` is the smallest id a
+  /// new segment may get. `live` says of an id whether anything lives in it;
+  /// files for which it is false are unlinked.
+  static Result<std::unique_ptr<SegmentLog>> Open(
+      const std::filesystem::path& directory, const SegmentLogOptions& options,
+      std::uint32_t next_id_min,
+      const std::function<bool(std::uint32_t id)>& live) noexcept;
+  virtual ~SegmentLog() = default;
+
+  /// Space for a record with `key_size` and up to `payload_wanted` bytes of
+  /// payload; the grant may be smaller (never under min(payload_wanted, 64
+  /// KiB)) so that segments are filled to their end. Opens the next segment
+  /// when needed, sealing the old one once its last grant is written.
+  virtual Result<SegmentGrant> Reserve(std::size_t key_size,
+                                       std::size_t payload_wanted) noexcept = 0;
+  /// Writes `record` (payload exactly as granted) with one pwritev.
+  virtual Result<SegmentPlace> Write(const SegmentGrant& grant,
+                                     const SegmentRecord& record) noexcept = 0;
+  /// The payload, zero-copy from a mapping that the handle keeps. `key` and
+  /// `version` must match. Errors: kNotFound (the segment has gone),
+  /// kCorruption, kIoError.
+  virtual Result<ValueHandle> Read(const SegmentPlace& place,
+                                   std::string_view key,
+                                   std::uint64_t version) noexcept = 0;
+  /// fdatasync of everything written so far that is not yet on the device.
+  virtual Status Sync() noexcept = 0;
+  /// Unlinks a segment that is not the open one. Readers that hold it go on.
+  virtual Status Remove(std::uint32_t id) noexcept = 0;
+  /// Seals the open segment now, if it holds anything.
+  virtual Status SealOpen() noexcept = 0;
+  /// Later segments get this size.
+  virtual void SetSegmentSize(std::uint32_t bytes) noexcept = 0;
+
+  /// The ids and sizes of all segments, in order of id.
+  [[nodiscard]] virtual std::vector<SegmentInfo> Segments() const = 0;
+  [[nodiscard]] virtual std::uint32_t open_id() const noexcept = 0;  ///< 0: none.
+  [[nodiscard]] virtual std::uint32_t next_id() const noexcept = 0;
+  /// Bytes of all files as `du` counts them (allocated blocks). O(1).
+  [[nodiscard]] virtual std::uint64_t disk_bytes() const noexcept = 0;
+  /// Bytes written since Open.
+  [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
+
+  /// Holds every present segment readable while it lives.
+  virtual std::unique_ptr<SegmentSnapshot> Snapshot() noexcept = 0;
+
+  /// Calls `visit` for each whole record of a segment in order of offset,
+  /// skipping gaps and damage (`damaged_bytes` counts the latter); false stops.
+  virtual Status ForEachRecord(
+      std::uint32_t id,
+      const std::function<bool(const SegmentPlace&, const SegmentRecord&)>&
+          visit,
+      std::uint64_t* damaged_bytes) noexcept = 0;
+
+  /// Bytes in the file of a record with these sizes, with header and padding.
+  [[nodiscard]] static std::uint64_t RecordSize(std::size_t key_size,
+                                                std::size_t payload_size) noexcept;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SEGMENT_LOG_H_
