@@ -195,6 +195,11 @@ struct Capabilities {
 struct ExecuteOptions {
   /// nullopt = the `durability` setting.
   std::optional<Durability> durability;
+  /// True: if a command fails (its `status`), no mutation of the call is made
+  /// and Execute returns the status of the first that failed; replies of
+  /// mutations then mean nothing. A condition that does not hold (`applied`
+  /// false) is not a failure.
+  bool all_or_nothing = false;
 };
 
 /// Carries commands to a store and brings back the replies. The cache facade
@@ -238,6 +243,11 @@ class Engine {
   [[nodiscard]] virtual Result<EngineStats> Stats() noexcept = 0;
   [[nodiscard]] virtual Result<CheckReport> Check(bool repair) noexcept = 0;
   [[nodiscard]] virtual Settings CurrentSettings() const noexcept = 0;
+  /// A number that is another one after each change of the settings, by any
+  /// process; 0 = not tracked, ask CurrentSettings. Cost: one atomic load.
+  [[nodiscard]] virtual std::uint64_t settings_version() const noexcept {
+    return 0;
+  }
   /// Changes and persists one setting; in force for every later command.
   [[nodiscard]] virtual Status Reset(std::string_view name,
                                      std::string_view value) noexcept = 0;
