@@ -65,6 +65,10 @@ struct PolicyContext {
   std::uint64_t budget_bytes = 0;
   std::uint64_t live_bytes = 0;
   std::uint64_t live_items = 0;
+  /// Live bytes of each class, and the rank below which it is dead.
+  std::array<std::uint64_t, kRankClassCount> class_bytes{};
+  std::array<Rank, kRankClassCount> cutoffs{0, Rank{1} << 62, Rank{2} << 62,
+                                            Rank{3} << 62};
   Objective objective = Objective::kObjects;
   std::uint64_t random_seed = 1;
   /// live_bytes / live_items, at least 1.
@@ -72,6 +76,13 @@ struct PolicyContext {
     return live_items == 0 ? 1.0
                            : static_cast<double>(live_bytes) /
                                  static_cast<double>(live_items);
+  }
+  /// What a live `rank` is still worth: its Placement::value when it was
+  /// given, less all that its class has been cut since.
+  [[nodiscard]] double value_left(Rank rank) const noexcept {
+    return (static_cast<double>(RankLevel(rank)) -
+            static_cast<double>(RankLevel(cutoffs[RankClass(rank)]))) /
+           256.0;
   }
 };
 
@@ -85,8 +96,9 @@ class Policy {
   virtual ~Policy() = default;
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
 
-  /// Every request of the workload, hit or miss, before OnInsert or OnHit;
-  /// for sketches and shadow caches.
+  /// Every request of the workload, before its OnInsert or OnHit; for
+  /// sketches and shadow caches. A miss alone is none: its size is unknown;
+  /// the store of the value that fills it is the request.
   virtual void OnAccess(const PolicyItem& item, const PolicyContext& context) {
     static_cast<void>(item), static_cast<void>(context);
   }
