@@ -8,7 +8,7 @@
 
 #include "larder/engine/policy.h"
 
-#include "assert.h"
+#include "check.h"
 
 namespace larder {
 

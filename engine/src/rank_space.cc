@@ -29,7 +29,7 @@
 #include <bit>
 #include <cmath>
 
-#include "assert.h"
+#include "check.h"
 
 namespace larder {
 namespace {
