@@ -81,15 +81,18 @@ struct SettingText {
 [[nodiscard]] Status ValidateSettings(const Settings& settings);
 
 /// "1536" or "64MiB", "1.5 GiB", "10MB" (powers of ten), "4k" (= KiB); case
-/// does not matter. Errors: kParseError, says what was expected.
+/// does not matter. A part of a byte is dropped. Errors: kParseError, says what
+/// was expected (also for overflow, and for less than a byte that is not 0).
 [[nodiscard]] Result<std::uint64_t> ParseByteCount(std::string_view text);
-/// The shortest exact text, for example "64MiB" or "1500B".
+/// The shortest exact text, for example "64MiB", "1500B" or "10MB".
 [[nodiscard]] std::string FormatByteCount(std::uint64_t bytes);
 
-/// "1h30m", "250ms", "10s", "7d", "2w", "0"; a plain number is seconds and may
-/// have a fraction; may be negative. Errors: kParseError (also for overflow).
+/// "1h30m", "250ms", "10s", "7d", "2w", "0"; a plain number is seconds. Numbers
+/// may have a fraction; a part of a microsecond is dropped. Units (w d h m s ms
+/// us) come from long to short. May be negative. Errors: kParseError (also for
+/// overflow, and for less than a microsecond that is not 0).
 [[nodiscard]] Result<Duration> ParseDuration(std::string_view text);
-/// The shortest exact text, for example "1h30m" or "0s".
+/// A short exact text, for example "1h30m", "1.5s", "250ms", "14d" or "0s".
 [[nodiscard]] std::string FormatDuration(Duration duration);
 
 }  // namespace larder
