@@ -48,13 +48,13 @@ enum class SetCondition : std::uint8_t {
 /// Stores a value. An overwrite resets expiry, tag, pin and policy state.
 struct SetCommand {
   std::string_view key;
-  std::string_view value;
+  std::string_view value = {};
   CodecId codec = 0;
   /// Time to live from now; nullopt = the `default_ttl` setting. Zero or less:
   /// the item is stored already expired, so the key is a miss afterwards.
-  std::optional<Duration> ttl;
+  std::optional<Duration> ttl = {};
   /// Empty = no tag.
-  std::string_view tag;
+  std::string_view tag = {};
   SetCondition condition = SetCondition::kAlways;
   std::uint64_t version_expected = 0;
   /// Never evicted (it still expires). Refused with kNoSpace once pinned items
@@ -79,15 +79,15 @@ struct IncrCommand {
   std::string_view key;
   std::int64_t delta = 1;
   std::int64_t initial = 0;
-  std::optional<Duration> ttl;
-  std::string_view tag;
+  std::optional<Duration> ttl = {};
+  std::string_view tag = {};
 };
 
 /// Gives a live item a new time to live (nullopt: it never expires) counted
 /// from now. `applied` is false if there is no live item.
 struct TouchCommand {
   std::string_view key;
-  std::optional<Duration> ttl;
+  std::optional<Duration> ttl = {};
 };
 
 /// Deletes an item. `applied` is false if there was no live one (an expired
@@ -110,13 +110,13 @@ struct ClearCommand {};
 /// Settles what has expired up to `now` (nullopt: the clock); `count` says how
 /// many items that freed since the last settlement by this call.
 struct ExpireCommand {
-  std::optional<TimePoint> now;
+  std::optional<TimePoint> now = {};
 };
 /// Expires, then evicts until the cache is within its limits, and hands space
 /// back; `count` is the number of items evicted. `live_bytes_target` lowers
 /// the live bytes to that figure first.
 struct CullCommand {
-  std::optional<std::uint64_t> live_bytes_target;
+  std::optional<std::uint64_t> live_bytes_target = {};
 };
 
 using Command = std::variant<SetCommand, GetCommand, IncrCommand, TouchCommand,
@@ -131,7 +131,7 @@ struct ItemInfo {
   std::uint64_t version = 0;
   TimePoint stored_at{};
   TimePoint expires_at = kNeverExpires;
-  std::string tag;
+  std::string tag = {};
   /// Hits counted by the policy; a lower bound.
   std::uint32_t frequency = 0;
   CodecId codec = 0;
@@ -140,14 +140,14 @@ struct ItemInfo {
 
 /// The answer to one command.
 struct Reply {
-  Status status;
+  Status status = {};
   /// Get: a live item was found. Mutations: the change was made.
   bool applied = false;
   /// Get, Pop: the value.
-  ValueHandle value;
+  ValueHandle value = {};
   /// Get, Pop: of the item found. Mutations: `version` is the new version, or
   /// after a failed condition the version that is there (0 = none).
-  ItemInfo info;
+  ItemInfo info = {};
   /// Incr: the new value.
   std::int64_t integer = 0;
   /// EvictTag, Clear, Expire, Cull.

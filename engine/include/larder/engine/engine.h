@@ -55,13 +55,13 @@ struct EngineOptions {
   OpenMode mode = OpenMode::kCreate;
   WhenDamaged when_damaged = WhenDamaged::kFail;
   /// Names and values for WithSetting, applied in order at Open.
-  std::vector<std::pair<std::string, std::string>> settings;
+  std::vector<std::pair<std::string, std::string>> settings = {};
   /// Borrowed; nullptr = Clock::System().
   const Clock* clock = nullptr;
   /// Seed of every random choice of the engine; 0 = from the machine.
   std::uint64_t random_seed = 0;
-  EvictionCallback on_eviction;
-  LogCallback log;
+  EvictionCallback on_eviction = {};
+  LogCallback log = {};
   /// False: no background thread; housekeeping runs in the calls that need it
   /// (deterministic, for tests).
   bool background = true;
@@ -124,12 +124,12 @@ struct CheckReport {
 /// Which items a scan visits, in byte order of their keys.
 struct ScanOptions {
   /// Only keys with this prefix; empty = all.
-  std::string prefix;
+  std::string prefix = {};
   /// Only keys in [begin, end); nullopt = open.
-  std::optional<std::string> begin;
-  std::optional<std::string> end;
+  std::optional<std::string> begin = {};
+  std::optional<std::string> end = {};
   /// Only items with this tag; empty = all.
-  std::string tag;
+  std::string tag = {};
   bool reverse = false;
   bool with_values = false;
 };
@@ -194,7 +194,7 @@ struct Capabilities {
 
 struct ExecuteOptions {
   /// nullopt = the `durability` setting.
-  std::optional<Durability> durability;
+  std::optional<Durability> durability = {};
   /// True: if a command fails (its `status`), no mutation of the call is made
   /// and Execute returns the status of the first that failed; replies of
   /// mutations then mean nothing. A condition that does not hold (`applied`
