@@ -1,17 +1,18 @@
 #ifndef LARDER_CACHE_CACHE_H_
 #define LARDER_CACHE_CACHE_H_
 
-#include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "larder/cache/item.h"
+#include "larder/cache/write_batch.h"
 #include "larder/engine/engine.h"
 #include "larder/serializers/codec.h"
 
@@ -20,181 +21,289 @@ namespace larder {
 /// How to open a cache; see EngineOptions for each field.
 using CacheOptions = EngineOptions;
 
-/// What a Set may say about its item.
-struct SetOptions {
-  /// nullopt = the `default_ttl` setting; zero or less = stored expired.
-  std::optional<Duration> ttl;
-  std::string_view tag;
-  bool pinned = false;
-  float cost = 1.0F;
-  /// nullopt = the `durability` setting.
-  std::optional<Durability> durability;
-};
-
-/// One item of SetMany.
-struct SetItem {
-  std::string_view key;
-  std::string_view value;
-};
-
-/// A value with its codec, pinned where it lies.
-struct Value {
-  ValueHandle handle;
-  ItemInfo info;
-  [[nodiscard]] std::string_view bytes() const noexcept {
-    return handle.bytes();
-  }
-};
-
-/// Several changes that are made together or not at all.
+/// The items of one cache directory: keys and values of bytes, or of any type
+/// that serializers/codec.h can store, on a disk that never outgrows its
+/// limit.
 ///
-/// Threads: thread-compatible. It owns copies of what it is given.
-class WriteBatch {
- public:
-  WriteBatch();
-  ~WriteBatch();
-  WriteBatch(WriteBatch&&) noexcept;
-  WriteBatch& operator=(WriteBatch&&) noexcept;
-
-  void Set(std::string_view key, std::string_view value,
-           const SetOptions& options = {});
-  template <typename T>
-    requires(!std::convertible_to<const T&, std::string_view>)
-  [[nodiscard]] Status Set(std::string_view key, const T& value,
-                           const SetOptions& options = {});
-  void Delete(std::string_view key);
-  void Incr(std::string_view key, std::int64_t delta = 1,
-            std::int64_t initial = 0);
-  void Touch(std::string_view key, std::optional<Duration> ttl);
-  [[nodiscard]] std::size_t size() const noexcept;
-  void Clear() noexcept;
-
- private:
-  friend class Cache;
-  struct Impl;
-  void SetEncoded(std::string_view key, std::string encoded, CodecId codec,
-                  const SetOptions& options);
-  std::unique_ptr<Impl> impl_;
-};
-
-/// The items of one cache directory.
+/// A miss is not an error: it is nullopt, false or nullptr. An item that has
+/// expired or was evicted is absent for every call alike.
 ///
 /// Threads:   thread-safe.
 /// Processes: any number may attach. If one dies inside a write, an item has
-///            its old or its new value, never a mixture.
-/// Lifetime:  close it after every handle, scan and stream of it.
-/// Errors:    besides those named at each call: kKeyTooLarge, kClosed, kGone,
-///            kIoError. A failed call changes nothing.
+///            its old or its new value, never a mixture, and a batch is there
+///            or it is not.
+/// Lifetime:  destroy every Value, scan, writer and reader before Close and
+///            before the cache itself.
+/// Errors:    besides those named at each call: kKeyTooLarge (over
+///            kKeySizeBytesMax), kClosed, kGone (the directory vanished),
+///            kIoError; calls that write also kReadOnly and kNoSpace. A call
+///            that fails has changed nothing.
+/// Cost:      a call on one item adds no allocation to what the engine does,
+///            unless the value is compressed or encoded by cereal.
 class Cache {
  public:
-  /// An empty path: a fresh temporary directory (see `directory()`), which is
-  /// removed at Close.
+  // Opening and closing ------------------------------------------------------
+
+  /// Opens the cache in the directory `path`, or creates it there. An empty
+  /// path means a fresh temporary directory (below TMPDIR, or /tmp), which
+  /// directory() tells and Close removes.
+  /// Errors: those of OpenEngine; nothing is changed then.
   [[nodiscard]] static Result<std::unique_ptr<Cache>> Open(
       const std::filesystem::path& path, CacheOptions options = {}) noexcept;
   /// A cache on an engine of one's own.
   [[nodiscard]] static std::unique_ptr<Cache> OnEngine(
       std::unique_ptr<Engine> engine) noexcept;
+  /// Closes, if Close was not called; what that answers is lost.
   ~Cache();
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
+  /// Ends background work and closes the directory; every later call is
+  /// kClosed. Everything acknowledged stays (but for Durability::kNone).
   [[nodiscard]] Status Close() noexcept;
 
-  // Single items -----------------------------------------------------------
-  /// Stores bytes. Errors: kTooLarge, kNoSpace.
+  // Single items -------------------------------------------------------------
+
+  /// Stores `value`. An overwrite resets expiry, tag, pin and policy state.
+  /// Errors: kTooLarge (can never fit; nothing is evicted for it), kNoSpace,
+  ///         kInvalidArgument (tag).
   [[nodiscard]] Status Set(std::string_view key, std::string_view value,
                            const SetOptions& options = {}) noexcept;
   /// Stores any serializable value (see serializers/codec.h).
-  template <typename T>
-    requires(!std::convertible_to<const T&, std::string_view>)
+  /// Errors: as above, and kInvalidArgument if its own save function failed.
+  template <internal::TypedValue T>
   [[nodiscard]] Status Set(std::string_view key, const T& value,
-                           const SetOptions& options = {});
-  /// The live value, or nullopt on a miss.
+                           const SetOptions& options = {}) noexcept;
+
+  /// The live value, or nullopt.
+  /// Errors: kCorruption (the item is dropped: the next Get is a miss),
+  ///         kTooLarge (over kValueInMemoryBytesMax: use OpenReader).
+  /// Cost:   zero-copy: the value stays pinned where it lies.
   [[nodiscard]] Result<std::optional<Value>> Get(std::string_view key) noexcept;
-  /// The same, decoded. Errors: kTypeMismatch (stored with another codec).
+  /// The same, decoded to a T that owns what it holds.
+  /// Errors: as above, and kTypeMismatch (stored as something else, or a
+  ///         number that T cannot hold; the item stays).
   template <typename T>
-  [[nodiscard]] Result<std::optional<T>> Get(std::string_view key);
-  /// Like Set, only if the key has no live item; false if it has.
+  [[nodiscard]] Result<std::optional<T>> Get(std::string_view key) noexcept;
+
+  /// Like Set, only if the key has no live item; false if it has. Atomic over
+  /// threads and processes. Errors: those of Set.
   [[nodiscard]] Result<bool> Add(std::string_view key, std::string_view value,
                                  const SetOptions& options = {}) noexcept;
-  template <typename T>
-    requires(!std::convertible_to<const T&, std::string_view>)
+  template <internal::TypedValue T>
   [[nodiscard]] Result<bool> Add(std::string_view key, const T& value,
-                                 const SetOptions& options = {});
-  /// The new value. Errors: kTypeMismatch, kOutOfRange; the value is kept.
+                                 const SetOptions& options = {}) noexcept;
+
+  /// Adds `delta` to an integer (one that Incr or Set of an integer type
+  /// stored) and returns the sum; atomic. An absent key becomes `initial +
+  /// delta` with the options given; an existing one keeps expiry and tag.
+  /// Errors: kTypeMismatch, kOutOfRange; the value is kept.
   [[nodiscard]] Result<std::int64_t> Incr(
       std::string_view key, std::int64_t delta = 1, std::int64_t initial = 0,
       const SetOptions& options = {}) noexcept;
+  /// Incr by -`delta`. Errors: as Incr; kOutOfRange for the smallest integer.
   [[nodiscard]] Result<std::int64_t> Decr(
       std::string_view key, std::int64_t delta = 1, std::int64_t initial = 0,
       const SetOptions& options = {}) noexcept;
-  /// False if there is no live item. nullopt: never expires.
+
+  /// Gives a live item a new time to live from now (nullopt: for ever); value,
+  /// tag and version stay. False if there is no live item.
   [[nodiscard]] Result<bool> Touch(std::string_view key,
                                    std::optional<Duration> ttl) noexcept;
+
+  /// Deletes the item and returns its value; nullopt if there was no live one.
+  /// Of concurrent callers one gets it. Errors: those of Get.
   [[nodiscard]] Result<std::optional<Value>> Pop(std::string_view key) noexcept;
+  /// The same, decoded. Errors: as Get<T>; the item is deleted all the same.
   template <typename T>
-  [[nodiscard]] Result<std::optional<T>> Pop(std::string_view key);
-  /// False if there was no live item.
+  [[nodiscard]] Result<std::optional<T>> Pop(std::string_view key) noexcept;
+
+  /// False if there was no live item (an expired one is freed).
   [[nodiscard]] Result<bool> Delete(std::string_view key) noexcept;
+
+  /// Whether there is a live item. Neither statistics nor policy notice.
+  /// Cost: reads no value.
   [[nodiscard]] Result<bool> Contains(std::string_view key) noexcept;
+  /// What is known of the item: times, size, tag, version, hits, codec (as
+  /// stored: with kCodecIdCompressedFlag if compressed). Neither statistics
+  /// nor policy notice. Cost: reads no value.
   [[nodiscard]] Result<std::optional<ItemInfo>> Inspect(
       std::string_view key) noexcept;
-  /// Sets `value` if the item still has `version` (0: if there is none).
-  /// The new version, or nullopt if somebody else was first.
+
+  /// Sets `value` if the live item still has `version` (0: if there is none).
+  /// The new version, or nullopt if somebody else was first. Touch does not
+  /// change a version; all other writes do. Errors: those of Set.
   [[nodiscard]] Result<std::optional<std::uint64_t>> CompareAndSet(
       std::string_view key, std::uint64_t version, std::string_view value,
       const SetOptions& options = {}) noexcept;
+  template <internal::TypedValue T>
+  [[nodiscard]] Result<std::optional<std::uint64_t>> CompareAndSet(
+      std::string_view key, std::uint64_t version, const T& value,
+      const SetOptions& options = {}) noexcept;
 
-  // Many at once -----------------------------------------------------------
+  // Many at once -------------------------------------------------------------
+  // At most kBatchCommandCountMax keys or items each, else kInvalidArgument.
+
+  /// The live values in the order of `keys`; a damaged one is a miss.
   [[nodiscard]] Result<std::vector<std::optional<Value>>> MultiGet(
       std::span<const std::string_view> keys) noexcept;
-  /// All or nothing.
+  /// Stores all items or none, in one commit. Of equal keys the last one wins.
+  /// Errors: those of Set, for whichever item fails first.
   [[nodiscard]] Status SetMany(std::span<const SetItem> items,
                                const SetOptions& options = {}) noexcept;
-  /// How many were live. All or nothing.
+  /// Deletes all or nothing, in one commit; how many were live.
   [[nodiscard]] Result<std::uint64_t> DeleteMany(
       std::span<const std::string_view> keys) noexcept;
-  /// All or nothing, in the order of the batch.
-  [[nodiscard]] Status Write(const WriteBatch& batch,
-                             std::optional<Durability> durability = {}) noexcept;
+  /// Makes all changes of the batch in its order, or none, in one commit. Not
+  /// an error: a Delete or Touch that finds no live item.
+  /// Errors: those of the changes, for whichever fails first.
+  [[nodiscard]] Status Write(
+      const WriteBatch& batch,
+      std::optional<Durability> durability = {}) noexcept;
 
-  // Streams ----------------------------------------------------------------
+  // Streams ------------------------------------------------------------------
+
+  /// Writes a value larger than memory; see ValueWriter. The item appears with
+  /// Commit. Streamed values are not compressed. `size_expected` is a hint.
+  /// Errors: those of Set.
   [[nodiscard]] Result<std::unique_ptr<ValueWriter>> OpenWriter(
       std::string_view key, const SetOptions& options = {},
       std::uint64_t size_expected = 0) noexcept;
+  /// Reads a value of any size in bounded memory (one that Set compressed is
+  /// decompressed as a whole first); nullptr if there is no live item.
+  /// Errors: kCorruption.
   [[nodiscard]] Result<std::unique_ptr<ValueReader>> OpenReader(
       std::string_view key) noexcept;
 
-  // Scans ------------------------------------------------------------------
+  // Scans --------------------------------------------------------------------
+
+  /// A pass over live items in key order that sees no later write; see Scan.
+  /// Values come decompressed.
   [[nodiscard]] Result<std::unique_ptr<Scan>> OpenScan(
       const ScanOptions& options = {}) noexcept;
-  /// The smallest and the largest live key with their items.
+  /// The live item with the smallest key; nullopt if the cache is empty.
   [[nodiscard]] Result<std::optional<ScanItem>> First() noexcept;
+  /// The live item with the largest key; nullopt if the cache is empty.
   [[nodiscard]] Result<std::optional<ScanItem>> Last() noexcept;
 
-  // The whole cache --------------------------------------------------------
+  // The whole cache ----------------------------------------------------------
+
+  /// Live items, exactly. Cost: O(1) but for items that expired meanwhile.
   [[nodiscard]] Result<std::uint64_t> Count() noexcept;
-  /// Evicts every item with the tag; how many there were.
+  /// Deletes every item with the tag, atomically; how many there were.
+  /// Errors: kInvalidArgument (empty tag).
   [[nodiscard]] Result<std::uint64_t> Evict(std::string_view tag) noexcept;
+  /// Settles what has expired up to `now` (nullopt: the clock); how many items
+  /// that freed. Reads never need it.
   [[nodiscard]] Result<std::uint64_t> Expire(
       std::optional<TimePoint> now = {}) noexcept;
+  /// Expires, then evicts until the cache is within its limits (and, if given,
+  /// within `live_bytes_target`); how many items were evicted. Writes do this
+  /// by themselves. Cost: O(1) to take effect; space follows in the background.
   [[nodiscard]] Result<std::uint64_t> Cull(
       std::optional<std::uint64_t> live_bytes_target = {}) noexcept;
+  /// Deletes everything, pinned items too; how many were live. Cost: as Cull.
   [[nodiscard]] Result<std::uint64_t> Clear() noexcept;
+  /// Figures that are always kept up to date. Cost: reads no item.
   [[nodiscard]] Result<EngineStats> Stats() noexcept;
+  /// Verifies every checksum and all counters against a recount, and mends what
+  /// is wrong if `repair`. Safe beside readers and writers.
+  /// Cost: reads everything.
   [[nodiscard]] Result<CheckReport> Check(bool repair = false) noexcept;
+  /// The settings in force; they stay readable after Close.
   [[nodiscard]] Settings CurrentSettings() const noexcept;
+  /// Changes one setting, durably and for every attached process.
+  /// Errors: kInvalidArgument (unknown name: says the nearest; out of bounds),
+  ///         kParseError.
   [[nodiscard]] Status Reset(std::string_view name,
                              std::string_view value) noexcept;
+  /// Everything acknowledged before is on the device afterwards.
   [[nodiscard]] Status Sync() noexcept;
   [[nodiscard]] const std::filesystem::path& directory() const noexcept;
+  /// The engine below. Values read from it may be compressed.
   [[nodiscard]] Engine& engine() noexcept { return *engine_; }
 
  private:
+  class CompressionChoice;
+  class TemporaryDirectory;
+
   explicit Cache(std::unique_ptr<Engine> engine) noexcept;
 
-  std::unique_ptr<Engine> engine_;
-  std::filesystem::path temporary_directory_;
+  Status Execute(const Command& command, Reply& reply,
+                 std::optional<Durability> durability = {}) noexcept;
+  /// Executes a set, compressed if that is wanted.
+  Status Store(SetCommand command, std::optional<Durability> durability,
+               Reply& reply) noexcept;
+  Status SetEncoded(std::string_view key, std::string_view bytes, CodecId codec,
+                    const SetOptions& options) noexcept;
+  Result<bool> AddEncoded(std::string_view key, std::string_view bytes,
+                          CodecId codec, const SetOptions& options) noexcept;
+  Result<std::optional<std::uint64_t>> CompareAndSetEncoded(
+      std::string_view key, std::uint64_t version, std::string_view bytes,
+      CodecId codec, const SetOptions& options) noexcept;
+  /// The value as it is stored, perhaps compressed.
+  Result<std::optional<Value>> GetStored(std::string_view key) noexcept;
+  Result<std::optional<Value>> PopStored(std::string_view key) noexcept;
+  template <typename T>
+  static Result<std::optional<T>> DecodeStored(
+      const Result<std::optional<Value>>& stored) noexcept;
+  Status WriteAll(std::vector<Command> commands, std::span<Reply> replies,
+                  std::optional<Durability> durability) noexcept;
+  Result<std::uint64_t> ExecuteForCount(const Command& command) noexcept;
+  Result<std::optional<ScanItem>> FirstOf(const ScanOptions& options) noexcept;
+
+  const std::unique_ptr<Engine> engine_;
+  const std::unique_ptr<CompressionChoice> compression_;
+  std::unique_ptr<TemporaryDirectory> temporary_;  ///< Null: a path was given.
 };
+
+template <internal::TypedValue T>
+Status Cache::Set(std::string_view key, const T& value,
+                  const SetOptions& options) noexcept {
+  const auto encoded = Encode(value);
+  if (!encoded) return internal::StatusOf(encoded.error());
+  return SetEncoded(key, encoded->bytes(), kCodecIdOf<T>, options);
+}
+
+template <internal::TypedValue T>
+Result<bool> Cache::Add(std::string_view key, const T& value,
+                        const SetOptions& options) noexcept {
+  const auto encoded = Encode(value);
+  if (!encoded) return Fail(internal::StatusOf(encoded.error()));
+  return AddEncoded(key, encoded->bytes(), kCodecIdOf<T>, options);
+}
+
+template <internal::TypedValue T>
+Result<std::optional<std::uint64_t>> Cache::CompareAndSet(
+    std::string_view key, std::uint64_t version, const T& value,
+    const SetOptions& options) noexcept {
+  const auto encoded = Encode(value);
+  if (!encoded) return Fail(internal::StatusOf(encoded.error()));
+  return CompareAndSetEncoded(key, version, encoded->bytes(), kCodecIdOf<T>,
+                              options);
+}
+
+template <typename T>
+Result<std::optional<T>> Cache::Get(std::string_view key) noexcept {
+  return DecodeStored<T>(GetStored(key));
+}
+
+template <typename T>
+Result<std::optional<T>> Cache::Pop(std::string_view key) noexcept {
+  return DecodeStored<T>(PopStored(key));
+}
+
+template <typename T>
+Result<std::optional<T>> Cache::DecodeStored(
+    const Result<std::optional<Value>>& stored) noexcept {
+  static_assert(!internal::DecodesToView<T>,
+                "larder: Get<T> needs a T that owns its bytes. Use Get(key), "
+                "whose Value keeps the bytes in place.");
+  if (!stored) return Fail(stored.error());
+  if (!*stored) return std::optional<T>();
+  Decoded<T> decoded = Decode<T>((*stored)->bytes(), (*stored)->info.codec);
+  if (!decoded) return Fail(internal::StatusOf(decoded.error()));
+  return std::optional<T>(*std::move(decoded));
+}
 
 }  // namespace larder
 
