@@ -15,9 +15,9 @@ namespace larder {
 
 /// Where one record of a segment file lies.
 struct SegmentPlace {
-  std::uint32_t segment = 0;         ///< Id of the file; 0 = none.
-  std::uint32_t offset = 0;          ///< Of the record's header.
-  std::uint32_t payload_size = 0;    ///< Value bytes in this record.
+  std::uint32_t segment = 0;       ///< Id of the file; 0 = none.
+  std::uint32_t offset = 0;        ///< Of the record's header.
+  std::uint32_t payload_size = 0;  ///< Value bytes in this record.
   friend bool operator==(const SegmentPlace&, const SegmentPlace&) = default;
 };
 
@@ -25,32 +25,65 @@ struct SegmentPlace {
 struct SegmentRecord {
   std::string_view key;
   std::string_view payload;
-  std::uint64_t version = 0;      ///< Of the item it belongs to.
-  std::uint64_t value_size = 0;   ///< Of the whole value.
-  std::uint64_t value_offset = 0; ///< Of this payload within the value.
+  std::uint64_t version = 0;       ///< Of the item it belongs to.
+  std::uint64_t value_size = 0;    ///< Of the whole value.
+  std::uint64_t value_offset = 0;  ///< Of this payload within the value.
   std::uint8_t codec = 0;
 };
 
+/// Bounds of a segment file: any record with a key and kSegmentPieceBytesMin
+/// of payload fits, and offsets fit 32 bits with room to spare.
+inline constexpr std::uint32_t kSegmentSizeBytesMin = 192U << 10;
+inline constexpr std::uint32_t kSegmentSizeBytesMax = 1U << 30;
+/// A value is not cut into pieces smaller than this to fill a segment.
+inline constexpr std::uint32_t kSegmentPieceBytesMin = 64U << 10;
+
+class SegmentIo;
+
 struct SegmentLogOptions {
-  /// A segment is sealed when the next record does not fit.
+  /// A segment is sealed when the next record does not fit. Clamped to
+  /// kSegmentSizeBytesMin..kSegmentSizeBytesMax.
   std::uint32_t segment_size_bytes = 8U << 20;
+  /// Nothing is created, sealed, cut or unlinked. Files may grow, appear and
+  /// vanish meanwhile (another process writes them): Read looks again.
   bool read_only = false;
+  /// Most mappings kept for later reads; handles keep theirs beyond it.
+  std::size_t mapping_count_max = 4096;
+  /// Borrowed, outlives the log and its grants; nullptr = the system's.
+  SegmentIo* io = nullptr;
+  /// Lines for people: torn tails cut, files dropped. May be empty.
+  std::function<void(std::string_view line)> log = {};
 };
 
 struct SegmentInfo {
   std::uint32_t id = 0;
-  std::uint64_t size_bytes = 0;   ///< Of the file, 0 if it has gone.
-  bool sealed = false;
+  std::uint64_t size_bytes = 0;  ///< Of the file, 0 if it has gone.
+  bool sealed = false;           ///< No grant is out: it gets no records.
 };
 
 class SegmentFile;
 
 /// A space in the open segment that nobody else writes to. Destroying it
 /// without a Write leaves a gap, which readers and recovery skip.
+///
+/// As long as it lives its segment is neither sealed nor removable: keep it
+/// until the entry that refers to the record is committed, so that cleaning
+/// cannot take a segment for empty in between.
+///
+/// Threads: thread-compatible. Lifetime: may outlive the log (not its io).
 struct SegmentGrant {
+  SegmentGrant() noexcept = default;
+  SegmentGrant(SegmentGrant&& other) noexcept;
+  SegmentGrant& operator=(SegmentGrant&& other) noexcept;
+  SegmentGrant(const SegmentGrant&) = delete;
+  SegmentGrant& operator=(const SegmentGrant&) = delete;
+  ~SegmentGrant();
+
   std::shared_ptr<SegmentFile> file;
   std::uint32_t offset = 0;
+  std::uint32_t key_size = 0;
   std::uint32_t payload_size = 0;
+  bool used = false;  ///< Write was tried: it is a record or a gap now.
 };
 
 /// Keeps a set of segment files readable although they are removed meanwhile.
@@ -89,8 +122,10 @@ class SegmentLog {
   /// when needed, sealing the old one once its last grant is written.
   virtual Result<SegmentGrant> Reserve(std::size_t key_size,
                                        std::size_t payload_wanted) noexcept = 0;
-  /// Writes `record` (payload exactly as granted) with one pwritev.
-  virtual Result<SegmentPlace> Write(const SegmentGrant& grant,
+  /// Writes `record` (key and payload of the sizes granted) with one pwritev.
+  /// A grant can be used once; after an error it is a gap. Errors: kNoSpace,
+  /// kIoError, kInvalidArgument (other sizes, used before).
+  virtual Result<SegmentPlace> Write(SegmentGrant& grant,
                                      const SegmentRecord& record) noexcept = 0;
   /// The payload, zero-copy from a mapping that the handle keeps. `key` and
   /// `version` must match. Errors: kNotFound (the segment has gone),
@@ -98,9 +133,16 @@ class SegmentLog {
   virtual Result<ValueHandle> Read(const SegmentPlace& place,
                                    std::string_view key,
                                    std::uint64_t version) noexcept = 0;
-  /// fdatasync of everything written so far that is not yet on the device.
+  /// fdatasync of everything written since Open that is not yet on the
+  /// device, and fsync of the directory after new files. A segment whose sync
+  /// failed once may have lost pages for good: it gets no more records, and
+  /// Sync goes on failing until it is removed or the log is opened anew.
   virtual Status Sync() noexcept = 0;
-  /// Unlinks a segment that is not the open one. Readers that hold it go on.
+  /// The same for what earlier runs left, too: one fdatasync per segment, once.
+  virtual Status SyncAll() noexcept = 0;
+  /// Unlinks a sealed segment. Handles and snapshots that hold it go on
+  /// reading. Errors: kNotFound, kAborted (it is open or a grant is out; try
+  /// later), kIoError (it stays).
   virtual Status Remove(std::uint32_t id) noexcept = 0;
   /// Seals the open segment now, if it holds anything.
   virtual Status SealOpen() noexcept = 0;
@@ -109,11 +151,15 @@ class SegmentLog {
 
   /// The ids and sizes of all segments, in order of id.
   [[nodiscard]] virtual std::vector<SegmentInfo> Segments() const = 0;
-  [[nodiscard]] virtual std::uint32_t open_id() const noexcept = 0;  ///< 0: none.
+  [[nodiscard]] virtual std::uint32_t open_id()
+      const noexcept = 0;  ///< 0: none.
   [[nodiscard]] virtual std::uint32_t next_id() const noexcept = 0;
   /// Bytes of all files as `du` counts them (allocated blocks). O(1).
   [[nodiscard]] virtual std::uint64_t disk_bytes() const noexcept = 0;
-  /// Bytes written since Open.
+  /// Bytes of removed segments that handles or snapshots of this log still
+  /// hold: not in disk_bytes, but not free either.
+  [[nodiscard]] virtual std::uint64_t unlinked_bytes() const noexcept = 0;
+  /// Bytes written since Open, footers included.
   [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
 
   /// Holds every present segment readable while it lives.
@@ -128,8 +174,8 @@ class SegmentLog {
       std::uint64_t* damaged_bytes) noexcept = 0;
 
   /// Bytes in the file of a record with these sizes, with header and padding.
-  [[nodiscard]] static std::uint64_t RecordSize(std::size_t key_size,
-                                                std::size_t payload_size) noexcept;
+  [[nodiscard]] static std::uint64_t RecordSize(
+      std::size_t key_size, std::size_t payload_size) noexcept;
 };
 
 }  // namespace larder

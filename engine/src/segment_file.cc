@@ -1,0 +1,435 @@
+// The life of a file: kOpen while the log or any grant has a hold, then a
+// footer is written and it is kSealed, then unlinked and kRemoved. Sealing
+// belongs to the file and not to the log, since the last hold may be dropped
+// on any thread, even after the log has gone.
+//
+// A failed sync is final for a file: after an error the kernel may have
+// dropped the dirty pages and call them clean, so that trying again succeeds
+// without anything having been written.
+
+#include "segment_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "check.h"
+#include "segment_format.h"
+#include "segment_scan.h"
+
+namespace larder {
+namespace {
+
+constexpr mode_t kFileMode = 0600;
+constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
+constexpr int kWriteFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+// Address space for a file that another process makes longer.
+constexpr std::uint64_t kGrowingMapUnit = 8U << 20;
+constexpr std::array<char, kSegmentAlignment> kZeros{};
+
+iovec Piece(std::string_view bytes) {
+  return {const_cast<char*>(bytes.data()), bytes.size()};
+}
+
+// Bytes that du counts.
+std::uint64_t AllocatedBytes(const struct stat& info) {
+  return static_cast<std::uint64_t>(info.st_blocks) * 512;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<SegmentFile>> SegmentFile::Create(
+    Environment environment, std::uint32_t id, std::uint32_t capacity) {
+  auto file =
+      std::make_shared<SegmentFile>(std::move(environment), id, capacity);
+  const int fd = file->environment_->io->Open(
+      file->path().c_str(), kWriteFlags | O_CREAT | O_EXCL, kFileMode);
+  if (fd < 0) {
+    return Fail(Status::FromErrno(errno, "creating " + file->path()));
+  }
+  file->fd_ = std::make_shared<const UniqueFd>(fd);
+  return file;
+}
+
+Result<std::shared_ptr<SegmentFile>> SegmentFile::OpenExisting(
+    Environment environment, std::uint32_t id) {
+  SegmentIo& io = *environment->io;
+  const std::string path = SegmentPath(environment->directory, id).string();
+  const UniqueFd fd(io.Open(path.c_str(), kReadFlags, 0));
+  struct stat info {};
+  if (!fd || ::fstat(fd.get(), &info) != 0) {
+    return Fail(Status::FromErrno(errno, "opening " + path));
+  }
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  auto file = std::make_shared<SegmentFile>(
+      environment, id,
+      environment->read_only ? RoundUp(size + 1, kGrowingMapUnit) : size);
+  file->holds_ = 0;
+  file->from_earlier_run_ = true;
+  file->readable_end_ = size;
+  file->file_size_ = size;
+  file->SetAccounted(AllocatedBytes(info));
+  SegmentFooterBytes bytes;
+  if (size >= bytes.size() &&
+      ReadFully(io, fd.get(), bytes.data(), bytes.size(),
+                static_cast<off_t>(size - bytes.size())) ==
+          static_cast<ssize_t>(bytes.size())) {
+    const auto footer = DecodeSegmentFooter(bytes.data());
+    if (footer && footer->segment == id &&
+        footer->records_end + kSegmentFooterSize == size) {
+      file->readable_end_ = footer->records_end;
+      file->state_ = State::kSealed;
+      return file;
+    }
+  }
+  if (!environment->read_only) {
+    file->state_ = State::kSealed;
+    if (const Status status = file->RecoverTail(); !status.ok()) {
+      if (environment->log) {
+        environment->log("segment " + std::to_string(id) +
+                         " stays without a footer: " + status.message());
+      }
+    }
+    if (file->state() == State::kRemoved) {
+      return nullptr;
+    }
+  }
+  return file;
+}
+
+SegmentFile::SegmentFile(Environment environment, std::uint32_t id,
+                         std::uint64_t capacity)
+    : environment_(std::move(environment)), id_(id), capacity_(capacity) {}
+
+SegmentFile::~SegmentFile() {
+  // No thread has it any more; what it counted goes with it.
+  environment_->counters->disk_bytes -= static_cast<std::int64_t>(accounted_);
+}
+
+std::string SegmentFile::path() const {
+  return SegmentPath(environment_->directory, id_).string();
+}
+
+Status SegmentFile::ErrorAt(int error, const char* what,
+                            std::uint64_t offset) const {
+  return Status::FromErrno(error, std::string(what) + " segment " +
+                                      std::to_string(id_) + " at " +
+                                      std::to_string(offset));
+}
+
+// Cuts a file that was not sealed after its last whole record, and seals it.
+Status SegmentFile::RecoverTail() {
+  SegmentIo& io = *environment_->io;
+  const std::uint64_t size = file_size();
+  auto fd =
+      std::make_shared<const UniqueFd>(io.Open(path().c_str(), kWriteFlags, 0));
+  if (!*fd) {
+    return ErrorAt(errno, "opening", 0);
+  }
+  const auto scan = ScanSegment(io, fd->get(), id_, size, {});
+  if (!scan) {
+    return scan.error();
+  }
+  if (environment_->log) {
+    environment_->log("segment " + std::to_string(id_) +
+                      " was not sealed: " + std::to_string(scan->record_count) +
+                      " records kept, cut from " + std::to_string(size) +
+                      " to " + std::to_string(scan->records_end) + " bytes");
+  }
+  fd_ = std::move(fd);
+  record_count_ = scan->record_count;
+  readable_end_ = scan->records_end;
+  return Seal();
+}
+
+Status SegmentFile::DropHold() noexcept {
+  const std::uint32_t holds = holds_.fetch_sub(1, std::memory_order_acq_rel);
+  LARDER_ASSERT(holds > 0);
+  return holds == 1 ? Seal() : Status::Ok();
+}
+
+Status SegmentFile::Seal() noexcept {
+  const std::uint64_t end = readable_end();
+  Status status;
+  State next = State::kSealed;
+  if (end == 0) {  // Nothing in it: not worth a block for a footer.
+    if (environment_->io->Unlink(path().c_str()) == 0 || errno == ENOENT) {
+      next = State::kRemoved;
+    } else {
+      status = ErrorAt(errno, "unlinking empty", 0);
+    }
+  } else {
+    status = WriteFooter(end);
+  }
+  const std::lock_guard lock(mutex_);
+  if (next == State::kRemoved) {
+    SetAccounted(0);
+  } else {
+    AccountFromStat(fd_->get());
+  }
+  fd_.reset();
+  state_ = next;
+  return status;
+}
+
+Status SegmentFile::WriteFooter(std::uint64_t end) noexcept {
+  SegmentIo& io = *environment_->io;
+  const int fd = fd_->get();
+  // Beyond the last record there may be the remains of failed writes.
+  if (io.Truncate(fd, static_cast<off_t>(end)) != 0) {
+    return ErrorAt(errno, "cutting", end);
+  }
+  const SegmentFooterBytes footer =
+      EncodeSegmentFooter({id_, record_count_.load(), end});
+  iovec piece = Piece({footer.data(), footer.size()});
+  if (!WriteFully(io, fd, &piece, 1, static_cast<off_t>(end))) {
+    const Status status = ErrorAt(errno, "sealing", end);
+    // Best effort: without a footer it is sealed at the next Open.
+    static_cast<void>(io.Truncate(fd, static_cast<off_t>(end)));
+    file_size_ = end;
+    return status;
+  }
+  environment_->counters->bytes_written += kSegmentFooterSize;
+  file_size_ = end + kSegmentFooterSize;
+  unsynced_ = true;
+  return Status::Ok();
+}
+
+Status SegmentFile::WriteRecord(std::uint32_t offset,
+                                const SegmentRecord& record) noexcept {
+  RecordHeader header;
+  header.codec = record.codec;
+  header.key_size = static_cast<std::uint32_t>(record.key.size());
+  header.payload_size = static_cast<std::uint32_t>(record.payload.size());
+  header.version = record.version;
+  header.value_size = record.value_size;
+  header.value_offset = record.value_offset;
+  header.payload_checksum = PayloadChecksum(record.payload);
+  header.segment = id_;
+  header.offset = offset;
+  const RecordHeaderBytes bytes = EncodeRecordHeader(header, record.key);
+  const std::uint64_t length =
+      SegmentLog::RecordSize(record.key.size(), record.payload.size());
+  const std::uint64_t payload_start = PayloadStart(record.key.size());
+  // Right before a durable write: never outside of what was granted.
+  LARDER_CHECK(offset % kSegmentAlignment == 0 &&
+               offset + length + kSegmentFooterSize <= capacity_);
+  std::array<iovec, 5> pieces{
+      Piece({bytes.data(), bytes.size()}), Piece(record.key),
+      Piece({kZeros.data(),
+             payload_start - kRecordHeaderSize - record.key.size()}),
+      Piece(record.payload),
+      Piece({kZeros.data(), length - payload_start - record.payload.size()})};
+  if (!WriteFully(*environment_->io, fd_->get(), pieces.data(),
+                  static_cast<int>(pieces.size()),
+                  static_cast<off_t>(offset))) {
+    return ErrorAt(errno, "writing", offset);
+  }
+  const std::uint64_t end = offset + length;
+  std::uint64_t seen = readable_end_.load(std::memory_order_relaxed);
+  while (seen < end &&
+         !readable_end_.compare_exchange_weak(
+             seen, end, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+  seen = file_size_.load(std::memory_order_relaxed);
+  while (seen < end && !file_size_.compare_exchange_weak(seen, end)) {
+  }
+  record_count_.fetch_add(1, std::memory_order_relaxed);
+  // After the write: a sync that clears it before has not missed a byte.
+  unsynced_ = true;
+  environment_->counters->bytes_written += length;
+  return Status::Ok();
+}
+
+Status SegmentFile::Sync() noexcept {
+  if (state() == State::kRemoved) {
+    return Status::Ok();
+  }
+  if (sync_failed_) {
+    return Status::IoError("segment " + std::to_string(id_) +
+                           " could not be synced before; its last records "
+                           "may be lost in a power cut");
+  }
+  if (!unsynced_.exchange(false)) {
+    return Status::Ok();
+  }
+  std::shared_ptr<const UniqueFd> fd;
+  {
+    const std::lock_guard lock(mutex_);
+    fd = fd_;
+  }
+  if (!fd) {
+    auto reopened = OpenForReading();
+    if (!reopened) {
+      unsynced_ = true;
+      return state() == State::kRemoved ? Status::Ok() : reopened.error();
+    }
+    fd = std::make_shared<const UniqueFd>(std::move(*reopened));
+  }
+  int result = 0;
+  do {
+    result = environment_->io->SyncFile(fd->get());
+  } while (result != 0 && errno == EINTR);
+  if (result != 0) {
+    sync_failed_ = true;
+    return ErrorAt(errno, "syncing", readable_end());
+  }
+  const std::lock_guard lock(mutex_);
+  if (state() == State::kSealed) {
+    AccountFromStat(fd->get());  // Writing back may have cost more blocks.
+  }
+  return Status::Ok();
+}
+
+std::shared_ptr<const SegmentMapping> SegmentFile::CachedMapping(
+    std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!mapping_ || end > readable_end() || end > mapping_->size()) {
+    return nullptr;
+  }
+  mapping_used_ = true;
+  return mapping_;
+}
+
+Result<std::shared_ptr<const SegmentMapping>> SegmentFile::Map(
+    std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  return MapLocked(end);
+}
+
+Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
+    std::uint64_t end) {
+  if (end > readable_end() && !environment_->read_only) {
+    return Fail(Status::Corruption("segment " + std::to_string(id_) +
+                                   " ends at " +
+                                   std::to_string(readable_end()) +
+                                   ": no record up to " + std::to_string(end)));
+  }
+  if (held_unlinked_) {  // It cannot be opened again.
+    return mapping_;
+  }
+  std::shared_ptr<const UniqueFd> fd = fd_;
+  if (!fd) {
+    auto opened = OpenForReading();
+    if (!opened) {
+      return Fail(opened.error());
+    }
+    fd = std::make_shared<const UniqueFd>(std::move(*opened));
+  }
+  std::uint64_t known = readable_end();
+  struct stat info {};
+  if (::fstat(fd->get(), &info) != 0) {
+    return Fail(ErrorAt(errno, "stat of", 0));
+  }
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size < known || (environment_->read_only && size > known)) {
+    // Cut from outside, or grown by its writer. If our own writer moved it
+    // meanwhile, it is right about the end.
+    readable_end_.compare_exchange_strong(known, size);
+    file_size_ = size;
+  }
+  if (end > size) {
+    return Fail(Status::Corruption("segment " + std::to_string(id_) +
+                                   " was cut to " + std::to_string(size) +
+                                   " bytes: no record up to " +
+                                   std::to_string(end)));
+  }
+  auto mapping = last_mapping_.lock();
+  if (!mapping || mapping->size() < end) {
+    auto mapped = SegmentMapping::Map(
+        fd->get(), std::max(capacity_, RoundUp(size, kSegmentAlignment)),
+        environment_->counters);
+    if (!mapped) {
+      return Fail(Status(
+          mapped.error().code(),
+          "segment " + std::to_string(id_) + ": " + mapped.error().message()));
+    }
+    mapping = std::move(*mapped);
+  }
+  if (state() == State::kSealed) {
+    SetAccounted(AllocatedBytes(info));
+  }
+  mapping_ = mapping;
+  last_mapping_ = mapping;
+  mapping_used_ = true;
+  return mapping;
+}
+
+bool SegmentFile::DropIdleMapping() noexcept {
+  std::shared_ptr<SegmentMapping> dropped;  // Unmapped outside the lock.
+  const std::lock_guard lock(mutex_);
+  if (held_unlinked_ || std::exchange(mapping_used_, false)) {
+    return false;
+  }
+  dropped = std::move(mapping_);
+  return true;
+}
+
+void SegmentFile::DropMapping() noexcept {
+  std::shared_ptr<SegmentMapping> dropped;
+  const std::lock_guard lock(mutex_);
+  if (!held_unlinked_) {
+    dropped = std::move(mapping_);
+  }
+}
+
+Result<UniqueFd> SegmentFile::OpenForReading() const noexcept {
+  UniqueFd fd(environment_->io->Open(path().c_str(), kReadFlags, 0));
+  if (!fd) {
+    return Fail(ErrorAt(errno, "opening", 0));
+  }
+  return fd;
+}
+
+Status SegmentFile::Unlink(bool hold) noexcept {
+  std::shared_ptr<SegmentMapping> dropped;
+  const std::lock_guard lock(mutex_);
+  if (hold) {
+    const auto mapped = MapLocked(readable_end());
+    // A file that is damaged or gone has nothing to be held.
+    if (!mapped && mapped.error().code() != StatusCode::kCorruption &&
+        mapped.error().code() != StatusCode::kNotFound) {
+      return mapped.error();
+    }
+  }
+  if (environment_->io->Unlink(path().c_str()) != 0 && errno != ENOENT) {
+    return ErrorAt(errno, "unlinking", 0);
+  }
+  state_ = State::kRemoved;
+  if (const auto mapping = last_mapping_.lock()) {
+    mapping->MarkUnlinked(accounted_);
+  }
+  SetAccounted(0);
+  if (hold && mapping_) {
+    held_unlinked_ = true;
+  } else {
+    dropped = std::move(mapping_);
+  }
+  return Status::Ok();
+}
+
+void SegmentFile::AccountUpTo(std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  SetAccounted(std::max(accounted_, RoundUp(end, environment_->block_size)));
+}
+
+void SegmentFile::SetAccounted(std::uint64_t bytes) noexcept {
+  if (bytes != accounted_) {
+    environment_->counters->disk_bytes += static_cast<std::int64_t>(bytes) -
+                                          static_cast<std::int64_t>(accounted_);
+    accounted_ = bytes;
+  }
+}
+
+void SegmentFile::AccountFromStat(int fd) noexcept {
+  struct stat info {};
+  if (::fstat(fd, &info) == 0) {
+    SetAccounted(AllocatedBytes(info));
+  }
+}
+
+}  // namespace larder

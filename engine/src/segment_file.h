@@ -1,0 +1,156 @@
+#ifndef LARDER_ENGINE_SRC_SEGMENT_FILE_H_
+#define LARDER_ENGINE_SRC_SEGMENT_FILE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "larder/engine/status.h"
+
+#include "segment_io.h"
+#include "segment_log.h"
+#include "segment_mapping.h"
+#include "unique_fd.h"
+
+namespace larder {
+
+/// What all files of one log have in common.
+struct SegmentEnvironment {
+  std::filesystem::path directory;
+  SegmentIo* io = nullptr;
+  std::shared_ptr<SegmentCounters> counters;
+  std::uint64_t block_size = 4096;  ///< Unit of allocation of the file system.
+  bool read_only = false;
+  std::function<void(std::string_view line)> log;
+};
+
+/// One segment file: where it is in its life, its writers, its mapping.
+///
+/// Invariants:
+/// 1. Bytes below readable_end() are in the file and never change.
+/// 2. The file is sealed once, by whoever drops the last hold: the log's own
+///    (while records may still be added) or that of a grant.
+/// 3. What it counts into counters->disk_bytes is accounted_, always.
+///
+/// Threads: thread-safe.
+class SegmentFile {
+ public:
+  enum class State : std::uint8_t { kOpen, kSealed, kRemoved };
+  using Environment = std::shared_ptr<const SegmentEnvironment>;
+
+  /// A new, empty file; held once (DropHold). Errors: kIoError, kNoSpace.
+  static Result<std::shared_ptr<SegmentFile>> Create(Environment environment,
+                                                     std::uint32_t id,
+                                                     std::uint32_t capacity);
+  /// A file of an earlier run. One that is not whole is cut after its last
+  /// whole record and sealed; if that leaves nothing, it is unlinked and
+  /// nullptr is returned. Errors: kNotFound, kIoError.
+  static Result<std::shared_ptr<SegmentFile>> OpenExisting(
+      Environment environment, std::uint32_t id);
+
+  SegmentFile(Environment environment, std::uint32_t id,
+              std::uint64_t capacity);
+  SegmentFile(const SegmentFile&) = delete;
+  SegmentFile& operator=(const SegmentFile&) = delete;
+  ~SegmentFile();
+
+  [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+  [[nodiscard]] std::uint64_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] State state() const noexcept { return state_.load(); }
+  [[nodiscard]] std::uint64_t readable_end() const noexcept {
+    return readable_end_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint64_t file_size() const noexcept {
+    return file_size_.load(std::memory_order_relaxed);
+  }
+
+  // Writers ------------------------------------------------------------------
+  /// REQUIRES: the caller has a hold.
+  void AddHold() noexcept { holds_.fetch_add(1, std::memory_order_relaxed); }
+  /// Seals the file if this was the last one.
+  Status DropHold() noexcept;
+  /// Counts the blocks that a file of `end` bytes takes.
+  void AccountUpTo(std::uint64_t end) noexcept;
+  /// REQUIRES: the caller has a hold and [offset, ...) for itself.
+  Status WriteRecord(std::uint32_t offset,
+                     const SegmentRecord& record) noexcept;
+  /// Makes what has been written durable; see SegmentLog::Sync.
+  Status Sync() noexcept;
+  [[nodiscard]] bool unsynced() const noexcept {
+    return unsynced_.load() || sync_failed_.load();
+  }
+  /// No more records must go here: a sync failed.
+  [[nodiscard]] bool sync_failed() const noexcept {
+    return sync_failed_.load();
+  }
+  /// The data of an earlier run, which may have been written without a sync.
+  [[nodiscard]] bool from_earlier_run() const noexcept {
+    return from_earlier_run_;
+  }
+  void MarkUnsynced() noexcept { unsynced_ = true; }
+
+  // Readers ------------------------------------------------------------------
+  /// The mapping if there is one that covers [0, end), else nullptr.
+  std::shared_ptr<const SegmentMapping> CachedMapping(
+      std::uint64_t end) noexcept;
+  /// The same, made if need be. Errors: kNotFound (the file has gone),
+  /// kCorruption (the file ends before `end`), kIoError.
+  Result<std::shared_ptr<const SegmentMapping>> Map(std::uint64_t end) noexcept;
+  /// For the clock over all mappings: true if the mapping was dropped (or
+  /// there was none), false if it was used since the last call or must stay.
+  bool DropIdleMapping() noexcept;
+  /// Drops it even if it was used lately, but not if it must stay.
+  void DropMapping() noexcept;
+  /// A descriptor for reading the whole file.
+  Result<UniqueFd> OpenForReading() const noexcept;
+
+  /// Unlinks it. With `hold`, it is mapped first and stays readable as long
+  /// as this object lives. REQUIRES: state() is kSealed.
+  Status Unlink(bool hold) noexcept;
+
+ private:
+  // Both under mutex_.
+  Result<std::shared_ptr<const SegmentMapping>> MapLocked(std::uint64_t end);
+  void SetAccounted(std::uint64_t bytes) noexcept;
+
+  Status Seal() noexcept;
+  Status WriteFooter(std::uint64_t end) noexcept;
+  Status RecoverTail();
+  void AccountFromStat(int fd) noexcept;
+  [[nodiscard]] Status ErrorAt(int error, const char* what,
+                               std::uint64_t offset) const;
+  [[nodiscard]] std::string path() const;
+
+  const Environment environment_;
+  const std::uint32_t id_;
+  const std::uint64_t capacity_;
+  bool from_earlier_run_ = false;
+
+  std::atomic<State> state_{State::kOpen};
+  std::atomic<std::uint32_t> holds_{1};
+  // Release on writing, acquire on reading: pairs a finished pwritev with the
+  // reader that goes by it.
+  std::atomic<std::uint64_t> readable_end_{0};
+  std::atomic<std::uint64_t> file_size_{0};
+  std::atomic<std::uint64_t> record_count_{0};
+  std::atomic<bool> unsynced_{false};
+  std::atomic<bool> sync_failed_{false};
+  // Of the file while it is open; whoever uses it has a hold or copies it.
+  std::shared_ptr<const UniqueFd> fd_;
+
+  std::mutex mutex_;  // Last in the lock order; guards what follows and fd_.
+  std::uint64_t accounted_ = 0;
+  bool mapping_used_ = false;
+  bool held_unlinked_ = false;
+  std::shared_ptr<SegmentMapping> mapping_;
+  std::weak_ptr<SegmentMapping> last_mapping_;  // Handles may have it still.
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SEGMENT_FILE_H_

@@ -1,0 +1,172 @@
+// A walk from record to record. Where no valid header stands, it steps on by
+// 64 bytes: zeros are a gap (a grant that was never written), anything else is
+// damage. A header whose checksum matches vouches for its length, so a record
+// with a bad payload is skipped whole and its payload never searched for
+// records; a foreign record inside damage is told by its segment and offset.
+
+#include "segment_scan.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "segment_format.h"
+
+namespace larder {
+namespace {
+
+constexpr std::size_t kWindowBytesMin = 1U << 20;
+
+// A sliding window over a file.
+class FileWindow {
+ public:
+  FileWindow(SegmentIo& io, int fd, std::uint64_t size)
+      : io_(io), fd_(fd), size_(size) {}
+
+  // The bytes [offset, offset + length), or nullptr if the file ends before or
+  // the read fails (see status()). REQUIRES: the range lies below `size`.
+  const char* At(std::uint64_t offset, std::uint64_t length) {
+    if (offset < begin_ || offset + length > begin_ + filled_) {
+      Fill(offset, length);
+    }
+    return offset + length <= begin_ + filled_ ? &bytes_[offset - begin_]
+                                               : nullptr;
+  }
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  void Fill(std::uint64_t offset, std::uint64_t length) {
+    const std::uint64_t wanted = std::min(
+        std::max<std::uint64_t>(length, kWindowBytesMin), size_ - offset);
+    if (bytes_.size() < wanted) {
+      bytes_.resize(wanted);
+    }
+    begin_ = offset;
+    filled_ = 0;
+    const ssize_t count =
+        ReadFully(io_, fd_, bytes_.data(), wanted, static_cast<off_t>(offset));
+    if (count < 0) {
+      status_ = Status::FromErrno(errno, "at " + std::to_string(offset));
+      return;
+    }
+    filled_ = static_cast<std::uint64_t>(count);
+  }
+
+  SegmentIo& io_;
+  int fd_;
+  std::uint64_t size_;
+  std::uint64_t begin_ = 0;
+  std::uint64_t filled_ = 0;
+  std::vector<char> bytes_;
+  Status status_;
+};
+
+bool AllZero(const char* bytes) {
+  return std::all_of(bytes, bytes + kSegmentAlignment,
+                     [](char byte) { return byte == 0; });
+}
+
+class Walk {
+ public:
+  Walk(SegmentIo& io, int fd, std::uint32_t id, std::uint64_t size)
+      : window_(io, fd, size), id_(id), size_(size) {}
+
+  Result<SegmentScanResult> Run(const SegmentVisit& visit) {
+    std::uint64_t offset = 0;
+    while (offset + kSegmentAlignment <= size_ && !stopped_) {
+      const char* const bytes = window_.At(offset, kSegmentAlignment);
+      if (bytes == nullptr) {
+        break;
+      }
+      const std::uint64_t length = RecordLength(bytes, offset);
+      offset += length > 0 ? Take(offset, length, visit) : Skip(bytes, offset);
+    }
+    if (!window_.status().ok()) {
+      return Fail(Status(window_.status().code(),
+                         "reading segment " + std::to_string(id_) + " " +
+                             window_.status().message()));
+    }
+    if (!stopped_ && offset < size_) {
+      result_.damaged_bytes += size_ - offset;
+    }
+    return result_;
+  }
+
+ private:
+  // The length of the record that starts here, or 0 if none does.
+  std::uint64_t RecordLength(const char* bytes, std::uint64_t offset) {
+    const auto header = DecodeRecordHeader(bytes);
+    if (!header || header->segment != id_ || header->offset != offset) {
+      return 0;
+    }
+    const std::uint64_t key_end = offset + kRecordHeaderSize + header->key_size;
+    if (key_end > size_) {
+      return 0;
+    }
+    const char* const again =
+        window_.At(offset, kRecordHeaderSize + header->key_size);
+    if (again == nullptr ||
+        !HeaderChecksumMatches(again,
+                               {again + kRecordHeaderSize, header->key_size})) {
+      return 0;
+    }
+    return SegmentLog::RecordSize(header->key_size, header->payload_size);
+  }
+
+  // Visits the record if it is whole; returns the bytes to step on.
+  std::uint64_t Take(std::uint64_t offset, std::uint64_t length,
+                     const SegmentVisit& visit) {
+    const char* const bytes =
+        offset + length <= size_ ? window_.At(offset, length) : nullptr;
+    if (bytes == nullptr) {  // Torn: the file ends inside it.
+      result_.damaged_bytes += size_ - offset;
+      return size_ - offset;
+    }
+    const RecordHeader header = *DecodeRecordHeader(bytes);
+    const std::string_view payload(bytes + PayloadStart(header.key_size),
+                                   header.payload_size);
+    if (PayloadChecksum(payload) != header.payload_checksum) {
+      result_.damaged_bytes += length;
+      return length;
+    }
+    ++result_.record_count;
+    result_.records_end = offset + length;
+    if (visit) {
+      const SegmentPlace place{id_, header.offset, header.payload_size};
+      const SegmentRecord record{{bytes + kRecordHeaderSize, header.key_size},
+                                 payload,
+                                 header.version,
+                                 header.value_size,
+                                 header.value_offset,
+                                 header.codec};
+      stopped_ = !visit(place, record);
+    }
+    return length;
+  }
+
+  std::uint64_t Skip(const char* bytes, std::uint64_t offset) {
+    const bool footer = offset + kSegmentFooterSize == size_ &&
+                        DecodeSegmentFooter(bytes).has_value();
+    if (!footer && !AllZero(bytes)) {
+      result_.damaged_bytes += kSegmentAlignment;
+    }
+    return kSegmentAlignment;
+  }
+
+  FileWindow window_;
+  std::uint32_t id_;
+  std::uint64_t size_;
+  bool stopped_ = false;
+  SegmentScanResult result_;
+};
+
+}  // namespace
+
+Result<SegmentScanResult> ScanSegment(SegmentIo& io, int fd, std::uint32_t id,
+                                      std::uint64_t size,
+                                      const SegmentVisit& visit) {
+  return Walk(io, fd, id, size).Run(visit);
+}
+
+}  // namespace larder
