@@ -159,21 +159,39 @@ class PortableBinaryReader
 
 // What cereal calls for each object, and for its primitives -----------------
 
+/// Numbers and cereal's own wrappers are not levels of nesting.
+template <typename T>
+inline constexpr bool kIsNestingLevel = !std::is_arithmetic_v<T>;
+template <typename T>
+inline constexpr bool kIsNestingLevel<cereal::NameValuePair<T>> = false;
+template <typename T>
+inline constexpr bool kIsNestingLevel<cereal::SizeTag<T>> = false;
+template <typename T>
+inline constexpr bool kIsNestingLevel<cereal::BinaryData<T>> = false;
+
 template <typename T>
 void prologue(PortableBinaryWriter& archive, const T&) {
-  archive.Enter();
+  if constexpr (kIsNestingLevel<T>) {
+    archive.Enter();
+  }
 }
 template <typename T>
 void epilogue(PortableBinaryWriter& archive, const T&) {
-  archive.Leave();
+  if constexpr (kIsNestingLevel<T>) {
+    archive.Leave();
+  }
 }
 template <typename T>
 void prologue(PortableBinaryReader& archive, const T&) {
-  archive.Enter();
+  if constexpr (kIsNestingLevel<T>) {
+    archive.Enter();
+  }
 }
 template <typename T>
 void epilogue(PortableBinaryReader& archive, const T&) {
-  archive.Leave();
+  if constexpr (kIsNestingLevel<T>) {
+    archive.Leave();
+  }
 }
 
 template <typename T>
