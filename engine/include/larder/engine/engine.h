@@ -68,11 +68,19 @@ struct EngineOptions {
   /// False: an entry below the cutoff is a miss even while its bytes exist
   /// (what a simulator assumes). True gives more hits.
   bool serve_evicted = true;
+  /// Not 0: items cost their value's bytes, and the cache evicts when those
+  /// pass this figure instead of size_limit. For replaying traces, whose
+  /// capacities are counted so.
+  std::uint64_t logical_capacity = 0;
   /// Opens a directory on a network file system all the same.
   bool allow_network_file_system = false;
   /// Memory for RocksDB's block cache and write buffers together; 0 = chosen
   /// from size_limit (8..64 MiB).
   std::uint64_t memory_budget_bytes = 0;
+  /// For replaying traces: the policy's budget is this many bytes of values
+  /// (an empty one counts 1), and nothing else that an item costs counts; 0 =
+  /// off. Not persisted. `size_limit` must leave room for it.
+  std::uint64_t logical_capacity_bytes = 0;
 };
 
 /// Figures of a cache. Those marked (total) count since it was created and
