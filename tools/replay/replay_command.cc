@@ -1,0 +1,142 @@
+#include "replay_command.h"
+
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "replay_report.h"
+
+namespace larder::replay {
+namespace {
+
+/// Turns a refused value into CLI11's own error.
+template <typename T>
+T ValueOr(const Result<T>& result) {
+  if (!result) throw CLI::ValidationError(result.error().message());
+  return *result;
+}
+
+/// A list that may be given as "a,b" or by repeating the option, and that does
+/// not swallow the arguments after it.
+void TakeList(CLI::Option* option) {
+  option->delimiter(',')->allow_extra_args(false);
+}
+
+void AddWhat(CLI::App& command, ReplayOptions& options) {
+  command.add_option("traces", options.traces, "Trace files")
+      ->required()
+      ->option_text("TRACE...");
+  TakeList(command
+               .add_option("--policy,-p", options.policies,
+                           "Policies: names, all, baselines, bound")
+               ->option_text("NAME,..."));
+  TakeList(command
+               .add_option("--size,-s", options.sizes,
+                           "Cache sizes: bytes, items, or % of footprint")
+               ->option_text("SIZE,..."));
+  TakeList(command
+               .add_option_function<std::vector<std::string>>(
+                   "--objective",
+                   [&options](const std::vector<std::string>& names) {
+                     options.objectives.clear();
+                     for (const std::string& name : names) {
+                       options.objectives.push_back(
+                           ValueOr(ParseObjective(name)));
+                     }
+                   },
+                   "What policies save: objects, bytes, cost")
+               ->option_text("NAME,..."));
+  command
+      .add_option_function<std::string>(
+          "--via",
+          [&options](const std::string& via) {
+            options.via =
+                via == "engine" ? ReplayVia::kEngine : ReplayVia::kSimulator;
+          },
+          "Run the policy code alone, or a real cache directory")
+      ->check(CLI::IsMember({"simulator", "engine"}));
+}
+
+void AddReading(CLI::App& command, ReplayOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--format",
+          [&options](const std::string& name) {
+            options.load.format = ValueOr(ParseTraceFormat(name));
+          },
+          "csv, oracleGeneral, text; default: tell from the file")
+      ->option_text("NAME");
+  command
+      .add_option("--skip-bad", options.load.skip_bad_count_max,
+                  "Skip up to N malformed rows of each trace")
+      ->option_text("N");
+  command
+      .add_option("--limit", options.load.request_count_max,
+                  "Use the first N requests of each trace only")
+      ->check(CLI::Range(std::uint64_t{1}, kTraceRequestCountMax))
+      ->option_text("N");
+  command.add_flag("--ignore-size", options.ignore_size,
+                   "Count every object as 1; sizes are then items");
+  command.add_flag("--ttl", options.use_ttl,
+                   "Let items expire as the trace says");
+}
+
+void AddOutput(CLI::App& command, ReplayOptions& options) {
+  command.add_flag_callback(
+      "--csv", [&options] { options.output = ReplayOutput::kCsv; },
+      "Print CSV");
+  command
+      .add_option("--plot", options.plot_path,
+                  "Draw miss ratio against size as SVG, with the bound")
+      ->option_text("FILE.svg");
+  command
+      .add_option("--plot-time", options.plot_time_path,
+                  "Draw miss ratio over the course of each trace as SVG")
+      ->option_text("FILE.svg");
+  command
+      .add_option("--baseline", options.baseline_path,
+                  "Compare with an earlier --json; exit code 1 if it differs")
+      ->option_text("FILE.json");
+  command
+      .add_option("--tolerance", options.tolerance,
+                  "Largest difference of a miss ratio (default 0.01)")
+      ->option_text("X");
+  command.add_flag_callback(
+      "--no-progress", [&options] { options.progress = ShowProgress::kNever; },
+      "No progress bar even on a terminal");
+}
+
+void AddRunning(CLI::App& command, ReplayOptions& options) {
+  command
+      .add_option("--threads", options.thread_count,
+                  "Runs at a time; default: one for each processor")
+      ->check(CLI::Range(1U, 1024U))
+      ->option_text("N");
+  command
+      .add_option("--buckets", options.bucket_count,
+                  "Rank buckets of larder's policies (default 256)")
+      ->check(CLI::Range(1U, 65536U))
+      ->option_text("N");
+  command
+      .add_option("--seed", options.random_seed,
+                  "Seed of random choices (default 1)")
+      ->option_text("N");
+  command
+      .add_option("--dir", options.directory,
+                  "Where --via engine makes its cache directories")
+      ->check(CLI::ExistingDirectory)
+      ->option_text("DIR");
+  command.add_flag("--serve-evicted", options.serve_evicted,
+                   "Engine: serve evicted items while their bytes exist");
+}
+
+}  // namespace
+
+void AddReplayOptions(CLI::App& command, ReplayOptions& options) {
+  AddWhat(command, options);
+  AddReading(command, options);
+  AddOutput(command, options);
+  AddRunning(command, options);
+}
+
+}  // namespace larder::replay
