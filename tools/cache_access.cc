@@ -1,0 +1,61 @@
+#include "cache_access.h"
+
+#include <memory>
+#include <utility>
+
+#include "output.h"
+
+namespace larder::tools {
+namespace {
+
+int RunAndClose(Result<std::unique_ptr<Cache>> cache,
+                const std::string& directory, const CacheAction& action) {
+  if (!cache) {
+    return ReportError(cache.error(), directory);
+  }
+  const Result<int> exit_code = action(**cache);
+  const Status closed = (*cache)->Close();
+  if (!exit_code) {
+    return ReportError(exit_code.error(), directory);
+  }
+  return closed.ok() ? *exit_code : ReportError(closed, directory);
+}
+
+}  // namespace
+
+CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format) {
+  CacheOptions options;
+  options.mode = mode;
+  if (format.verbose) {
+    options.log = [](std::string_view line) { Note(line); };
+  }
+  return options;
+}
+
+int ReadCache(const std::string& directory, const OutputFormat& format,
+              const CacheAction& action) {
+  auto cache =
+      Cache::Open(directory, MakeCacheOptions(OpenMode::kExisting, format));
+  if (!cache && cache.error().code() == StatusCode::kPermissionDenied) {
+    cache =
+        Cache::Open(directory, MakeCacheOptions(OpenMode::kReadOnly, format));
+  }
+  return RunAndClose(std::move(cache), directory, action);
+}
+
+int ChangeCache(const std::string& directory, const OutputFormat& format,
+                const CacheAction& action) {
+  return RunAndClose(
+      Cache::Open(directory, MakeCacheOptions(OpenMode::kExisting, format)),
+      directory, action);
+}
+
+int CreateCache(const std::string& directory, const SettingList& settings,
+                const OutputFormat& format, const CacheAction& action) {
+  CacheOptions options = MakeCacheOptions(OpenMode::kCreate, format);
+  options.settings = settings;
+  return RunAndClose(Cache::Open(directory, std::move(options)), directory,
+                     action);
+}
+
+}  // namespace larder::tools

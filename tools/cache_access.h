@@ -1,0 +1,36 @@
+#ifndef LARDER_TOOLS_CACHE_ACCESS_H_
+#define LARDER_TOOLS_CACHE_ACCESS_H_
+
+#include <functional>
+#include <string>
+
+#include "larder/cache/cache.h"
+
+#include "command_line.h"
+#include "option_types.h"
+
+/// How commands get at their cache: opened for reading, as it is, or made if
+/// it is not there; closed, and its failure reported, in one place.
+
+namespace larder::tools {
+
+/// What a command does with its cache: an exit code, or why it failed.
+using CacheAction = std::function<Result<int>(Cache& cache)>;
+
+/// Runs `action` on the cache in `directory`, which has to exist. A directory
+/// that may not be written is opened read-only. Returns the exit code.
+int ReadCache(const std::string& directory, const OutputFormat& format,
+              const CacheAction& action);
+/// The same for a command that changes the cache.
+int ChangeCache(const std::string& directory, const OutputFormat& format,
+                const CacheAction& action);
+/// The same, but a missing directory is created.
+int CreateCache(const std::string& directory, const SettingList& settings,
+                const OutputFormat& format, const CacheAction& action);
+
+/// Options for Cache::Open in `mode`.
+CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format);
+
+}  // namespace larder::tools
+
+#endif  // LARDER_TOOLS_CACHE_ACCESS_H_

@@ -1,0 +1,308 @@
+// The commands on a whole cache: stats, check, expire, cull, clear, evict,
+// settings.
+
+#include <memory>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "cache_access.h"
+#include "command_line.h"
+#include "option_types.h"
+#include "output.h"
+
+namespace larder::tools {
+namespace {
+
+// stats ----------------------------------------------------------------------
+
+Json StatsJson(const EngineStats& stats) {
+  return {
+      {"count", stats.count},
+      {"live_bytes", stats.live_bytes},
+      {"pinned_bytes", stats.pinned_bytes},
+      {"disk_bytes", stats.disk_bytes},
+      {"size_limit", stats.size_limit},
+      {"hits", stats.hits},
+      {"misses", stats.misses},
+      {"sets", stats.sets},
+      {"deletes", stats.deletes},
+      {"evictions", stats.evictions},
+      {"expirations", stats.expirations},
+      {"corruptions", stats.corruptions},
+      {"policy", stats.policy},
+      {"segments", stats.segments},
+      {"segments_cleaned", stats.segments_cleaned},
+      {"bytes_moved", stats.bytes_moved},
+      {"log_bytes", stats.log_bytes},
+      {"log_live_bytes", stats.log_live_bytes},
+      {"bytes_written_user", stats.bytes_written_user},
+      {"bytes_written_disk", stats.bytes_written_disk},
+      {"restamps", stats.restamps},
+      {"eviction_events_dropped", stats.eviction_events_dropped},
+  };
+}
+
+double Percent(std::uint64_t part, std::uint64_t whole) {
+  return whole == 0
+             ? 0.0
+             : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string StatsText(const EngineStats& stats) {
+  const auto bytes = [](std::uint64_t count) {
+    return fmt::format("{} ({} B)", FormatRoughBytes(count), count);
+  };
+  std::string text;
+  const auto line = [&text](std::string_view name, const std::string& value) {
+    text += fmt::format("{:<14} {}\n", name, value);
+  };
+  line("items", fmt::format("{}", stats.count));
+  line("live bytes", bytes(stats.live_bytes));
+  line("pinned bytes", bytes(stats.pinned_bytes));
+  line("disk bytes", bytes(stats.disk_bytes));
+  line("size limit", fmt::format("{}, {:.1f} % used", bytes(stats.size_limit),
+                                 Percent(stats.disk_bytes, stats.size_limit)));
+  line("policy", stats.policy);
+  line("hits", fmt::format("{} ({:.1f} %)", stats.hits,
+                           Percent(stats.hits, stats.hits + stats.misses)));
+  line("misses", fmt::format("{}", stats.misses));
+  line("sets", fmt::format("{}", stats.sets));
+  line("deletes", fmt::format("{}", stats.deletes));
+  line("evictions", fmt::format("{}", stats.evictions));
+  line("expirations", fmt::format("{}", stats.expirations));
+  line("corruptions", fmt::format("{}", stats.corruptions));
+  line("segments", fmt::format("{}, {:.1f} % of the log live", stats.segments,
+                               Percent(stats.log_live_bytes, stats.log_bytes)));
+  return text;
+}
+
+int RunStats(const std::string& directory, const OutputFormat& format) {
+  const auto show = [&](Cache& cache) -> Result<int> {
+    const auto stats = cache.Stats();
+    if (!stats) {
+      return Fail(stats.error());
+    }
+    if (format.json) {
+      PrintJson(StatsJson(*stats));
+    } else {
+      Print(StatsText(*stats));
+    }
+    return kExitOk;
+  };
+  return ReadCache(directory, format, show);
+}
+
+// check ----------------------------------------------------------------------
+
+Json CheckJson(const CheckReport& report, bool sound) {
+  Json problems = Json::array();
+  for (const std::string& problem : report.problems) {
+    problems.push_back(problem);
+  }
+  return {
+      {"ok", sound},
+      {"items_checked", report.items_checked},
+      {"bytes_checked", report.bytes_checked},
+      {"values_damaged", report.values_damaged},
+      {"values_missing", report.values_missing},
+      {"index_entries_stale", report.index_entries_stale},
+      {"counters_match", report.counters_match},
+      {"count_ledger", report.count_ledger},
+      {"count_recount", report.count_recount},
+      {"bytes_ledger", report.bytes_ledger},
+      {"bytes_recount", report.bytes_recount},
+      {"repaired", report.repaired},
+      {"problems", problems},
+  };
+}
+
+std::string CheckText(const CheckReport& report, bool sound) {
+  std::string text;
+  for (const std::string& problem : report.problems) {
+    text += fmt::format("{}\n", problem);
+  }
+  text += fmt::format(
+      "{} items, {}: {} damaged, {} missing, counters {}, {} repaired: {}\n",
+      report.items_checked, FormatRoughBytes(report.bytes_checked),
+      report.values_damaged, report.values_missing,
+      report.counters_match ? "match" : "do not match", report.repaired,
+      sound ? "ok" : "damaged");
+  return text;
+}
+
+// After a repair, a second look says whether the cache is sound now.
+Result<int> CheckCache(Cache& cache, bool repair, const OutputFormat& format) {
+  const auto report = cache.Check(repair);
+  if (!report) {
+    return Fail(report.error());
+  }
+  bool sound = report->ok();
+  if (!sound && repair) {
+    const auto second = cache.Check(false);
+    if (!second) {
+      return Fail(second.error());
+    }
+    sound = second->ok();
+  }
+  if (format.json) {
+    PrintJson(CheckJson(*report, sound));
+  } else {
+    Print(CheckText(*report, sound));
+  }
+  return sound ? kExitOk : kExitMiss;
+}
+
+struct CheckOptions {
+  std::string directory;
+  bool repair = false;
+};
+
+int RunCheck(const CheckOptions& options, const OutputFormat& format) {
+  const auto check = [&](Cache& cache) {
+    return CheckCache(cache, options.repair, format);
+  };
+  return options.repair ? ChangeCache(options.directory, format, check)
+                        : ReadCache(options.directory, format, check);
+}
+
+// expire, cull, clear, evict -------------------------------------------------
+
+// Runs what gives a count and prints it as `name`.
+int RunCounted(const std::string& directory, const std::string& name,
+               const OutputFormat& format,
+               const std::function<Result<std::uint64_t>(Cache&)>& change) {
+  const auto run = [&](Cache& cache) -> Result<int> {
+    const auto count = change(cache);
+    if (!count) {
+      return Fail(count.error());
+    }
+    if (format.json) {
+      PrintJson({{name, *count}});
+    } else {
+      Print(fmt::format("{} {}\n", *count, name));
+    }
+    return kExitOk;
+  };
+  return ChangeCache(directory, format, run);
+}
+
+struct CountedOptions {
+  std::string directory;
+  std::string tag;
+  std::optional<std::uint64_t> live_bytes_target;
+};
+
+void AddCountedCommands(CommandLine& line) {
+  auto options = std::make_shared<CountedOptions>();
+  const auto add = [&](const std::string& name, const std::string& description,
+                       const std::string& field, auto change) {
+    CLI::App* command = line.AddCommand(
+        name, description,
+        [options, field, change](const OutputFormat& format) {
+          return RunCounted(
+              options->directory, field, format,
+              [&](Cache& cache) { return change(cache, *options); });
+        });
+    AddDirectoryArgument(command, options->directory);
+    return command;
+  };
+  add("expire", "Free what has expired", "expired",
+      [](Cache& cache, const CountedOptions&) { return cache.Expire(); });
+  CLI::App* cull =
+      add("cull", "Expire, evict down to the limits, hand space back",
+          "evicted", [](Cache& cache, const CountedOptions& given) {
+            return cache.Cull(given.live_bytes_target);
+          });
+  AddByteCountOption(cull, "--to", options->live_bytes_target,
+                     "Evict until at most so many live bytes are left");
+  add("clear", "Delete everything", "cleared",
+      [](Cache& cache, const CountedOptions&) { return cache.Clear(); });
+  CLI::App* evict = add("evict", "Evict all items with a tag", "evicted",
+                        [](Cache& cache, const CountedOptions& given) {
+                          return cache.Evict(given.tag);
+                        });
+  evict->add_option("TAG", options->tag, "Tag")->required();
+}
+
+// settings -------------------------------------------------------------------
+
+struct SettingsOptions {
+  std::string directory;
+  std::optional<std::string> name;
+  std::optional<std::string> value;
+};
+
+void PrintSettings(const Settings& settings, const OutputFormat& format) {
+  Json all;
+  for (const SettingText& setting : DescribeSettings(settings)) {
+    all[setting.name] = setting.value;
+    if (!format.json) {
+      Print(fmt::format("{:<18} {:<22} {}\n", setting.name, setting.value,
+                        setting.description));
+    }
+  }
+  if (format.json) {
+    PrintJson({{"settings", all}});
+  }
+}
+
+Result<int> ShowOrChangeSetting(Cache& cache, const SettingsOptions& options,
+                                const OutputFormat& format) {
+  if (!options.name) {
+    PrintSettings(cache.CurrentSettings(), format);
+    return kExitOk;
+  }
+  if (options.value) {
+    LARDER_FAIL_IF_ERROR(cache.Reset(*options.name, *options.value));
+  }
+  const auto text = FormatSetting(cache.CurrentSettings(), *options.name);
+  if (!text) {
+    return Fail(text.error());
+  }
+  if (format.json) {
+    PrintJson({{"name", *options.name}, {"value", *text}});
+  } else {
+    Print(*text + "\n");
+  }
+  return kExitOk;
+}
+
+int RunSettings(const SettingsOptions& options, const OutputFormat& format) {
+  const auto run = [&](Cache& cache) {
+    return ShowOrChangeSetting(cache, options, format);
+  };
+  return options.value ? ChangeCache(options.directory, format, run)
+                       : ReadCache(options.directory, format, run);
+}
+
+}  // namespace
+
+void AddAdminCommands(CommandLine& line) {
+  auto stats = std::make_shared<std::string>();
+  CLI::App* command = line.AddCommand(
+      "stats", "Show the figures of a cache",
+      [stats](const OutputFormat& format) { return RunStats(*stats, format); });
+  AddDirectoryArgument(command, *stats);
+
+  auto check = std::make_shared<CheckOptions>();
+  command = line.AddCommand(
+      "check", "Verify every checksum and every counter",
+      [check](const OutputFormat& format) { return RunCheck(*check, format); });
+  AddDirectoryArgument(command, check->directory);
+  command->add_flag("--repair", check->repair,
+                    "Drop damaged items and recount");
+
+  AddCountedCommands(line);
+
+  auto settings = std::make_shared<SettingsOptions>();
+  command = line.AddCommand("settings", "Show the settings, or change one",
+                            [settings](const OutputFormat& format) {
+                              return RunSettings(*settings, format);
+                            });
+  AddDirectoryArgument(command, settings->directory);
+  command->add_option("NAME", settings->name, "Setting to show");
+  command->add_option("VALUE", settings->value, "Its new value");
+}
+
+}  // namespace larder::tools

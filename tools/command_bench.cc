@@ -1,0 +1,246 @@
+// larder bench: the mix of DiskCache's own benchmark (90 % get, 9 % set, 1 %
+// delete, 100 keys, values of up to 500 bytes), or another one.
+
+#include <array>
+#include <charconv>
+#include <memory>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "larder/engine/settings.h"
+
+#include "bench_run.h"
+#include "cache_access.h"
+#include "command_line.h"
+#include "option_types.h"
+#include "output.h"
+#include "random_keys.h"
+
+namespace larder::tools {
+namespace {
+
+constexpr unsigned kThreadCountMax = 256;
+constexpr unsigned kProcessCountMax = 256;
+constexpr std::uint64_t kValueSizeBytesMax = 64ULL << 20;
+
+// "90/9/1" or "90,9,1": the weights of get, set and delete.
+Result<std::array<std::uint32_t, kBenchOperationCount>> ParseMix(
+    const std::string& text) {
+  constexpr std::uint32_t kWeightMax = 1'000'000;
+  std::array<std::uint32_t, kBenchOperationCount> mix{};
+  const char* at = text.data();
+  const char* end = at + text.size();
+  bool good = true;
+  for (std::size_t i = 0; i < mix.size() && good; ++i) {
+    const auto parsed = std::from_chars(at, end, mix[i]);
+    good = parsed.ec == std::errc() && mix[i] <= kWeightMax;
+    at = parsed.ptr;
+    if (i + 1 < mix.size()) {
+      good = good && at != end && (*at == '/' || *at == ',' || *at == ':');
+      ++at;
+    }
+  }
+  if (!good || at != end || mix[0] + mix[1] + mix[2] == 0) {
+    return Fail(Status::ParseError(
+        "'" + text + "', expected GET/SET/DELETE such as 90/9/1"));
+  }
+  return mix;
+}
+
+// "500" (1 to 500 bytes) or "1KiB..64KiB".
+Status ParseValueSizes(const std::string& text, BenchOptions& options) {
+  const std::size_t dots = text.find("..");
+  const bool range = dots != std::string::npos;
+  const auto min = ParseByteCount(range ? text.substr(0, dots) : "1");
+  const auto max = ParseByteCount(range ? text.substr(dots + 2) : text);
+  if (!min || !max) {
+    return !min ? min.error() : max.error();
+  }
+  if (*max > kValueSizeBytesMax || (range && *min > *max)) {
+    return Status::ParseError("'" + text +
+                              "', expected MAX or MIN..MAX, at most 64MiB");
+  }
+  options.value_size_bytes_min = std::min(*min, *max);
+  options.value_size_bytes_max = *max;
+  return Status::Ok();
+}
+
+std::uint64_t OperationCount(const BenchResult& result) {
+  std::uint64_t count = 0;
+  for (const BenchOperation& operation : result.operations) {
+    count += operation.times.count();
+  }
+  return count;
+}
+
+double OperationsPerSecond(const BenchResult& result) {
+  return result.seconds() > 0
+             ? static_cast<double>(OperationCount(result)) / result.seconds()
+             : 0.0;
+}
+
+// All operations as one.
+BenchOperation Total(const BenchResult& result) {
+  BenchOperation total;
+  for (const BenchOperation& operation : result.operations) {
+    total.times.Merge(operation.times);
+    total.misses += operation.misses;
+  }
+  return total;
+}
+
+Json OperationJson(const BenchOperation& operation) {
+  return {{"count", operation.times.count()},
+          {"miss", operation.misses},
+          {"p50_us", operation.times.QuantileMicroseconds(0.50)},
+          {"p90_us", operation.times.QuantileMicroseconds(0.90)},
+          {"p99_us", operation.times.QuantileMicroseconds(0.99)},
+          {"max_us", operation.times.max_microseconds()}};
+}
+
+Json ResultJson(const BenchOptions& options, const BenchResult& result) {
+  Json operations;
+  for (std::size_t i = 0; i < kBenchOperationCount; ++i) {
+    operations[std::string(kBenchOperationNames[i])] =
+        OperationJson(result.operations[i]);
+  }
+  operations["total"] = OperationJson(Total(result));
+  return {{"operations_per_second", OperationsPerSecond(result)},
+          {"seconds", result.seconds()},
+          {"processes", options.processes},
+          {"threads", options.threads},
+          {"keys", options.key_count},
+          {"distribution", options.distribution},
+          {"operations", operations}};
+}
+
+std::string OperationText(std::string_view name,
+                          const BenchOperation& operation) {
+  return fmt::format("{:<8}{:>12}{:>12}{:>12.2f}{:>12.2f}{:>12.2f}{:>12.2f}\n",
+                     name, operation.times.count(), operation.misses,
+                     operation.times.QuantileMicroseconds(0.50),
+                     operation.times.QuantileMicroseconds(0.90),
+                     operation.times.QuantileMicroseconds(0.99),
+                     operation.times.max_microseconds());
+}
+
+std::string ResultText(const BenchOptions& options, const BenchResult& result) {
+  std::string text =
+      fmt::format("{:<8}{:>12}{:>12}{:>12}{:>12}{:>12}{:>12}\n", "", "count",
+                  "miss", "p50 us", "p90 us", "p99 us", "max us");
+  for (std::size_t i = 0; i < kBenchOperationCount; ++i) {
+    text += OperationText(kBenchOperationNames[i], result.operations[i]);
+  }
+  text += OperationText("total", Total(result));
+  return text + fmt::format(
+                    "{:.0f} operations/s in {:.2f} s, {} processes of {} "
+                    "threads\n",
+                    OperationsPerSecond(result), result.seconds(),
+                    options.processes, options.threads);
+}
+
+void PrintResult(const BenchOptions& options, const BenchResult& result,
+                 const OutputFormat& format) {
+  if (format.json) {
+    PrintJson(ResultJson(options, result));
+  } else {
+    Print(ResultText(options, result));
+  }
+}
+
+int Run(const BenchOptions& options, const OutputFormat& format) {
+  if (options.processes > 1) {
+    CacheOptions cache_options = MakeCacheOptions(OpenMode::kCreate, format);
+    cache_options.settings = options.settings;
+    const auto result = RunBenchProcesses(options, cache_options);
+    if (!result) {
+      return ReportError(result.error(), options.directory);
+    }
+    PrintResult(options, *result, format);
+    return kExitOk;
+  }
+  const auto bench = [&](Cache& cache) -> Result<int> {
+    const auto result = RunBenchProcess(cache, options, 0, [] {});
+    if (!result) {
+      return Fail(result.error());
+    }
+    PrintResult(options, *result, format);
+    return kExitOk;
+  };
+  return CreateCache(options.directory, options.settings, format, bench);
+}
+
+// Options that bench reads itself, as a string each.
+template <typename Parse>
+void AddParsedOption(CLI::App* command, const std::string& name,
+                     const std::string& description, Parse parse) {
+  command->add_option_function<std::string>(
+      name,
+      [name, parse](const std::string& text) {
+        if (const Status status = parse(text); !status.ok()) {
+          throw CLI::ValidationError(name, status.ToString());
+        }
+      },
+      description);
+}
+
+void AddLoadOptions(CLI::App* command, BenchOptions& options) {
+  AddParsedOption(command, "--mix",
+                  "Weights of get/set/delete, 90/9/1 by default",
+                  [&options](const std::string& text) {
+                    const auto mix = ParseMix(text);
+                    options.mix = mix.value_or(options.mix);
+                    return mix ? Status::Ok() : mix.error();
+                  });
+  AddParsedOption(command, "--value-size",
+                  "Largest value, or MIN..MAX; 500 by default",
+                  [&options](const std::string& text) {
+                    return ParseValueSizes(text, options);
+                  });
+  AddParsedOption(command, "--distribution",
+                  "Of the keys: uniform (default) or zipf:EXPONENT",
+                  [&options](const std::string& text) {
+                    const auto chooser = KeyChooser::Parse(text, 1);
+                    options.distribution = text;
+                    return chooser ? Status::Ok() : chooser.error();
+                  });
+}
+
+}  // namespace
+
+void AddBenchCommand(CommandLine& line) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = line.AddCommand(
+      "bench", "Measure a mix of get, set and delete",
+      [options](const OutputFormat& format) { return Run(*options, format); });
+  AddDirectoryArgument(command, options->directory);
+  command->add_option("--threads", options->threads, "Threads per process")
+      ->check(CLI::Range(1U, kThreadCountMax));
+  command->add_option("--processes", options->processes, "Processes")
+      ->check(CLI::Range(1U, kProcessCountMax));
+  command->add_option("--keys", options->key_count, "Distinct keys, 100")
+      ->check(CLI::PositiveNumber);
+  AddLoadOptions(command, *options);
+  auto* operations =
+      command->add_option("--operations", options->operations,
+                          "Per thread; 100000, or no limit with --seconds");
+  command
+      ->add_option_function<double>(
+          "--seconds",
+          [options, operations](double seconds) {
+            options->time_max = std::chrono::nanoseconds(
+                static_cast<std::int64_t>(seconds * 1e9));
+            if (operations->empty()) {
+              options->operations = std::numeric_limits<std::uint64_t>::max();
+            }
+          },
+          "Stop after so many")
+      ->check(CLI::Range(0.001, 1e6));
+  command->add_option("--warmup", options->warmup_operations,
+                      "Operations per thread before, 1000 by default");
+  command->add_option("--seed", options->seed, "Of the random choices");
+  AddCreateOptions(command, options->settings);
+}
+
+}  // namespace larder::tools

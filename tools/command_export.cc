@@ -1,0 +1,167 @@
+// larder export.
+//
+// It streams: a page of items, or one piece of a large value, is all that is
+// in memory. Values travel as they are stored, compressed ones too, with their
+// codec, so any larder gives back the same typed value.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "byte_sink.h"
+#include "cache_access.h"
+#include "command_line.h"
+#include "export_format.h"
+#include "option_types.h"
+#include "output.h"
+
+namespace larder::tools {
+namespace {
+
+constexpr std::size_t kPageCount = 32;
+
+struct Options {
+  std::string directory;
+  std::string file;
+  ScanOptions scan;
+  bool zstd = false;
+};
+
+ExportItem DescribeItem(const std::string& key, const ItemInfo& info) {
+  ExportItem item;
+  item.key = key;
+  item.tag = info.tag;
+  item.value_size_bytes = info.size_bytes;
+  item.stored_at = info.stored_at;
+  item.expires_at = info.expires_at;
+  item.codec = info.codec;
+  item.pinned = info.pinned;
+  return item;
+}
+
+// A value that the scan left out because it is large. It may have been
+// replaced since: the value that is there now is exported, with its metadata.
+Status ExportStream(Engine& engine, const std::string& key,
+                    ExportWriter& writer) {
+  auto reader = engine.OpenReader(key);
+  if (!reader) {
+    return reader.error();
+  }
+  if (*reader == nullptr) {
+    return Status::Ok();
+  }
+  ExportItem item = DescribeItem(key, (*reader)->info());
+  item.in_pieces = true;
+  LARDER_RETURN_IF_ERROR(writer.WriteItem(item));
+  std::vector<char> buffer(kExportPieceSizeBytesMax);
+  for (;;) {
+    const auto count = (*reader)->Read(buffer);
+    if (!count) {
+      Note(fmt::format("export: an item is left out: {}",
+                       count.error().ToString()));
+      return writer.EndPieces(false);
+    }
+    if (*count == 0) {
+      return writer.EndPieces(true);
+    }
+    LARDER_RETURN_IF_ERROR(
+        writer.WritePiece(std::string_view(buffer.data(), *count)));
+  }
+}
+
+Status ExportScanned(const ScanItem& scanned, ExportWriter& writer) {
+  ExportItem item = DescribeItem(scanned.key, scanned.info);
+  const std::string_view value = scanned.value.bytes();
+  if (value.size() <= kExportPieceSizeBytesMax) {
+    item.value = value;
+    return writer.WriteItem(item);
+  }
+  item.in_pieces = true;
+  LARDER_RETURN_IF_ERROR(writer.WriteItem(item));
+  for (std::size_t i = 0; i < value.size(); i += kExportPieceSizeBytesMax) {
+    LARDER_RETURN_IF_ERROR(
+        writer.WritePiece(value.substr(i, kExportPieceSizeBytesMax)));
+  }
+  return writer.EndPieces(true);
+}
+
+Status ExportAll(Engine& engine, const ScanOptions& options,
+                 ExportWriter& writer) {
+  LARDER_RETURN_IF_ERROR(writer.WriteHeader(Clock::System()->Now()));
+  auto scan = engine.OpenScan(options);
+  if (!scan) {
+    return scan.error();
+  }
+  for (;;) {
+    const auto page = (*scan)->Next(kPageCount);
+    if (!page) {
+      return page.error();
+    }
+    for (const ScanItem& item : *page) {
+      const bool left_out = item.value.size() != item.info.size_bytes;
+      LARDER_RETURN_IF_ERROR(left_out ? ExportStream(engine, item.key, writer)
+                                      : ExportScanned(item, writer));
+    }
+    if (page->size() < kPageCount) {
+      return writer.Commit();
+    }
+  }
+}
+
+int Run(const Options& options, const OutputFormat& format) {
+  const bool to_output = options.file == "-";
+  if (to_output && format.json) {
+    return ReportUsage("--json with - for standard output",
+                       "export to a file, or leave out --json");
+  }
+  const auto run = [&](Cache& cache) -> Result<int> {
+    auto sink = ByteSink::Create(options.file,
+                                 options.zstd || options.file.ends_with(".zst")
+                                     ? SinkCompression::kZstd
+                                     : SinkCompression::kNone);
+    if (!sink) {
+      return Fail(sink.error());
+    }
+    ExportWriter writer(*std::move(sink));
+    ScanOptions scan = options.scan;
+    scan.with_values = true;
+    LARDER_FAIL_IF_ERROR(ExportAll(cache.engine(), scan, writer));
+    if (format.json) {
+      PrintJson({{"file", options.file},
+                 {"items", writer.item_count()},
+                 {"bytes", writer.value_bytes()},
+                 {"file_bytes", writer.file_size_bytes()}});
+    } else if (!to_output) {
+      Print(fmt::format("{} items, {} exported to {} ({})\n",
+                        writer.item_count(),
+                        FormatRoughBytes(writer.value_bytes()), options.file,
+                        FormatRoughBytes(writer.file_size_bytes())));
+    }
+    return kExitOk;
+  };
+  return ReadCache(options.directory, format, run);
+}
+
+}  // namespace
+
+void AddExportCommand(CommandLine& line) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = line.AddCommand(
+      "export", "Write the items to a portable file",
+      [options](const OutputFormat& format) { return Run(*options, format); });
+  AddDirectoryArgument(command, options->directory);
+  command
+      ->add_option("FILE", options->file,
+                   "File, compressed if it ends in .zst; - for standard output")
+      ->required();
+  command->add_option("--prefix", options->scan.prefix,
+                      "Only keys that begin with it");
+  command->add_option("--tag", options->scan.tag, "Only items with this tag");
+  command->add_flag("--zstd", options->zstd,
+                    "Compress, whatever the file's name");
+}
+
+}  // namespace larder::tools

@@ -1,0 +1,114 @@
+#include "fill_store.h"
+
+#include <memory>
+
+#include "source_file.h"
+
+namespace larder::tools {
+namespace {
+
+constexpr std::size_t kPieceSizeBytes = 1 << 20;
+
+}  // namespace
+
+std::string_view FileTag(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  const std::size_t dot = name.rfind('.');
+  return dot == std::string_view::npos || dot == 0 ? std::string_view()
+                                                   : name.substr(dot + 1);
+}
+
+FillWorker::FillWorker(Cache& cache, FileProblems& problems, Progress& progress)
+    : cache_(cache),
+      problems_(problems),
+      progress_(progress),
+      batch_(cache.engine()) {}
+
+Status FillWorker::Handle(const FoundFile& file) {
+  progress_.Advance(1, 0);
+  auto source = SourceFile::Open(file.path);
+  if (!source) {
+    problems_.Add(source.error());
+    return Status::Ok();
+  }
+  SetCommand command;
+  command.key = file.path;
+  command.tag = FileTag(file.path);
+  // A value must be shorter than its room, or the file may have grown.
+  return source->size_bytes() < SetBatch::kValueSizeBytesMax
+             ? StoreBatched(command, source->size_bytes(), *source)
+             : StoreStreamed(command, *source);
+}
+
+Status FillWorker::StoreBatched(const SetCommand& command,
+                                std::size_t size_expected, SourceFile& source) {
+  const auto room = batch_.Reserve(size_expected + 1);
+  if (!room) {
+    return room.error();
+  }
+  const auto size = source.Read(*room);
+  if (!size) {
+    problems_.Add(size.error());
+    return Status::Ok();
+  }
+  if (*size == room->size()) {  // It has grown since.
+    if (const Status rewound = source.Rewind(); !rewound.ok()) {
+      problems_.Add(rewound);
+      return Status::Ok();
+    }
+    return StoreStreamed(command, source);
+  }
+  SetCommand filled = command;
+  filled.value = std::string_view(room->data(), *size);
+  batch_.Add(filled);
+  progress_.Advance(0, *size);
+  return Status::Ok();
+}
+
+Status FillWorker::StoreStreamed(const SetCommand& command,
+                                 SourceFile& source) {
+  piece_.resize(kPieceSizeBytes);
+  std::uint64_t size_bytes = 0;
+  const auto settle = [&](const Status& status) {
+    if (status.ok()) {
+      ++streamed_.stored;
+      streamed_.stored_bytes += size_bytes;
+    } else if (IsTooLarge(status.code())) {
+      ++streamed_.too_large;
+      streamed_.too_large_bytes += source.size_bytes();
+      return Status::Ok();
+    }
+    return status;
+  };
+  auto writer = cache_.engine().OpenWriter(command, source.size_bytes());
+  if (!writer) {
+    return settle(writer.error());
+  }
+  for (;;) {
+    const auto count = source.Read(piece_);
+    if (!count) {
+      problems_.Add(count.error());
+      return Status::Ok();
+    }
+    if (*count == 0) {
+      return settle((*writer)->Commit().status);
+    }
+    const Status status =
+        (*writer)->Append(std::string_view(piece_.data(), *count));
+    if (!status.ok()) {
+      return settle(status);
+    }
+    size_bytes += *count;
+    progress_.Advance(0, *count);
+  }
+}
+
+Status FillWorker::Finish() { return batch_.Flush(); }
+
+BatchCounts FillWorker::counts() const {
+  BatchCounts counts = batch_.counts();
+  counts += streamed_;
+  return counts;
+}
+
+}  // namespace larder::tools

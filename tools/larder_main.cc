@@ -1,0 +1,15 @@
+#include "command_line.h"
+
+int main(int argc, char** argv) {
+  using namespace larder::tools;  // NOLINT(google-build-using-namespace)
+  CommandLine line;
+  AddSetCommand(line);
+  AddItemCommands(line);
+  AddListCommands(line);
+  AddAdminCommands(line);
+  AddExportCommand(line);
+  AddImportCommand(line);
+  AddFillCommand(line);
+  AddBenchCommand(line);
+  return line.Run(argc, argv);
+}
