@@ -24,17 +24,27 @@ namespace larder {
 using internal::CheckKey;
 using internal::CompressCommand;
 using internal::MakeSet;
-using internal::TakeValue;
 
 namespace {
 
-Result<std::optional<Value>> Decompressed(
-    Result<std::optional<Value>> stored) noexcept {
-  if (stored && *stored) {
-    LARDER_FAIL_IF_ERROR(
-        internal::DecompressInPlace((*stored)->handle, (*stored)->info));
+/// The answer to a command that gives a value.
+Result<std::optional<Value>> ToValue(Reply reply) noexcept {
+  Result<std::optional<Value>> value;
+  if (!reply.status.ok()) {
+    value = Fail(std::move(reply.status));
+  } else if (reply.applied) {
+    Value& found = value->emplace();
+    found.handle = std::move(reply.value);
+    found.info = std::move(reply.info);
   }
-  return stored;
+  return value;
+}
+
+/// Puts the original in the place of a compressed value.
+void Decompress(Result<std::optional<Value>>& value) noexcept {
+  if (!value || !*value || !IsCompressed((*value)->info.codec)) return;
+  Status status = internal::DecompressInPlace((*value)->handle, (*value)->info);
+  if (!status.ok()) value = Fail(std::move(status));
 }
 
 }  // namespace
@@ -58,25 +68,31 @@ Status Cache::Close() noexcept {
   return status;
 }
 
-Status Cache::Execute(const Command& command, Reply& reply,
-                      std::optional<Durability> durability) noexcept {
+Reply Cache::Execute(std::string_view key, const Command& command,
+                     std::optional<Durability> durability) noexcept {
+  Reply reply;
+  if (Status status = CheckKey(key); !status.ok()) [[unlikely]] {
+    reply.status = std::move(status);
+    return reply;
+  }
   Status status =
       engine_->Execute({&command, 1}, {&reply, 1}, {.durability = durability});
-  return status.ok() ? std::move(reply.status) : status;
+  if (!status.ok()) [[unlikely]] {
+    reply.status = std::move(status);
+  }
+  return reply;
 }
 
 // Single items ---------------------------------------------------------------
 
-Status Cache::Store(SetCommand command, std::optional<Durability> durability,
-                    Reply& reply) noexcept {
-  LARDER_RETURN_IF_ERROR(CheckKey(command.key));
-  const Compression compression = compression_->For(command.value.size());
-  if (compression == Compression::kNone) [[likely]] {
-    return Execute(command, reply, durability);
-  }
+Reply Cache::Store(SetCommand command,
+                   std::optional<Durability> durability) noexcept {
   std::optional<std::string> frame;
-  CompressCommand(compression, command, frame);
-  return Execute(command, reply, durability);
+  const Compression compression = compression_->For(command.value.size());
+  if (compression != Compression::kNone) {
+    CompressCommand(compression, command, frame);
+  }
+  return Execute(command.key, command, durability);
 }
 
 Status Cache::Set(std::string_view key, std::string_view value,
@@ -86,8 +102,7 @@ Status Cache::Set(std::string_view key, std::string_view value,
 
 Status Cache::SetEncoded(std::string_view key, std::string_view bytes,
                          CodecId codec, const SetOptions& options) noexcept {
-  Reply reply;
-  return Store(MakeSet(key, bytes, codec, options), options.durability, reply);
+  return Store(MakeSet(key, bytes, codec, options), options.durability).status;
 }
 
 Result<bool> Cache::Add(std::string_view key, std::string_view value,
@@ -100,8 +115,8 @@ Result<bool> Cache::AddEncoded(std::string_view key, std::string_view bytes,
                                const SetOptions& options) noexcept {
   SetCommand command = MakeSet(key, bytes, codec, options);
   command.condition = SetCondition::kIfAbsent;
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Store(command, options.durability, reply));
+  Reply reply = Store(command, options.durability);
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
   return reply.applied;
 }
 
@@ -117,46 +132,43 @@ Result<std::optional<std::uint64_t>> Cache::CompareAndSetEncoded(
   SetCommand command = MakeSet(key, bytes, codec, options);
   command.condition = SetCondition::kIfVersion;
   command.version_expected = version;
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Store(command, options.durability, reply));
+  Reply reply = Store(command, options.durability);
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
   if (!reply.applied) return std::optional<std::uint64_t>();
   return std::optional(reply.info.version);
 }
 
 Result<std::optional<Value>> Cache::GetStored(std::string_view key) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Execute(GetCommand{.key = key}, reply));
-  return TakeValue(reply);
+  return ToValue(Execute(key, GetCommand{.key = key}));
 }
 
 Result<std::optional<Value>> Cache::Get(std::string_view key) noexcept {
-  return Decompressed(GetStored(key));
+  Result<std::optional<Value>> value = GetStored(key);
+  Decompress(value);
+  return value;
 }
 
 Result<std::optional<Value>> Cache::PopStored(std::string_view key) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(
-      Execute(DeleteCommand{.key = key, .with_value = true}, reply));
-  return TakeValue(reply);
+  return ToValue(Execute(key, DeleteCommand{.key = key, .with_value = true}));
 }
 
 Result<std::optional<Value>> Cache::Pop(std::string_view key) noexcept {
-  return Decompressed(PopStored(key));
+  Result<std::optional<Value>> value = PopStored(key);
+  Decompress(value);
+  return value;
 }
 
 Result<std::int64_t> Cache::Incr(std::string_view key, std::int64_t delta,
                                  std::int64_t initial,
                                  const SetOptions& options) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Execute(IncrCommand{.key = key,
-                                           .delta = delta,
-                                           .initial = initial,
-                                           .ttl = options.ttl,
-                                           .tag = options.tag},
-                               reply, options.durability));
+  Reply reply = Execute(key,
+                        IncrCommand{.key = key,
+                                    .delta = delta,
+                                    .initial = initial,
+                                    .ttl = options.ttl,
+                                    .tag = options.tag},
+                        options.durability);
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
   return reply.integer;
 }
 
@@ -169,34 +181,29 @@ Result<std::int64_t> Cache::Decr(std::string_view key, std::int64_t delta,
   return Incr(key, -delta, initial, options);
 }
 
+Result<bool> Cache::IsApplied(std::string_view key,
+                              const Command& command) noexcept {
+  Reply reply = Execute(key, command);
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
+  return reply.applied;
+}
+
 Result<bool> Cache::Touch(std::string_view key,
                           std::optional<Duration> ttl) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Execute(TouchCommand{.key = key, .ttl = ttl}, reply));
-  return reply.applied;
+  return IsApplied(key, TouchCommand{.key = key, .ttl = ttl});
 }
 
 Result<bool> Cache::Delete(std::string_view key) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Execute(DeleteCommand{.key = key}, reply));
-  return reply.applied;
+  return IsApplied(key, DeleteCommand{.key = key});
 }
 
 Result<bool> Cache::Contains(std::string_view key) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(
-      Execute(GetCommand{.key = key, .with_value = false}, reply));
-  return reply.applied;
+  return IsApplied(key, GetCommand{.key = key, .with_value = false});
 }
 
 Result<std::optional<ItemInfo>> Cache::Inspect(std::string_view key) noexcept {
-  LARDER_FAIL_IF_ERROR(CheckKey(key));
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(
-      Execute(GetCommand{.key = key, .with_value = false}, reply));
+  Reply reply = Execute(key, GetCommand{.key = key, .with_value = false});
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
   if (!reply.applied) return std::optional<ItemInfo>();
   return std::optional<ItemInfo>(std::move(reply.info));
 }
@@ -249,8 +256,8 @@ Result<std::optional<ScanItem>> Cache::Last() noexcept {
 // The whole cache ------------------------------------------------------------
 
 Result<std::uint64_t> Cache::ExecuteForCount(const Command& command) noexcept {
-  Reply reply;
-  LARDER_FAIL_IF_ERROR(Execute(command, reply));
+  Reply reply = Execute({}, command);
+  if (!reply.status.ok()) return Fail(std::move(reply.status));
   return reply.count;
 }
 

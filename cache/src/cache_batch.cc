@@ -19,7 +19,6 @@ namespace larder {
 using internal::CheckKey;
 using internal::CompressCommand;
 using internal::MakeSet;
-using internal::TakeValue;
 
 namespace {
 
@@ -111,16 +110,17 @@ Result<std::vector<std::optional<Value>>> Cache::MultiGet(
   std::vector<std::optional<Value>> values;
   values.reserve(keys.size());
   for (Reply& reply : replies) {
+    std::optional<Value>& value = values.emplace_back();
     Status status = std::move(reply.status);
-    std::optional<Value> value = TakeValue(reply);
-    if (status.ok() && value) {
+    if (status.ok() && reply.applied) {
+      value = Value{std::move(reply.value), std::move(reply.info)};
       status = internal::DecompressInPlace(value->handle, value->info);
     }
-    if (status.code() == StatusCode::kCorruption) value.reset();
-    if (!status.ok() && status.code() != StatusCode::kCorruption) {
+    if (status.code() == StatusCode::kCorruption) {
+      value.reset();
+    } else if (!status.ok()) {
       return Fail(std::move(status));
     }
-    values.push_back(std::move(value));
   }
   return values;
 }

@@ -46,11 +46,6 @@ inline void CompressCommand(Compression compression, SetCommand& command,
   command.codec |= kCodecIdCompressedFlag;
 }
 
-inline std::optional<Value> TakeValue(Reply& reply) noexcept {
-  if (!reply.applied) return std::nullopt;
-  return Value{std::move(reply.value), std::move(reply.info)};
-}
-
 }  // namespace larder::internal
 
 #endif  // LARDER_CACHE_SRC_COMMANDS_H_

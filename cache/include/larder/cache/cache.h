@@ -228,11 +228,13 @@ class Cache {
 
   explicit Cache(std::unique_ptr<Engine> engine) noexcept;
 
-  Status Execute(const Command& command, Reply& reply,
-                 std::optional<Durability> durability = {}) noexcept;
+  /// Executes one command; a status of the call is put into the reply.
+  Reply Execute(std::string_view key, const Command& command,
+                std::optional<Durability> durability = {}) noexcept;
   /// Executes a set, compressed if that is wanted.
-  Status Store(SetCommand command, std::optional<Durability> durability,
-               Reply& reply) noexcept;
+  Reply Store(SetCommand command,
+              std::optional<Durability> durability) noexcept;
+  Result<bool> IsApplied(std::string_view key, const Command& command) noexcept;
   Status SetEncoded(std::string_view key, std::string_view bytes, CodecId codec,
                     const SetOptions& options) noexcept;
   Result<bool> AddEncoded(std::string_view key, std::string_view bytes,
