@@ -1,0 +1,430 @@
+// Everything that can be refused is refused before anything is made; what a
+// creation made before it failed is taken away again (CreationUndo), while the
+// seat is still held.
+//
+// Always: 1. a directory with a stamp is a cache, whatever else is missing in
+// it; 2. a directory without one is touched only if it is vacant: empty, or
+// with nothing but the remains of a creation; 3. only the holder of the seat
+// changes anything.
+
+#include "directory.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "directory_create.h"
+#include "disk_usage.h"
+#include "file_system_kind.h"
+#include "path_error.h"
+
+namespace larder {
+namespace {
+
+using Path = std::filesystem::path;
+
+constexpr const char* kReserveName = "reserve";
+constexpr std::size_t kStampSizeMax = 4096;
+constexpr const char* kToRead = "read and search permission";
+constexpr const char* kToWrite =
+    "read, write and search permission; open as its owner or read-only";
+
+// Entries of a directory that do not keep it from becoming a cache.
+constexpr std::array<std::string_view, 3> kVacantNames{
+    kSeatLockName, kStampTemporaryName, "lost+found"};
+
+Result<Path> AbsolutePath(const Path& path) {
+  if (path.empty() || path.native().find('\0') != std::string::npos) {
+    return Fail(Status::InvalidArgument(
+        "the path of a cache directory is empty or has a zero byte"));
+  }
+  std::error_code error;
+  Path absolute = std::filesystem::absolute(path, error);
+  if (error) {
+    return Fail(Status::FromErrno(error.value(), path.string()));
+  }
+  // "dir/" has an empty last part, which has no parent to sync.
+  return absolute.has_filename() ? absolute : absolute.parent_path();
+}
+
+Status RefuseNetworkFileSystem(const Path& at, bool allowed,
+                               const LogCallback& log) {
+  struct statfs info {};
+  if (::statfs(at.c_str(), &info) != 0) {
+    return PathError(errno, "look at", at, kToRead);
+  }
+  const std::string_view name =
+      NetworkFileSystemName(static_cast<std::uint32_t>(info.f_type));
+  if (name.empty()) {
+    return Status::Ok();
+  }
+  if (allowed) {
+    if (log) {
+      log(at.string() + " is on " + std::string(name) +
+          ": locks and mapped files may fail there");
+    }
+    return Status::Ok();
+  }
+  return {StatusCode::kUnsupportedFileSystem,
+          at.string() + " is on " + std::string(name) +
+              ", where locks and mapped files cannot be relied on; use a "
+              "local disk or set allow_network_file_system"};
+}
+
+// Whether there is a directory at `path`; an error if something else is.
+Result<bool> DirectoryExists(const Path& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) {
+      return Fail(PathError(errno, "open", path, kToRead));
+    }
+    if (::lstat(path.c_str(), &info) == 0) {
+      return Fail(Status::NotFound("cannot open " + path.string() +
+                                   ": it is a symbolic link to nothing"));
+    }
+    return false;
+  }
+  return S_ISDIR(info.st_mode) ? Result<bool>(true)
+                               : Fail(PathError(ENOTDIR, "open", path, ""));
+}
+
+Path NearestExisting(Path path) {
+  struct stat info {};
+  while (::stat(path.c_str(), &info) != 0 && path.has_relative_path()) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
+// Makes the directory unless it is there; every refusal that needs nothing but
+// the path is here.
+Status MakeOrFind(const Path& root, OpenMode mode, bool allow_network,
+                  const LogCallback& log, CreationUndo& undo) {
+  const Result<bool> exists = DirectoryExists(root);
+  if (!exists) {
+    return exists.error();
+  }
+  if (!*exists && mode != OpenMode::kCreate) {
+    return Status::NotFound("cannot open " + root.string() +
+                            ": there is no such directory");
+  }
+  LARDER_RETURN_IF_ERROR(
+      RefuseNetworkFileSystem(NearestExisting(root), allow_network, log));
+  return *exists ? Status::Ok() : MakeDirectories(root, undo);
+}
+
+// The stamp of the directory, or nullopt if it has none.
+Result<std::optional<DirectoryStamp>> ReadStamp(const Path& root, int fd) {
+  const Path path = root / kStampName;
+  const UniqueFd file(
+      ::openat(fd, kStampName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) {
+    return errno == ENOENT ? Result<std::optional<DirectoryStamp>>(std::nullopt)
+                           : Fail(PathError(errno, "open", path, kToRead));
+  }
+  std::string text(kStampSizeMax, '\0');
+  const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+  if (size < 0) {
+    return Fail(PathError(errno, "read", path, kToRead));
+  }
+  text.resize(static_cast<std::size_t>(size));
+  Result<DirectoryStamp> stamp = ParseStamp(text);
+  if (!stamp) {
+    return Fail(Status(stamp.error().code(),
+                       root.string() + ": " + stamp.error().message()));
+  }
+  return std::optional<DirectoryStamp>(std::move(*stamp));
+}
+
+// REQUIRES: the directory has no stamp.
+Status CheckVacant(const Path& root, OpenMode mode) {
+  std::error_code error;
+  std::filesystem::directory_iterator entries(root, error);
+  for (; !error && entries != std::filesystem::directory_iterator();
+       entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    if (std::find(kVacantNames.begin(), kVacantNames.end(), name) ==
+        kVacantNames.end()) {
+      return {StatusCode::kForeignDirectory,
+              root.string() + " is not a cache: it has no " + kStampName +
+                  " but other things ('" + name +
+                  "'); choose an empty or new directory"};
+    }
+  }
+  if (error) {
+    return PathError(error.value(), "list", root, kToRead);
+  }
+  return mode == OpenMode::kCreate
+             ? Status::Ok()
+             : Status::NotFound("there is no cache in " + root.string() +
+                                ": the directory is empty");
+}
+
+// The stamp, or nullopt for a directory that may become a cache.
+Result<std::optional<DirectoryStamp>> Recognise(const Path& root, int fd,
+                                                OpenMode mode) {
+  auto stamp = ReadStamp(root, fd);
+  if (!stamp || *stamp) {
+    return stamp;
+  }
+  const Status vacant = CheckVacant(root, mode);
+  // What looks foreign may be a cache that is being made just now.
+  stamp = ReadStamp(root, fd);
+  if (stamp && !*stamp && !vacant.ok()) {
+    return Fail(vacant);
+  }
+  return stamp;
+}
+
+Status CheckWritable(const Path& root, int fd) {
+  if (::faccessat(fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+    return PathError(errno, "write to", root, kToWrite);
+  }
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) {
+    return PathError(errno, "look at", root, kToRead);
+  }
+  // Files that we made would lock the owner out.
+  if (::geteuid() != 0 && info.st_uid != ::geteuid()) {
+    return PathError(EACCES, "write to", root, "to be its owner");
+  }
+  return Status::Ok();
+}
+
+Result<SeatLock> TakeSeat(const Path& root, int fd, CreationUndo& undo) {
+  auto seat = SeatLock::Acquire(fd, root.string());
+  if (!seat && seat.error().code() == StatusCode::kPermissionDenied) {
+    return Fail(PathError(EACCES, "open", root / kSeatLockName, kToWrite));
+  }
+  if (seat && seat->created()) {
+    undo.Add(root / kSeatLockName);
+  }
+  return seat;
+}
+
+// Completes the directory under the seat; returns its stamp.
+Result<DirectoryStamp> Complete(const Path& root, int fd,
+                                const LogCallback& log, CreationUndo& undo) {
+  // Again: another process may have made it while we had no seat.
+  auto stamp = ReadStamp(root, fd);
+  if (!stamp) {
+    return Fail(stamp.error());
+  }
+  if (!*stamp) {
+    auto made = NewStamp();
+    if (!made) {
+      return Fail(made.error());
+    }
+    LARDER_FAIL_IF_ERROR(WriteStamp(root, fd, *made, undo));
+    *stamp = std::move(*made);
+    if (log) {
+      log("made the cache " + (*stamp)->id + " in " + root.string());
+    }
+  }
+  LARDER_FAIL_IF_ERROR(MakeSubdirectory(root, fd, "db", undo));
+  LARDER_FAIL_IF_ERROR(MakeSubdirectory(root, fd, "log", undo));
+  return std::move(**stamp);
+}
+
+// fallocate where there is one, else bytes that no file system compresses.
+// 0 or an errno.
+int Allocate(int fd, std::uint64_t size) {
+  int result = 0;
+  do {
+    result = ::fallocate(fd, 0, 0, static_cast<off_t>(size));
+  } while (result != 0 && errno == EINTR);
+  if (result == 0 || errno != EOPNOTSUPP) {
+    return result == 0 ? 0 : errno;
+  }
+  std::vector<std::uint64_t> block(8192);
+  std::uint64_t state = 0x9E3779B97F4A7C15U;
+  for (std::uint64_t done = 0; done < size;) {
+    for (std::uint64_t& word : block) {
+      state = state * 6364136223846793005U + 1442695040888963407U;
+      word = state;
+    }
+    const std::size_t wanted =
+        std::min<std::uint64_t>(block.size() * sizeof(block[0]), size - done);
+    const ssize_t count =
+        ::pwrite(fd, block.data(), wanted, static_cast<off_t>(done));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count <= 0) {
+      return count < 0 ? errno : EIO;
+    }
+    done += static_cast<std::uint64_t>(count);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
+    const std::filesystem::path& path, OpenMode mode,
+    bool allow_network_file_system, LogCallback log) noexcept {
+  const Result<Path> root = AbsolutePath(path);
+  if (!root) {
+    return Fail(root.error());
+  }
+  std::optional<SeatLock> seat;  // Freed after undo has run.
+  CreationUndo undo;
+  LARDER_FAIL_IF_ERROR(
+      MakeOrFind(*root, mode, allow_network_file_system, log, undo));
+  UniqueFd fd(::open(root->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) {
+    return Fail(PathError(errno, "open", *root, kToRead));
+  }
+  auto stamp = Recognise(*root, fd.get(), mode);
+  if (!stamp) {
+    return Fail(stamp.error());
+  }
+  const bool read_only = mode == OpenMode::kReadOnly;
+  if (!read_only) {
+    LARDER_FAIL_IF_ERROR(CheckWritable(*root, fd.get()));
+    auto taken = TakeSeat(*root, fd.get(), undo);
+    if (!taken) {
+      return Fail(taken.error());
+    }
+    seat.emplace(std::move(*taken));
+    auto completed = Complete(*root, fd.get(), log, undo);
+    if (!completed) {
+      return Fail(completed.error());
+    }
+    *stamp = std::move(*completed);
+  }
+  std::unique_ptr<CacheDirectory> directory(
+      new CacheDirectory(*root, std::move(**stamp), std::move(fd),
+                         seat ? std::move(*seat) : SeatLock(), read_only));
+  LARDER_FAIL_IF_ERROR(directory->Identify());
+  undo.Keep();
+  return directory;
+}
+
+CacheDirectory::CacheDirectory(std::filesystem::path root, DirectoryStamp stamp,
+                               UniqueFd fd, SeatLock seat, bool read_only)
+    : root_(std::move(root)),
+      stamp_(std::move(stamp)),
+      fd_(std::move(fd)),
+      read_only_(read_only),
+      seat_(std::move(seat)) {}
+
+Status CacheDirectory::Identify() noexcept {
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0) {
+    return PathError(errno, "look at", root_, kToRead);
+  }
+  device_ = info.st_dev;
+  inode_ = info.st_ino;
+  if (::fstatat(fd_.get(), kReserveName, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    reserve_bytes_ = static_cast<std::uint64_t>(info.st_blocks) * 512;
+  }
+  return Status::Ok();
+}
+
+Status CacheDirectory::CheckPresent() const noexcept {
+  struct stat info {};
+  if (::stat(root_.c_str(), &info) == 0) {
+    if (info.st_dev == device_ && info.st_ino == inode_) {
+      return Status::Ok();
+    }
+    return {StatusCode::kGone, root_.string() +
+                                   " was replaced by another directory while "
+                                   "the cache was open; open it again"};
+  }
+  if (errno == ENOENT || errno == ENOTDIR) {
+    return {StatusCode::kGone,
+            root_.string() +
+                " was removed or renamed while the cache was open; open it "
+                "again"};
+  }
+  return PathError(errno, "look at", root_, kToRead);
+}
+
+Status CacheDirectory::ReleaseReserve() noexcept {
+  if (read_only_) {
+    return {StatusCode::kReadOnly, root_.string() + " is open read-only"};
+  }
+  const std::lock_guard lock(reserve_mutex_);
+  const UniqueFd fd(
+      ::openat(fd_.get(), kReserveName, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd) {
+    reserve_bytes_ = 0;
+    return errno == ENOENT
+               ? Status::Ok()
+               : PathError(errno, "open", root_ / kReserveName, kToWrite);
+  }
+  // Synced, since some file systems free blocks only with their journal.
+  if (::ftruncate(fd.get(), 0) != 0 || ::fsync(fd.get()) != 0) {
+    return PathError(errno, "empty", root_ / kReserveName, kToWrite);
+  }
+  return MeasureReserve(fd.get());
+}
+
+Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
+  if (read_only_) {
+    return {StatusCode::kReadOnly, root_.string() + " is open read-only"};
+  }
+  const std::lock_guard lock(reserve_mutex_);
+  const std::uint64_t size = std::min(bytes_wanted, kReserveBytesMax);
+  const Path path = root_ / kReserveName;
+  const UniqueFd fd(::openat(fd_.get(), kReserveName,
+                             O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  struct stat info {};
+  if (!fd || ::fstat(fd.get(), &info) != 0) {
+    return PathError(errno, "create", path, kToWrite);
+  }
+  if (static_cast<std::uint64_t>(info.st_size) == size &&
+      static_cast<std::uint64_t>(info.st_blocks) * 512 >= size) {
+    return MeasureReserve(fd.get());
+  }
+  int error = ::ftruncate(fd.get(), static_cast<off_t>(size)) == 0 ? 0 : errno;
+  if (error == 0 && size > 0) {
+    error = Allocate(fd.get(), size);
+  }
+  if (error == 0 && (::fsync(fd.get()) != 0 || ::fsync(fd_.get()) != 0)) {
+    error = errno;
+  }
+  if (error != 0) {
+    // Half of a reserve would only fill the disk that is full already.
+    static_cast<void>(::ftruncate(fd.get(), 0));
+    MeasureReserve(fd.get()).IgnoreError();  // The first error counts.
+    return PathError(error, "allocate", path, kToWrite);
+  }
+  return MeasureReserve(fd.get());
+}
+
+Status CacheDirectory::MeasureReserve(int fd) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) {
+    return PathError(errno, "look at", root_ / kReserveName, kToRead);
+  }
+  reserve_bytes_ = static_cast<std::uint64_t>(info.st_blocks) * 512;
+  return Status::Ok();
+}
+
+Result<std::uint64_t> CacheDirectory::DiskBytes(
+    const std::filesystem::path& path) noexcept {
+  return DiskUsage(path);
+}
+
+Result<std::uint64_t> CacheDirectory::FreeBytes() const noexcept {
+  struct statvfs info {};
+  if (::fstatvfs(fd_.get(), &info) != 0) {
+    return Fail(PathError(errno, "look at", root_, kToRead));
+  }
+  return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+}  // namespace larder

@@ -1,0 +1,98 @@
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <sys/types.h>
+
+#include "larder/engine/engine.h"
+#include "larder/engine/status.h"
+
+#include "directory_stamp.h"
+#include "seat_lock.h"
+#include "unique_fd.h"
+
+namespace larder {
+
+/// Most bytes of the file `reserve`.
+inline constexpr std::uint64_t kReserveBytesMax = 4U << 20;
+
+/// A cache directory: that it is one, that it may be used, and that nobody
+/// else changes it. What is in db/ and log/ is no business of this class.
+///
+/// Threads:   thread-safe after Open.
+/// Processes: one writer (see SeatLock), any number of readers.
+class CacheDirectory {
+ public:
+  /// Opens the cache directory `path`, or makes it and its parents (kCreate).
+  /// An empty directory becomes a cache in kCreate only. kReadOnly takes no
+  /// lock and needs no write permission.
+  /// Errors: kNotFound, kNotADirectory, kPermissionDenied, kForeignDirectory,
+  /// kUnsupportedFormat, kUnsupportedFileSystem, kSeatUnavailable,
+  /// kCorruption (the stamp), kInvalidArgument (the path), kNoSpace, kIoError.
+  /// A failed Open leaves everything as it was.
+  [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
+      const std::filesystem::path& path, OpenMode mode,
+      bool allow_network_file_system, LogCallback log) noexcept;
+
+  CacheDirectory(const CacheDirectory&) = delete;
+  CacheDirectory& operator=(const CacheDirectory&) = delete;
+
+  /// 32 hexadecimal digits that no other cache has.
+  [[nodiscard]] const std::string& id() const noexcept { return stamp_.id; }
+  /// Absolute.
+  [[nodiscard]] const std::filesystem::path& root() const noexcept {
+    return root_;
+  }
+  [[nodiscard]] std::filesystem::path db_path() const { return root_ / "db"; }
+  [[nodiscard]] std::filesystem::path log_path() const { return root_ / "log"; }
+
+  /// kGone if the directory was removed or another one has its name. One stat.
+  [[nodiscard]] Status CheckPresent() const noexcept;
+
+  /// Gives the blocks of the file `reserve` back to the file system, so that
+  /// there is room for what frees space. Errors: kReadOnly, kIoError.
+  Status ReleaseReserve() noexcept;
+  /// Allocates min(kReserveBytesMax, `bytes_wanted`) of it again, or shrinks
+  /// it to that. Errors: kReadOnly, kNoSpace (it is empty then), kIoError.
+  Status RestoreReserve(std::uint64_t bytes_wanted) noexcept;
+  /// As du counts it.
+  [[nodiscard]] std::uint64_t reserve_bytes() const noexcept {
+    return reserve_bytes_;
+  }
+
+  /// Bytes of a directory tree as du counts them; see DiskUsage.
+  [[nodiscard]] static Result<std::uint64_t> DiskBytes(
+      const std::filesystem::path& path) noexcept;
+  /// Bytes that this user may still fill in the file system. Errors: kIoError.
+  [[nodiscard]] Result<std::uint64_t> FreeBytes() const noexcept;
+
+  /// For a child after fork, which must not keep the parent's seat alive.
+  /// Async-signal-safe.
+  void CloseLockInChild() noexcept { seat_.CloseInChild(); }
+
+ private:
+  CacheDirectory(std::filesystem::path root, DirectoryStamp stamp, UniqueFd fd,
+                 SeatLock seat, bool read_only);
+  Status Identify() noexcept;
+  Status MeasureReserve(int fd);
+
+  const std::filesystem::path root_;
+  const DirectoryStamp stamp_;
+  const UniqueFd fd_;
+  const bool read_only_;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  SeatLock seat_;
+  std::mutex reserve_mutex_;  // Taken alone; held over changes of the file.
+  std::atomic<std::uint64_t> reserve_bytes_{0};
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_H_

@@ -1,0 +1,21 @@
+#ifndef LARDER_ENGINE_SRC_PATH_ERROR_H_
+#define LARDER_ENGINE_SRC_PATH_ERROR_H_
+
+#include <filesystem>
+#include <string_view>
+
+#include "larder/engine/status.h"
+
+namespace larder {
+
+/// Says for people why `doing` (a verb, "open") failed with `error` on `path`:
+/// which part of the path is in the way, whose it is, and what is needed.
+/// Codes: kPermissionDenied, kNotADirectory, kNotFound, kInvalidArgument (a
+/// path that is too long or loops), else as Status::FromErrno.
+[[nodiscard]] Status PathError(int error, std::string_view doing,
+                               const std::filesystem::path& path,
+                               std::string_view needed) noexcept;
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_PATH_ERROR_H_
