@@ -1,9 +1,9 @@
 #ifndef LARDER_ENGINE_SRC_UNIQUE_FD_H_
 #define LARDER_ENGINE_SRC_UNIQUE_FD_H_
 
-#include <unistd.h>
-
 #include <utility>
+
+#include <unistd.h>
 
 namespace larder {
 

@@ -1,0 +1,116 @@
+#ifndef LARDER_ENGINE_SRC_MAIN_REGION_H_
+#define LARDER_ENGINE_SRC_MAIN_REGION_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "doorbell.h"
+#include "futex.h"
+#include "process_identity.h"
+#include "shared_region.h"
+
+/// The layout of the main region of a cache, which every attached process has
+/// mapped for reading and writing.
+
+namespace larder {
+
+/// Which holder serves. Odd or 0: the seat is free or being taken, wait. Even:
+/// that holder answers. Each holder has a number of its own, so a client knows
+/// from it that its request must be sent again. Also the futex of those who
+/// wait.
+///
+/// Processes: only the holder changes it. If it dies, the next one does.
+class Generation {
+ public:
+  [[nodiscard]] std::uint32_t Load() const noexcept {
+    // Acquire pairs with Set: what the holder prepared is visible.
+    return word_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] static bool IsServing(std::uint32_t value) noexcept {
+    return value % 2 == 0 && value != 0;
+  }
+  /// For a new holder: the next odd number.
+  void Open() noexcept {
+    const std::uint32_t old = word_.load(std::memory_order_relaxed);
+    Set(old + (old % 2 == 0 ? 1 : 2));
+  }
+  /// For a holder that is ready: the next even number.
+  void Serve() noexcept {
+    Set((word_.load(std::memory_order_relaxed) | 1) + 1);
+  }
+  /// Sleeps while it is still `seen`.
+  void WaitWhile(std::uint32_t seen,
+                 std::chrono::nanoseconds timeout) const noexcept {
+    FutexWait(word_, seen, timeout);
+  }
+
+ private:
+  void Set(std::uint32_t value) noexcept {
+    word_.store(value, std::memory_order_release);
+    FutexWake(word_);
+  }
+  std::atomic<std::uint32_t> word_{0};  // 0: nobody has served yet.
+};
+
+/// One attached client. Taken by holding the lock on its byte of `seat.lock`;
+/// `uid` names the client (0 = none) and with it its region.
+struct alignas(64) ClientSlot {
+  std::atomic<std::uint64_t> uid;
+  std::atomic<std::uint64_t> pid;  ///< With the next two for people only.
+  std::atomic<std::uint64_t> start_time;
+  std::atomic<std::uint64_t> pid_namespace;
+  std::atomic<std::uint64_t> requests;  ///< Answered by holders.
+  std::atomic<std::uint64_t> bytes;     ///< Of requests and answers.
+  std::uint64_t reserved[2];
+};
+static_assert(sizeof(ClientSlot) == 64);
+
+/// Figures that the holder publishes for whoever looks (`larder top`).
+struct alignas(64) ServerFigures {
+  std::atomic<std::uint64_t> requests;
+  std::atomic<std::uint64_t> commands;
+  std::atomic<std::uint64_t> groups;     ///< Executed together, once each.
+  std::atomic<std::uint64_t> cancelled;  ///< Given up by their client in time.
+  std::atomic<std::uint64_t> clients_evicted;  ///< For malformed requests.
+  std::atomic<std::uint64_t> bytes_in;
+  std::atomic<std::uint64_t> bytes_out;
+  std::atomic<std::uint64_t> takeovers;
+  /// Bucket i: requests that took [2^i, 2^(i+1)) ns from pick-up to answer.
+  std::array<std::atomic<std::uint64_t>, 40> service_time;
+};
+
+struct MainRegion {
+  RegionHeader header;
+  alignas(64) Generation generation;
+  /// Number of the hot region (RegionAddress::number); 0 = there is none.
+  std::atomic<std::uint64_t> hot_number;
+  /// Changes with each change of the settings (Engine::settings_version).
+  std::atomic<std::uint64_t> settings_version;
+  alignas(64) Doorbell doorbell;
+  alignas(64) std::atomic<std::uint64_t> holder_pid;
+  std::atomic<std::uint64_t> holder_start_time;
+  std::atomic<std::uint64_t> holder_pid_namespace;
+  ServerFigures figures;
+  /// Free for the store: totals it wants to be seen from outside.
+  alignas(64) std::array<std::atomic<std::uint64_t>, 64> totals;
+  std::array<ClientSlot, kSlotCountMax> slots;
+
+  void SetHolder(const ProcessIdentity& holder) noexcept {
+    holder_start_time.store(holder.start_time, std::memory_order_relaxed);
+    holder_pid_namespace.store(holder.pid_namespace, std::memory_order_relaxed);
+    holder_pid.store(holder.pid, std::memory_order_relaxed);
+  }
+  [[nodiscard]] ProcessIdentity holder() const noexcept {
+    return {
+        .pid = holder_pid.load(std::memory_order_relaxed),
+        .start_time = holder_start_time.load(std::memory_order_relaxed),
+        .pid_namespace = holder_pid_namespace.load(std::memory_order_relaxed)};
+  }
+};
+static_assert(std::is_standard_layout_v<MainRegion>);
+static_assert(sizeof(MainRegion) < 32 * 1024);
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_MAIN_REGION_H_

@@ -1,0 +1,127 @@
+// On Linux Boost's named_mutex is a POSIX semaphore of value 1 with a name in
+// /dev/shm. Its calls throw, also EINTR when a signal handler without
+// SA_RESTART runs; nothing is thrown out of here.
+
+#include "named_mutex.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <concepts>
+#include <functional>
+#include <utility>
+
+#include <boost/date_time/posix_time/posix_time_types.hpp>
+#include <boost/interprocess/permissions.hpp>
+#include <boost/interprocess/sync/named_mutex.hpp>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace larder {
+namespace {
+
+namespace ipc = boost::interprocess;
+
+// Where glibc keeps semaphores.
+constexpr const char* kSemaphorePrefix = "/dev/shm/sem.";
+
+// Calls `fn` again while a signal interrupts it.
+template <std::invocable Fn>
+auto CatchMutexErrors(const std::string& name, Fn&& fn) noexcept
+    -> Result<std::invoke_result_t<Fn>> {
+  for (;;) {
+    try {
+      return std::invoke(fn);
+    } catch (const ipc::interprocess_exception& e) {
+      if (e.get_native_error() == EINTR) continue;
+      return Fail(
+          Status::FromErrno(e.get_native_error(), "named mutex " + name));
+    }
+  }
+}
+
+// Another user may have made the name before us.
+Status CheckOwner(const std::string& name) noexcept {
+  struct stat about {};
+  const std::string path = kSemaphorePrefix + name;
+  if (::lstat(path.c_str(), &about) != 0) return {};  // Elsewhere: cannot say.
+  if (S_ISREG(about.st_mode) && about.st_uid == ::geteuid() &&
+      (about.st_mode & (S_IRWXG | S_IRWXO)) == 0) {
+    return {};
+  }
+  return {StatusCode::kPermissionDenied, path + " is not private to user " +
+                                             std::to_string(::geteuid()) +
+                                             ": remove it"};
+}
+
+}  // namespace
+
+struct NamedMutex::Impl {
+  explicit Impl(const std::string& its_name)
+      : name(its_name),
+        mutex(ipc::open_or_create, its_name.c_str(), ipc::permissions(0600)) {}
+  std::string name;
+  ipc::named_mutex mutex;
+};
+
+NamedMutex::NamedMutex(std::unique_ptr<Impl> impl) noexcept
+    : impl_(std::move(impl)) {}
+NamedMutex::~NamedMutex() = default;
+
+Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
+    const std::string& name) noexcept {
+  auto impl =
+      CatchMutexErrors(name, [&name] { return std::make_unique<Impl>(name); });
+  if (!impl) return Fail(std::move(impl.error()));
+  LARDER_FAIL_IF_ERROR(CheckOwner(name));
+  return std::unique_ptr<NamedMutex>(new NamedMutex(std::move(*impl)));
+}
+
+void NamedMutex::Remove(const std::string& name) noexcept {
+  ipc::named_mutex::remove(name.c_str());
+}
+
+Result<bool> NamedMutex::TryLock() noexcept {
+  return CatchMutexErrors(impl_->name,
+                          [this] { return impl_->mutex.try_lock(); });
+}
+
+Status NamedMutex::Lock(SteadyTime deadline) noexcept {
+  for (;;) {
+    const auto rest = deadline - std::chrono::steady_clock::now();
+    const auto slice = std::chrono::duration_cast<std::chrono::microseconds>(
+        std::clamp<SteadyTime::duration>(rest, SteadyTime::duration(0),
+                                         kWaitSlice));
+    // Boost measures on the wall clock; short slices keep a jump of it short.
+    const auto locked = CatchMutexErrors(impl_->name, [&] {
+      return impl_->mutex.timed_lock(
+          boost::posix_time::microsec_clock::universal_time() +
+          boost::posix_time::microseconds(slice.count()));
+    });
+    if (!locked) return locked.error();
+    if (*locked) return {};
+    if (rest <= SteadyTime::duration(0)) {
+      return {StatusCode::kTimedOut,
+              "named mutex " + impl_->name + " stayed locked; not applied"};
+    }
+  }
+}
+
+Status NamedMutex::Adopt() noexcept {
+  // Takes every unlock that was left behind: afterwards the count is 0, which
+  // is "locked", and nobody but us can be the one who has it.
+  for (;;) {
+    const Result<bool> locked = TryLock();
+    if (!locked) return locked.error();
+    if (!*locked) return {};
+  }
+}
+
+Status NamedMutex::Unlock() noexcept {
+  const auto done = CatchMutexErrors(impl_->name, [this] {
+    impl_->mutex.unlock();
+    return true;
+  });
+  return done ? Status() : done.error();
+}
+
+}  // namespace larder

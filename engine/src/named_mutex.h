@@ -1,0 +1,54 @@
+#ifndef LARDER_ENGINE_SRC_NAMED_MUTEX_H_
+#define LARDER_ENGINE_SRC_NAMED_MUTEX_H_
+
+#include <memory>
+#include <string>
+
+#include "larder/engine/status.h"
+
+#include "futex.h"
+
+namespace larder {
+
+/// A mutex that processes share by name: boost::interprocess::named_mutex with
+/// its traps covered. It has no owner: if a process dies inside, it stays
+/// locked for ever, and an unlock too many would let two in. So it is never
+/// used alone: whoever takes it holds a lock of the kernel's first (OfdLock),
+/// which says that no other process can be inside, and then Adopts it.
+///
+/// Threads:   thread-safe, as a mutex is; no thread of this process owns it.
+/// Processes: any number of the same user. The name must not be removed while
+///            it may be in use: the next to open it would get another mutex.
+class NamedMutex {
+ public:
+  /// Opens or creates it, readable and writable by this user only.
+  /// Errors: kPermissionDenied (somebody else has that name), kNoSpace,
+  /// kIoError (no /dev/shm).
+  static Result<std::unique_ptr<NamedMutex>> Open(
+      const std::string& name) noexcept;
+  /// Removes a name that nobody uses.
+  static void Remove(const std::string& name) noexcept;
+
+  ~NamedMutex();
+  NamedMutex(const NamedMutex&) = delete;
+  NamedMutex& operator=(const NamedMutex&) = delete;
+
+  [[nodiscard]] Result<bool> TryLock() noexcept;
+  /// Waits in slices of 50 ms. Errors: kTimedOut.
+  [[nodiscard]] Status Lock(SteadyTime deadline) noexcept;
+  /// Locks it whatever its state: free, left locked by a dead process, or
+  /// unlocked once too often. REQUIRES: no living process is inside, by the
+  /// word of the kernel's lock.
+  [[nodiscard]] Status Adopt() noexcept;
+  /// REQUIRES: locked by this process.
+  [[nodiscard]] Status Unlock() noexcept;
+
+ private:
+  struct Impl;
+  explicit NamedMutex(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_NAMED_MUTEX_H_

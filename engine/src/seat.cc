@@ -1,0 +1,442 @@
+// Membership, election and handoff.
+//
+// The kernel's locks on bytes of `seat.lock` decide everything, because the
+// kernel releases them whatever way a process ends. The rest follows: the
+// named mutex is adopted by whoever got the lock, `seat.ctl` and the holder's
+// identity in the main region are for finding and for telling people.
+// Rejected: pids and heartbeats (pids are reused, heartbeats cost CPU and
+// depose a holder that is merely stopped), classic fcntl locks (any close of
+// the file drops them), robust mutexes (a region must exist and be trusted
+// before one can be used).
+//
+// The monitor waits inside fcntl, which only a signal can interrupt. A library
+// has no signal of its own, so the thread is cancelled (pthread_cancel) there
+// and nowhere else: its frames up to that call hold nothing.
+
+#include "seat.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "test_point.h"
+
+namespace larder {
+namespace {
+
+// How often another epoch is tried when a stranger has our names.
+constexpr int kEpochAttemptsMax = 16;
+// Pause of a monitor whose callback gave the seat back.
+constexpr std::chrono::milliseconds kSeatRetryPause{100};
+
+std::string MutexName(const SeatControl& control, const char* what) {
+  // Not longer than NAME_MAX - 4: sem_open puts "sem." before it.
+  return "larder-" + control.id.ToString() + "-" +
+         std::to_string(control.epoch) + "-" + what;
+}
+
+// 0.2 to 2 ms, other in each process, so that two that wait for each other
+// part.
+void BackOff() {
+  thread_local std::minstd_rand random(
+      static_cast<unsigned>(::getpid()) ^
+      static_cast<unsigned>(
+          std::chrono::steady_clock::now().time_since_epoch().count()));
+  std::this_thread::sleep_for(std::chrono::microseconds(200 + random() % 1800));
+}
+
+Status ClosedInChild() {
+  return Status::Closed("a forked child does not share its parent's seat");
+}
+
+bool IsUnusable(const Status& status) {
+  return status.code() == StatusCode::kNotFound ||
+         status.code() == StatusCode::kNoSpace ||
+         status.code() == StatusCode::kPermissionDenied;
+}
+
+}  // namespace
+
+Seat::Seat(SeatOptions options) noexcept : options_(std::move(options)) {}
+
+Seat::~Seat() {
+  // Closed by the atfork handler, and its number may be another file by now.
+  if (InChild()) static_cast<void>(lock_fd_.Release());
+  Detach().IgnoreError();  // Nobody is left to be told.
+}
+
+std::filesystem::path Seat::ControlFile() const {
+  return options_.directory / "seat.ctl";
+}
+
+RegionAddress Seat::Address(RegionKind kind, std::uint64_t number) const {
+  return {.directory = control_.region_directory,
+          .id = control_.id,
+          .epoch = control_.epoch,
+          .kind = kind,
+          .number = number};
+}
+
+Result<UniqueFd> Seat::OpenLockFile() const noexcept {
+  const std::string path = options_.directory / "seat.lock";
+  UniqueFd fd(::open(path.c_str(),
+                     O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
+                     S_IRUSR | S_IWUSR));
+  if (!fd) return Fail(Status::FromErrno(errno, "open " + path));
+  struct stat about {};
+  if (::fstat(fd.get(), &about) != 0) {
+    return Fail(Status::FromErrno(errno, "fstat " + path));
+  }
+  if (!S_ISREG(about.st_mode) || about.st_uid != ::geteuid()) {
+    return Fail(Status(StatusCode::kPermissionDenied,
+                       path + " belongs to user " +
+                           std::to_string(about.st_uid) + ", not to " +
+                           std::to_string(::geteuid())));
+  }
+  return fd;
+}
+
+Result<std::unique_ptr<Seat>> Seat::Attach(
+    const SeatOptions& options) noexcept {
+  std::unique_ptr<Seat> seat(new Seat(options));
+  auto fd = seat->OpenLockFile();
+  if (!fd) return Fail(std::move(fd.error()));
+  seat->lock_fd_ = std::move(*fd);
+  seat->close_in_child_ = CloseInChild(seat->lock_fd_.get());
+  const SteadyTime deadline =
+      std::chrono::steady_clock::now() + options.attach_timeout;
+  for (;;) {
+    const Result<bool> attached = seat->TryAttach();
+    if (!attached) return Fail(attached.error());
+    if (*attached) break;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Fail(Status(
+          StatusCode::kSeatUnavailable,
+          "cannot join the processes that use " + options.directory.string() +
+              ": " +
+              Describe(seat->control_.holder, StateOf(seat->control_.holder)) +
+              " is the last known holder, and its shared memory in " +
+              (seat->control_.region_directory.empty()
+                   ? std::string("(unknown)")
+                   : seat->control_.region_directory) +
+              " is not visible here (another container? set a region "
+              "directory that both see)"));
+    }
+    BackOff();
+  }
+  return seat;
+}
+
+Result<bool> Seat::TryAttach() noexcept {
+  const int fd = lock_fd_.get();
+  const Result<bool> alone = TryOfdLock(fd, kAttachedByte, OfdLock::kExclusive);
+  if (!alone) return alone;
+  if (*alone) {
+    TestPoint("attach.alone");
+    LARDER_FAIL_IF_ERROR(FoundEpoch());
+    TestPoint("attach.founded");
+    // Changing the kind of a lock of ours is atomic and cannot fail.
+    return TryOfdLock(fd, kAttachedByte, OfdLock::kShared);
+  }
+  const Result<bool> joined = TryOfdLock(fd, kAttachedByte, OfdLock::kShared);
+  if (!joined || !*joined) return joined;
+  TestPoint("attach.shared");
+  const Result<bool> found = JoinEpoch();
+  if (found && *found) return true;
+  // The founder died before its regions were there; do not stand in the way
+  // of another one.
+  const Result<bool> left = TryOfdLock(fd, kAttachedByte, OfdLock::kNone);
+  if (!left) return left;
+  return found;
+}
+
+// Nobody else is attached: what there is, is left over.
+Status Seat::FoundEpoch() noexcept {
+  auto old = ReadSeatControl(ControlFile());
+  if (!old) return std::move(old.error());
+  CacheId id = options_.id;
+  std::uint64_t epoch_min = 1;
+  if (*old) {
+    control_ = **old;
+    RemoveRegions(control_);
+    TestPoint("attach.old_removed");
+    epoch_min = control_.epoch + 1;
+    if (id.empty()) id = control_.id;
+  }
+  if (id.empty()) {
+    const auto random = CacheId::Random();
+    if (!random) return random.error();
+    id = *random;
+  }
+  control_.boot_id = BootId();
+  control_.holder = {};
+  LARDER_RETURN_IF_ERROR(CreateRegions(id, epoch_min));
+  TestPoint("attach.regions_created");
+  ++control_.serial;
+  LARDER_RETURN_IF_ERROR(WriteSeatControl(ControlFile(), control_));
+  attached_ = true;
+  return {};
+}
+
+Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
+  control_.id = id;
+  Status last;
+  const std::filesystem::path fallback = options_.directory / "regions";
+  for (const auto& directory : {options_.region_directory, fallback}) {
+    if (directory == fallback) ::mkdir(fallback.c_str(), S_IRWXU);
+    control_.region_directory = directory;
+    for (int attempt = 0; attempt < kEpochAttemptsMax; ++attempt) {
+      control_.epoch = epoch_min + static_cast<std::uint64_t>(attempt);
+      auto region =
+          SharedRegion::Create(Address(RegionKind::kMain, 0),
+                               sizeof(MainRegion), sizeof(MainRegion));
+      if (region) {
+        region_ = std::move(*region);
+        return OpenMutexes();
+      }
+      last = std::move(region.error());
+      // Somebody else's file has our name: try the next one.
+      if (last.code() != StatusCode::kPermissionDenied) break;
+    }
+    if (!IsUnusable(last)) break;
+  }
+  return last;
+}
+
+Status Seat::OpenMutexes() noexcept {
+  for (auto [mutex, what] :
+       {std::pair(&seat_mutex_, "seat"), std::pair(&control_mutex_, "ctl")}) {
+    auto opened = NamedMutex::Open(MutexName(control_, what));
+    if (opened) {
+      *mutex = std::move(*opened);
+    } else if (!IsUnusable(opened.error()) &&
+               opened.error().code() != StatusCode::kIoError) {
+      return std::move(opened.error());
+    }
+  }
+  return {};
+}
+
+// False: not there (yet).
+Result<bool> Seat::JoinEpoch() noexcept {
+  auto control = ReadSeatControl(ControlFile());
+  if (!control) return Fail(std::move(control.error()));
+  if (!*control || (*control)->boot_id != BootId()) return false;
+  control_ = std::move(**control);
+  if (!options_.id.empty() && options_.id != control_.id) {
+    return Fail(Status::Corruption(ControlFile().string() +
+                                   " names another cache: remove it"));
+  }
+  auto region = SharedRegion::Open(Address(RegionKind::kMain, 0),
+                                   SharedRegion::Access::kReadWrite);
+  if (!region) {
+    const StatusCode code = region.error().code();
+    if (code == StatusCode::kNotFound || code == StatusCode::kCorruption) {
+      return false;
+    }
+    return Fail(std::move(region.error()));
+  }
+  if ((*region)->size() < sizeof(MainRegion)) return false;
+  region_ = std::move(*region);
+  LARDER_FAIL_IF_ERROR(OpenMutexes());
+  attached_ = true;
+  return true;
+}
+
+Result<bool> Seat::TryTake() noexcept {
+  if (InChild()) return Fail(ClosedInChild());
+  LARDER_ASSERT(!held());
+  const Result<bool> locked =
+      TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kExclusive);
+  if (!locked || !*locked) return locked;
+  TestPoint("take.locked");
+  Status won = Win();
+  if (won.ok()) return true;
+  static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
+  return Fail(std::move(won));
+}
+
+// The kernel has given us the seat: no other living process is inside.
+Status Seat::Win() noexcept {
+  if (seat_mutex_ != nullptr) LARDER_RETURN_IF_ERROR(seat_mutex_->Adopt());
+  TestPoint("take.adopted");
+  const ProcessIdentity self = ProcessIdentity::Self();
+  main().SetHolder(self);
+  main().generation.Open();
+  auto control = ReadSeatControl(ControlFile());
+  if (control && *control) control_.serial = (*control)->serial;
+  ++control_.serial;
+  control_.holder = self;
+  // For people only: a full disk must not keep us from serving.
+  WriteSeatControl(ControlFile(), control_).IgnoreError();
+  TestPoint("take.told");
+  // Release pairs with held().
+  held_.store(true, std::memory_order_release);
+  return {};
+}
+
+Status Seat::Release() noexcept {
+  if (InChild()) return ClosedInChild();
+  if (!held()) return {};
+  main().generation.Open();
+  main().SetHolder({});
+  TestPoint("release.announced");
+  held_.store(false, std::memory_order_release);
+  Status unlocked;
+  if (seat_mutex_ != nullptr) unlocked = seat_mutex_->Unlock();
+  TestPoint("release.unlocked");
+  const Result<bool> freed =
+      TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone);
+  return freed ? unlocked : freed.error();
+}
+
+Status Seat::StartMonitor(SeatCallback won) noexcept {
+  if (InChild()) return ClosedInChild();
+  const std::lock_guard lock(monitor_mutex_);
+  LARDER_CHECK(!monitor_runs_);
+  won_ = std::move(won);
+  monitor_stops_.store(false, std::memory_order_relaxed);
+  // Signals of the application are for its own threads.
+  sigset_t all;
+  sigset_t old;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &old);
+  const int error = ::pthread_create(&monitor_, nullptr, &MonitorMain, this);
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  if (error != 0) return Status::FromErrno(error, "start the seat's monitor");
+  monitor_runs_ = true;
+  return {};
+}
+
+void* Seat::MonitorMain(void* seat) {
+  ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+  static_cast<Seat*>(seat)->RunMonitor();
+  return nullptr;
+}
+
+void Seat::RunMonitor() {
+  while (!monitor_stops_.load(std::memory_order_relaxed)) {
+    int ignored = 0;
+    ::pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &ignored);
+    const int error = WaitForExclusiveOfdLock(lock_fd_.get(), kSeatByte);
+    ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
+    if (error == 0) {
+      if (monitor_stops_.load(std::memory_order_relaxed)) return;
+      if (Win().ok() && won_()) return;
+      if (held()) Release().IgnoreError();  // The next one tries.
+      static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
+    }
+    const SteadyTime until = std::chrono::steady_clock::now() + kSeatRetryPause;
+    while (!monitor_stops_.load(std::memory_order_relaxed) &&
+           std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+}
+
+void Seat::StopMonitor() noexcept {
+  if (InChild()) return;  // Threads are not forked.
+  const std::lock_guard lock(monitor_mutex_);
+  if (!monitor_runs_) return;
+  monitor_stops_.store(true, std::memory_order_relaxed);
+  ::pthread_cancel(monitor_);
+  ::pthread_join(monitor_, nullptr);
+  monitor_runs_ = false;
+  // It may have been cancelled with the lock in its hand.
+  if (!held()) {
+    static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
+  }
+}
+
+Result<Seat::ControlLock> Seat::LockControl(SteadyTime deadline) noexcept {
+  if (InChild()) return Fail(ClosedInChild());
+  if (!control_section_.try_lock_until(deadline)) {
+    return Fail(DescribeTimeout("not applied"));
+  }
+  for (;;) {
+    Result<bool> locked =
+        TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kExclusive);
+    if (locked && *locked) break;
+    if (!locked || std::chrono::steady_clock::now() >= deadline) {
+      control_section_.unlock();
+      return Fail(locked ? DescribeTimeout("not applied")
+                         : std::move(locked.error()));
+    }
+    BackOff();
+  }
+  if (control_mutex_ != nullptr) {
+    const Status adopted = control_mutex_->Adopt();
+    if (!adopted.ok()) {
+      static_cast<void>(
+          TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kNone));
+      control_section_.unlock();
+      return Fail(adopted);
+    }
+  }
+  TestPoint("control.locked");
+  return ControlLock(*this);
+}
+
+void Seat::UnlockControl() noexcept {
+  if (control_mutex_ != nullptr) control_mutex_->Unlock().IgnoreError();
+  static_cast<void>(TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kNone));
+  control_section_.unlock();
+}
+
+void Seat::RemoveRegions(const SeatControl& control) noexcept {
+  SharedRegion::UnlinkAll(control.region_directory, control.id, 0);
+  NamedMutex::Remove(MutexName(control, "seat"));
+  NamedMutex::Remove(MutexName(control, "ctl"));
+}
+
+Status Seat::Detach() noexcept {
+  if (InChild()) return ClosedInChild();
+  StopMonitor();
+  Status released = Release();
+  if (attached_) {
+    attached_ = false;
+    const Result<bool> last =
+        TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kExclusive);
+    TestPoint("detach.upgraded");
+    if (last && *last) RemoveRegions(control_);
+    TestPoint("detach.removed");
+    static_cast<void>(
+        TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kNone));
+  }
+  return released;
+}
+
+Status Seat::DescribeTimeout(std::string_view outcome) const noexcept {
+  const ProcessIdentity holder = main().holder();
+  const ProcessState state = StateOf(holder);
+  const std::string what = Describe(holder, state) + " holds the seat of " +
+                           options_.directory.string();
+  const std::string tail = "; " + std::string(outcome);
+  if (state == ProcessState::kStopped) {
+    return {StatusCode::kHolderNotResponding,
+            what + " and does not answer: resume it with kill -CONT " +
+                std::to_string(holder.pid) + tail};
+  }
+  if (state == ProcessState::kBlocked) {
+    return {StatusCode::kHolderNotResponding,
+            what + " and does not answer: look at its disk" + tail};
+  }
+  if (!Generation::IsServing(main().generation.Load())) {
+    return {
+        StatusCode::kSeatUnavailable,
+        "no process has " + options_.directory.string() + " open yet" + tail};
+  }
+  return {StatusCode::kTimedOut, what + "; the deadline passed" + tail};
+}
+
+}  // namespace larder

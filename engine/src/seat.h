@@ -1,0 +1,165 @@
+#ifndef LARDER_ENGINE_SRC_SEAT_H_
+#define LARDER_ENGINE_SRC_SEAT_H_
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "larder/engine/status.h"
+
+#include "fork_guard.h"
+#include "main_region.h"
+#include "named_mutex.h"
+#include "ofd_lock.h"
+#include "seat_control.h"
+#include "shared_region.h"
+#include "unique_fd.h"
+
+namespace larder {
+
+/// The bytes of `seat.lock` that are locked. The file itself stays empty.
+inline constexpr std::uint64_t kSeatByte = 0;
+/// Held shared by everyone who is attached: whoever gets it exclusively knows
+/// that nobody is.
+inline constexpr std::uint64_t kAttachedByte = 1;
+/// Under it slots are handed out.
+inline constexpr std::uint64_t kControlByte = 2;
+/// kSlotByte + slot: that client is alive.
+inline constexpr std::uint64_t kSlotByte = 1000;
+
+struct SeatOptions {
+  std::filesystem::path directory;
+  /// Where regions go if nobody is attached yet; else the others say where.
+  /// If it is full or absent, they go to `directory`/regions.
+  std::filesystem::path region_directory{kRegionDirectoryDefault};
+  /// Of the directory; empty: the one in `seat.ctl`, or a new one.
+  CacheId id;
+  std::chrono::milliseconds attach_timeout{10'000};
+};
+
+/// A process's membership of a cache directory, and its claim to the seat: the
+/// right to have the store open. See docs/processes.md.
+///
+/// Invariants:
+/// 1. At most one living process holds the seat, whatever dies when: the claim
+///    is a lock of the kernel's. The named mutex lies on top and follows it.
+/// 2. The regions of an epoch are removed only by one who knows that nobody is
+///    attached, and names are not used again for another epoch.
+///
+/// Threads:   thread-safe, but for Detach.
+/// Processes: this is what they meet at. In a forked child every call does
+///            nothing (kClosed): the child attaches anew.
+/// Lifetime:  Detach (or destruction) ends membership.
+class Seat {
+ public:
+  /// Becomes a member; makes the main region if nobody else is.
+  /// Errors: kSeatUnavailable (a member's regions are not visible from here,
+  /// or somebody was stuck at the door), kNoSpace, kPermissionDenied,
+  /// kUnsupportedFormat, kIoError.
+  static Result<std::unique_ptr<Seat>> Attach(
+      const SeatOptions& options) noexcept;
+  ~Seat();
+  Seat(const Seat&) = delete;
+  Seat& operator=(const Seat&) = delete;
+
+  /// Takes the seat if it is free. Afterwards the generation is odd.
+  [[nodiscard]] Result<bool> TryTake() noexcept;
+  /// Called on the monitor's thread when this process has just got the seat.
+  /// False gives it back, and the monitor tries again later.
+  using SeatCallback = std::function<bool()>;
+  /// Starts a thread that waits for the seat until it is free (1-2 ms after
+  /// its holder died), then calls `won` and ends. Costs nothing meanwhile.
+  /// REQUIRES: no monitor runs, and the seat is not held.
+  [[nodiscard]] Status StartMonitor(SeatCallback won) noexcept;
+  /// Ends the waiting; a callback that runs is waited for. Must not be called
+  /// from the callback.
+  void StopMonitor() noexcept;
+  [[nodiscard]] bool held() const noexcept {
+    // Acquire pairs with the release in Win: what it did is visible.
+    return held_.load(std::memory_order_acquire);
+  }
+  /// Declares that this holder answers.
+  void Serve() noexcept { main().generation.Serve(); }
+  /// Gives the seat to the next. The store must be closed.
+  Status Release() noexcept;
+
+  /// Serializes the handing out of slots between processes and threads.
+  /// Errors: kTimedOut.
+  class ControlLock {
+   public:
+    explicit ControlLock(Seat& seat) noexcept : seat_(&seat) {}
+    ControlLock(ControlLock&& other) noexcept
+        : seat_(std::exchange(other.seat_, nullptr)) {}
+    ~ControlLock() {
+      if (seat_ != nullptr) seat_->UnlockControl();
+    }
+
+   private:
+    Seat* seat_;
+  };
+  [[nodiscard]] Result<ControlLock> LockControl(SteadyTime deadline) noexcept;
+
+  /// Ends membership; the last one removes the regions.
+  Status Detach() noexcept;
+
+  [[nodiscard]] MainRegion& main() const noexcept {
+    return *region_->At<MainRegion>(0);
+  }
+  /// This is the copy in a forked child.
+  [[nodiscard]] bool InChild() const noexcept { return guard_.InChild(); }
+  /// Names a region of this epoch.
+  [[nodiscard]] RegionAddress Address(RegionKind kind,
+                                      std::uint64_t number) const;
+  /// Opens `seat.lock` once more, for locks of another owner.
+  [[nodiscard]] Result<UniqueFd> OpenLockFile() const noexcept;
+  [[nodiscard]] const CacheId& id() const noexcept { return control_.id; }
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return control_.epoch; }
+  [[nodiscard]] const std::filesystem::path& directory() const noexcept {
+    return options_.directory;
+  }
+  /// What to tell a caller whose deadline passed: kHolderNotResponding if the
+  /// holder is stopped or blocked, kSeatUnavailable if there is none, else
+  /// kTimedOut. `outcome` is "not applied" or "outcome unknown".
+  [[nodiscard]] Status DescribeTimeout(std::string_view outcome) const noexcept;
+
+ private:
+  explicit Seat(SeatOptions options) noexcept;
+  Result<bool> TryAttach() noexcept;
+  Status FoundEpoch() noexcept;
+  Result<bool> JoinEpoch() noexcept;
+  Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;
+  Status OpenMutexes() noexcept;
+  Status Win() noexcept;
+  void UnlockControl() noexcept;
+  void RunMonitor();
+  static void* MonitorMain(void* seat);
+  void RemoveRegions(const SeatControl& control) noexcept;
+  [[nodiscard]] std::filesystem::path ControlFile() const;
+
+  const SeatOptions options_;
+  const ForkGuard guard_;
+  UniqueFd lock_fd_;
+  CloseInChild close_in_child_;  // Of lock_fd_.
+  SeatControl control_;
+  std::unique_ptr<SharedRegion> region_;
+  // Both may be absent (no /dev/shm); the kernel's locks carry the proof.
+  std::unique_ptr<NamedMutex> seat_mutex_;
+  std::unique_ptr<NamedMutex> control_mutex_;
+  // Held over a whole control section. Lock order: first.
+  std::timed_mutex control_section_;
+  std::atomic<bool> held_{false};
+  SeatCallback won_;
+  pthread_t monitor_{};
+  bool monitor_runs_ = false;  // Guarded by monitor_mutex_, as monitor_ is.
+  std::mutex monitor_mutex_;
+  std::atomic<bool> monitor_stops_{false};
+  bool attached_ = false;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SEAT_H_

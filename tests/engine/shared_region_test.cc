@@ -1,0 +1,184 @@
+#include "shared_region.h"
+
+#include <cstring>
+#include <fstream>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "temporary_directory.h"
+#include "unique_fd.h"
+
+namespace larder {
+namespace {
+
+class SharedRegionTest : public ::testing::Test {
+ protected:
+  RegionAddress Address() const {
+    return {.directory = directory_.path(),
+            .id = {.high = 1, .low = 2},
+            .epoch = 3,
+            .kind = RegionKind::kHot,
+            .number = 4};
+  }
+  testing::TemporaryDirectory directory_;
+};
+
+TEST_F(SharedRegionTest, WhatOneWritesTheOtherReads) {
+  const auto mine = SharedRegion::Create(Address(), 1U << 20, 1U << 20);
+  ASSERT_TRUE(mine.has_value());
+  const auto theirs =
+      SharedRegion::Open(Address(), SharedRegion::Access::kReadOnly);
+  ASSERT_TRUE(theirs.has_value());
+  std::memcpy((*mine)->data() + 4096, "hello", 5);
+  EXPECT_EQ(std::string_view((*theirs)->data() + 4096, 5), "hello");
+  EXPECT_EQ((*theirs)->size(), 1U << 20);
+}
+
+TEST_F(SharedRegionTest, TheFileIsPrivateWhateverTheUmask) {
+  const mode_t old = ::umask(0277);
+  const auto region = SharedRegion::Create(Address(), 4096, 4096);
+  ::umask(old);
+  ASSERT_TRUE(region.has_value());
+  struct stat about {};
+  ASSERT_EQ(::stat((*region)->path().c_str(), &about), 0);
+  EXPECT_EQ(about.st_mode & 0777, 0600U);
+}
+
+TEST_F(SharedRegionTest, ALeftoverOfOursIsReplaced) {
+  {
+    const auto old = SharedRegion::Create(Address(), 4096, 4096);
+    ASSERT_TRUE(old.has_value());
+    (*old)->data()[100] = 'x';
+  }
+  const auto region = SharedRegion::Create(Address(), 8192, 8192);
+  ASSERT_TRUE(region.has_value());
+  EXPECT_EQ((*region)->data()[100], 0);
+}
+
+TEST_F(SharedRegionTest, ALinkIsNotFollowed) {
+  const auto target = directory_.path() / "target";
+  std::ofstream(target) << std::string(8192, '\0');
+  std::filesystem::create_symlink(target, Address().Path());
+  EXPECT_EQ(SharedRegion::Create(Address(), 4096, 4096).error().code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_FALSE(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite));
+  EXPECT_EQ(std::filesystem::file_size(target), 8192U);
+}
+
+TEST_F(SharedRegionTest, AFileThatOthersCanReadIsRefused) {
+  { ASSERT_TRUE(SharedRegion::Create(Address(), 4096, 4096).has_value()); }
+  ASSERT_EQ(::chmod(Address().Path().c_str(), 0640), 0);
+  EXPECT_EQ(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite)
+                .error()
+                .code(),
+            StatusCode::kPermissionDenied);
+}
+
+TEST_F(SharedRegionTest, AnotherUsersFileIsRefused) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give files away";
+  { ASSERT_TRUE(SharedRegion::Create(Address(), 4096, 4096).has_value()); }
+  ASSERT_EQ(::chown(Address().Path().c_str(), 12345, 12345), 0);
+  EXPECT_EQ(SharedRegion::Create(Address(), 4096, 4096).error().code(),
+            StatusCode::kPermissionDenied);
+  EXPECT_EQ(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite)
+                .error()
+                .code(),
+            StatusCode::kPermissionDenied);
+}
+
+TEST_F(SharedRegionTest, AnotherLayoutIsRefused) {
+  const auto region = SharedRegion::Create(Address(), 4096, 4096);
+  ASSERT_TRUE(region.has_value());
+  ++(*region)->At<RegionHeader>(0)->layout_version;
+  EXPECT_EQ(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite)
+                .error()
+                .code(),
+            StatusCode::kUnsupportedFormat);
+}
+
+TEST_F(SharedRegionTest, AnotherRegionUnderTheNameIsRefused) {
+  const auto region = SharedRegion::Create(Address(), 4096, 4096);
+  ASSERT_TRUE(region.has_value());
+  RegionAddress other = Address();
+  other.number = 5;
+  other.epoch = 9;
+  std::filesystem::rename(Address().Path(), other.Path());
+  EXPECT_EQ(SharedRegion::Open(other, SharedRegion::Access::kReadWrite)
+                .error()
+                .code(),
+            StatusCode::kCorruption);
+}
+
+TEST_F(SharedRegionTest, AHalfMadeFileIsRefused) {
+  const UniqueFd fd(::open(Address().Path().c_str(), O_CREAT | O_RDWR, 0600));
+  ASSERT_TRUE(fd);
+  for (const off_t size : {off_t{0}, off_t{10}, off_t{4096}}) {
+    ASSERT_EQ(::ftruncate(fd.get(), size), 0);
+    EXPECT_EQ(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite)
+                  .error()
+                  .code(),
+              StatusCode::kCorruption)
+        << size;
+  }
+}
+
+TEST_F(SharedRegionTest, AMissingDirectoryIsNotFound) {
+  RegionAddress address = Address();
+  address.directory /= "missing";
+  EXPECT_EQ(SharedRegion::Create(address, 4096, 4096).error().code(),
+            StatusCode::kNotFound);
+}
+
+TEST_F(SharedRegionTest, UnlinkAllKeepsOtherCachesAndTheCurrentEpoch) {
+  RegionAddress old = Address();
+  old.epoch = 2;
+  RegionAddress other = Address();
+  other.id.low = 77;
+  for (const auto& address : {Address(), old, other}) {
+    ASSERT_TRUE(SharedRegion::Create(address, 4096, 4096).has_value());
+  }
+  SharedRegion::UnlinkAll(directory_.path(), Address().id, 3);
+  EXPECT_TRUE(std::filesystem::exists(Address().Path()));
+  EXPECT_FALSE(std::filesystem::exists(old.Path()));
+  EXPECT_TRUE(std::filesystem::exists(other.Path()));
+}
+
+// A full tmpfs answers with a status; without the allocation ahead the process
+// would die of SIGBUS at the first touch.
+class FullTmpfsTest : public SharedRegionTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0 || ::mount("tmpfs", directory_.path().c_str(), "tmpfs",
+                                    MS_NOSUID, "size=1m,mode=0700") != 0) {
+      GTEST_SKIP() << "needs the right to mount a tmpfs";
+    }
+    mounted_ = true;
+  }
+  void TearDown() override {
+    if (mounted_) ::umount2(directory_.path().c_str(), MNT_DETACH);
+  }
+  bool mounted_ = false;
+};
+
+TEST_F(FullTmpfsTest, CreateSaysNoSpaceAndLeavesNoFile) {
+  EXPECT_EQ(SharedRegion::Create(Address(), 4U << 20, 4U << 20).error().code(),
+            StatusCode::kNoSpace);
+  EXPECT_TRUE(std::filesystem::is_empty(directory_.path()));
+}
+
+TEST_F(FullTmpfsTest, GrowingSaysNoSpaceAndKeepsWhatIsThere) {
+  const auto region = SharedRegion::Create(Address(), 4U << 20, 64U << 10);
+  ASSERT_TRUE(region.has_value());
+  EXPECT_TRUE((*region)->Allocate(256U << 10).ok());
+  (*region)->data()[(256U << 10) - 1] = 'x';
+  EXPECT_EQ((*region)->Allocate(4U << 20).code(), StatusCode::kNoSpace);
+  EXPECT_EQ((*region)->allocated(), 256U << 10);
+  EXPECT_EQ((*region)->data()[(256U << 10) - 1], 'x');
+}
+
+}  // namespace
+}  // namespace larder
