@@ -133,6 +133,10 @@ class SegmentLogOnDisk final : public SegmentLog {
     segment_size_ = ClampSegmentSize(bytes);
   }
   [[nodiscard]] std::vector<SegmentInfo> Segments() const override;
+  [[nodiscard]] bool Contains(std::uint32_t id) const noexcept override {
+    const FilePtr file = Find(id);
+    return file && file->state() != SegmentFile::State::kRemoved;
+  }
   [[nodiscard]] std::uint32_t open_id() const noexcept override {
     return open_id_;
   }
@@ -179,6 +183,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   std::atomic<std::uint32_t> next_id_{1};  // Written under append_mutex_.
 
   std::mutex sync_mutex_;  // Held over a sync, so that a second caller waits.
+  bool earlier_synced_ = false;  // Under sync_mutex_.
   std::atomic<bool> directory_unsynced_{false};
 
   std::mutex snapshot_mutex_;  // Guards the snapshots and what they hold.
@@ -398,7 +403,7 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
   {
     const std::shared_lock table_lock(table_mutex_);
     for (const auto& [id, file] : table_) {
-      if (earlier && file->from_earlier_run()) {
+      if (earlier && !earlier_synced_ && file->from_earlier_run()) {
         file->MarkUnsynced();
       }
       if (file->unsynced()) {
@@ -414,12 +419,14 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
   }
   if (directory_unsynced_.exchange(false) &&
       environment_->io->SyncDirectory(directory_fd_.get()) != 0) {
+    const int error = errno;
     directory_unsynced_ = true;
     if (first.ok()) {
-      first = Status::FromErrno(errno,
+      first = Status::FromErrno(error,
                                 "syncing " + environment_->directory.string());
     }
   }
+  earlier_synced_ = earlier_synced_ || (earlier && first.ok());
   return first;
 }
 

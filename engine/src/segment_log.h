@@ -151,6 +151,8 @@ class SegmentLog {
 
   /// The ids and sizes of all segments, in order of id.
   [[nodiscard]] virtual std::vector<SegmentInfo> Segments() const = 0;
+  /// True if segment `id` is there.
+  [[nodiscard]] virtual bool Contains(std::uint32_t id) const noexcept = 0;
   [[nodiscard]] virtual std::uint32_t open_id()
       const noexcept = 0;  ///< 0: none.
   [[nodiscard]] virtual std::uint32_t next_id() const noexcept = 0;

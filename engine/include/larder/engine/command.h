@@ -127,7 +127,8 @@ using Command = std::variant<SetCommand, GetCommand, IncrCommand, TouchCommand,
 struct ItemInfo {
   /// Bytes of the value as stored (after compression).
   std::uint64_t size_bytes = 0;
-  /// Grows with every write of the item; never reused in a directory.
+  /// Another, larger one with every new value of the item (Touch keeps it);
+  /// never reused in a directory.
   std::uint64_t version = 0;
   TimePoint stored_at{};
   TimePoint expires_at = kNeverExpires;

@@ -1,0 +1,172 @@
+#include "counting_file_system.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+namespace larder {
+namespace {
+
+constexpr std::uint64_t kBlockSize = 4096;
+
+std::int64_t Blocks(std::uint64_t size) noexcept {
+  return static_cast<std::int64_t>((size + kBlockSize - 1) / kBlockSize *
+                                   kBlockSize);
+}
+
+bool IsWal(const std::string& path) noexcept { return path.ends_with(".log"); }
+
+}  // namespace
+
+/// A file that reports its growth. RocksDB writes a file from one thread at a
+/// time; the size is atomic because a delete may look at it.
+class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  CountingFile(std::unique_ptr<rocksdb::FSWritableFile> target,
+               CountingFileSystem* owner, bool is_wal,
+               std::shared_ptr<std::atomic<std::uint64_t>> size)
+      : FSWritableFileOwnerWrapper(std::move(target)),
+        owner_(owner),
+        is_wal_(is_wal),
+        size_(std::move(size)) {}
+
+  using FSWritableFileOwnerWrapper::Append;
+  using FSWritableFileOwnerWrapper::PositionedAppend;
+
+  rocksdb::IOStatus Append(const rocksdb::Slice& bytes,
+                           const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* context) override {
+    return Noted(target()->Append(bytes, options, context), bytes.size());
+  }
+  rocksdb::IOStatus Append(const rocksdb::Slice& bytes,
+                           const rocksdb::IOOptions& options,
+                           const rocksdb::DataVerificationInfo& info,
+                           rocksdb::IODebugContext* context) override {
+    return Noted(target()->Append(bytes, options, info, context), bytes.size());
+  }
+  rocksdb::IOStatus Truncate(std::uint64_t size,
+                             const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* context) override {
+    rocksdb::IOStatus status = target()->Truncate(size, options, context);
+    if (status.ok()) {
+      owner_->Grow(is_wal_, size_->exchange(size), size);
+    }
+    return status;
+  }
+
+ private:
+  rocksdb::FSWritableFile* target() { return FSWritableFileWrapper::target(); }
+
+  rocksdb::IOStatus Noted(rocksdb::IOStatus status, std::size_t bytes) {
+    // A failed append may have written a part; counting all of it errs on the
+    // safe side until the next Recount.
+    const std::uint64_t before = size_->fetch_add(bytes);
+    owner_->Grow(is_wal_, before, before + bytes);
+    owner_->AddWritten(bytes);
+    return status;
+  }
+
+  CountingFileSystem* owner_;
+  bool is_wal_;
+  std::shared_ptr<std::atomic<std::uint64_t>> size_;
+};
+
+void CountingFileSystem::Grow(bool is_wal, std::uint64_t before,
+                              std::uint64_t after) noexcept {
+  const std::int64_t by = Blocks(after) - Blocks(before);
+  if (by == 0) return;
+  disk_bytes_.fetch_add(by, std::memory_order_relaxed);
+  if (is_wal) wal_bytes_.fetch_add(by, std::memory_order_relaxed);
+}
+
+void CountingFileSystem::SetSize(const std::string& path, std::uint64_t size) {
+  const std::scoped_lock lock(mutex_);
+  auto& known = sizes_[path];
+  const std::uint64_t before = known ? known->load() : 0;
+  Grow(IsWal(path), before, size);
+  if (size == 0) {
+    sizes_.erase(path);
+  } else {
+    known = std::make_shared<std::atomic<std::uint64_t>>(size);
+  }
+}
+
+void CountingFileSystem::Recount(const std::string& directory) {
+  namespace fs = std::filesystem;
+  {
+    const std::scoped_lock lock(mutex_);
+    sizes_.clear();
+    disk_bytes_ = 0;
+    wal_bytes_ = 0;
+  }
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code gone;
+    const std::uint64_t size = it->file_size(gone);
+    if (!gone) SetSize(it->path().string(), size);
+  }
+}
+
+rocksdb::IOStatus CountingFileSystem::NewWritableFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSWritableFile>* file,
+    rocksdb::IODebugContext* context) {
+  rocksdb::IOStatus status =
+      target()->NewWritableFile(path, options, file, context);
+  if (!status.ok()) return status;
+  SetSize(path, 0);  // It may have replaced one.
+  auto size = std::make_shared<std::atomic<std::uint64_t>>(0);
+  {
+    const std::scoped_lock lock(mutex_);
+    sizes_[path] = size;
+  }
+  *file = std::make_unique<CountingFile>(std::move(*file), this, IsWal(path),
+                                         std::move(size));
+  return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::ReopenWritableFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSWritableFile>* file,
+    rocksdb::IODebugContext* context) {
+  rocksdb::IOStatus status =
+      target()->ReopenWritableFile(path, options, file, context);
+  if (!status.ok()) return status;
+  std::shared_ptr<std::atomic<std::uint64_t>> size;
+  {
+    const std::scoped_lock lock(mutex_);
+    auto& known = sizes_[path];
+    if (!known) known = std::make_shared<std::atomic<std::uint64_t>>(0);
+    size = known;
+  }
+  *file = std::make_unique<CountingFile>(std::move(*file), this, IsWal(path),
+                                         std::move(size));
+  return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::DeleteFile(
+    const std::string& path, const rocksdb::IOOptions& options,
+    rocksdb::IODebugContext* context) {
+  rocksdb::IOStatus status = target()->DeleteFile(path, options, context);
+  if (status.ok()) SetSize(path, 0);
+  return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::RenameFile(
+    const std::string& from, const std::string& to,
+    const rocksdb::IOOptions& options, rocksdb::IODebugContext* context) {
+  rocksdb::IOStatus status = target()->RenameFile(from, to, options, context);
+  if (!status.ok()) return status;
+  std::uint64_t size = 0;
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = sizes_.find(from);
+    if (found != sizes_.end()) size = found->second->load();
+  }
+  SetSize(from, 0);
+  SetSize(to, size);
+  return status;
+}
+
+}  // namespace larder

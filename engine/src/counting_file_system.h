@@ -1,0 +1,86 @@
+#ifndef LARDER_ENGINE_SRC_COUNTING_FILE_SYSTEM_H_
+#define LARDER_ENGINE_SRC_COUNTING_FILE_SYSTEM_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include <rocksdb/file_system.h>
+
+namespace larder {
+
+/// A file system that knows at any moment how many bytes RocksDB's directory
+/// holds, counted in blocks as `du` does. RocksDB's own figures leave out the
+/// WAL, the MANIFEST and files that wait for their deletion.
+///
+/// Threads: thread-safe.
+class CountingFileSystem final : public rocksdb::FileSystemWrapper {
+ public:
+  explicit CountingFileSystem(std::shared_ptr<rocksdb::FileSystem> target)
+      : FileSystemWrapper(std::move(target)) {}
+
+  [[nodiscard]] const char* Name() const override { return "larder.counting"; }
+
+  /// Forgets what it knows and counts the files that are in `directory`.
+  void Recount(const std::string& directory);
+
+  [[nodiscard]] std::uint64_t disk_bytes() const noexcept {
+    return Positive(disk_bytes_);
+  }
+  /// Of those, write-ahead log: about what a flush would write to tables.
+  [[nodiscard]] std::uint64_t wal_bytes() const noexcept {
+    return Positive(wal_bytes_);
+  }
+  /// Bytes appended to any file since this was made.
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept {
+    return bytes_written_.load(std::memory_order_relaxed);
+  }
+
+  using FileSystemWrapper::DeleteFile;
+  rocksdb::IOStatus NewWritableFile(
+      const std::string& path, const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSWritableFile>* file,
+      rocksdb::IODebugContext* context) override;
+  rocksdb::IOStatus ReopenWritableFile(
+      const std::string& path, const rocksdb::FileOptions& options,
+      std::unique_ptr<rocksdb::FSWritableFile>* file,
+      rocksdb::IODebugContext* context) override;
+  rocksdb::IOStatus DeleteFile(const std::string& path,
+                               const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override;
+  rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
+                               const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override;
+
+ private:
+  friend class CountingFile;
+  static std::uint64_t Positive(
+      const std::atomic<std::int64_t>& value) noexcept {
+    // Relaxed: a figure, which orders nothing.
+    const std::int64_t now = value.load(std::memory_order_relaxed);
+    return now > 0 ? static_cast<std::uint64_t>(now) : 0;
+  }
+  /// Notes that `path` now has `size` bytes; 0 forgets it.
+  void SetSize(const std::string& path, std::uint64_t size);
+  void AddWritten(std::uint64_t bytes) noexcept {
+    bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  /// A file that is written grew from `before` to `after` bytes.
+  void Grow(bool is_wal, std::uint64_t before, std::uint64_t after) noexcept;
+
+  std::atomic<std::int64_t> disk_bytes_{0};
+  std::atomic<std::int64_t> wal_bytes_{0};
+  std::atomic<std::uint64_t> bytes_written_{0};
+  std::mutex mutex_;
+  // Guarded by mutex_. A file being written is brought up to date here when it
+  // is closed or deleted; its growth shows in the sums at once.
+  std::unordered_map<std::string, std::shared_ptr<std::atomic<std::uint64_t>>>
+      sizes_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_COUNTING_FILE_SYSTEM_H_

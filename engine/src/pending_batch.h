@@ -1,0 +1,67 @@
+#ifndef LARDER_ENGINE_SRC_PENDING_BATCH_H_
+#define LARDER_ENGINE_SRC_PENDING_BATCH_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include <rocksdb/slice.h>
+#include <rocksdb/write_batch.h>
+
+#include "entry.h"
+#include "ledger_delta.h"
+
+namespace larder {
+
+/// The commit that a group of commands builds: the RocksDB batch, the change
+/// of the ledger that goes with it, and what later commands of the group must
+/// see of earlier ones.
+///
+/// Threads: thread-compatible. Lifetime: borrows the commands' bytes.
+struct PendingBatch {
+  /// What the group has made of one key so far.
+  struct Overlay {
+    /// The encoded entry; nullopt = deleted.
+    std::optional<std::string> entry;
+    /// The value of a kRun entry, which only the batch has yet.
+    std::string_view run_value;
+  };
+
+  rocksdb::WriteBatch batch;
+  LedgerDelta delta;
+  /// Kept only for groups of several commands.
+  bool keep_overlay = false;
+  std::unordered_map<std::string, Overlay> overlay;
+  std::uint64_t user_bytes = 0;
+  /// A run whose start is not known to be on disk; the batch carries it.
+  std::uint32_t run_carried = 0;
+  TimePoint earliest_expiry = kNeverExpires;
+  /// Something lies in segment files (a sync must include them).
+  bool wrote_segments = false;
+  std::string scratch;
+  std::string head;
+
+  void Clear() {
+    constexpr std::size_t kKeepBytesMax = 1 << 20;
+    if (batch.GetDataSize() > kKeepBytesMax) batch = rocksdb::WriteBatch();
+    batch.Clear();
+    delta.Clear();
+    keep_overlay = false;
+    overlay.clear();
+    user_bytes = 0;
+    run_carried = 0;
+    earliest_expiry = kNeverExpires;
+    wrote_segments = false;
+  }
+  [[nodiscard]] bool empty() const { return batch.Count() == 0; }
+};
+
+[[nodiscard]] inline rocksdb::Slice ToSlice(std::string_view bytes) noexcept {
+  return {bytes.data(), bytes.size()};
+}
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_PENDING_BATCH_H_

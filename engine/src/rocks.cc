@@ -1,0 +1,324 @@
+#include "rocks.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/compaction_filter.h>
+#include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/merge_operator.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include "coding.h"
+#include "ledger_delta.h"
+
+// Options that are not obvious:
+// - `values` has two levels. Positions only grow, so flushed tables never
+//   overlap and move down without being rewritten; only our own compactions of
+//   a dead range read them.
+// - fallocate is off: preallocated space shows up in `du`.
+// - The families share one WAL, kept short, because its replay is what opening
+//   after a crash costs.
+// - RocksDB must not resume by itself after an error: in Debian's build the
+//   next write then aborts if the memtable is empty. The store reopens instead.
+
+namespace larder {
+namespace {
+
+class LineLogger final : public rocksdb::Logger {
+ public:
+  explicit LineLogger(LogCallback log)
+      : Logger(rocksdb::InfoLogLevel::ERROR_LEVEL), log_(std::move(log)) {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    if (!log_) return;
+    std::array<char, 512> line{};
+    std::vsnprintf(line.data(), line.size(), format, arguments);
+    log_(line.data());
+  }
+
+ private:
+  LogCallback log_;
+};
+
+class JudgeFilter final : public rocksdb::CompactionFilter {
+ public:
+  JudgeFilter(LivenessJudge* judge, bool values)
+      : judge_(judge), values_(values) {}
+  [[nodiscard]] const char* Name() const override { return "larder.judge"; }
+  [[nodiscard]] bool Filter(int /*level*/, const rocksdb::Slice& key,
+                            const rocksdb::Slice& value,
+                            std::string* /*new_value*/,
+                            bool* /*changed*/) const override {
+    if (!values_) {
+      return judge_->IsIndexPairDead(key.ToStringView(), value.ToStringView());
+    }
+    return key.size() == sizeof(std::uint64_t) &&
+           judge_->IsRecordDead(LoadBigEndian64(key.data()),
+                                value.ToStringView());
+  }
+
+ private:
+  LivenessJudge* judge_;
+  bool values_;
+};
+
+class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
+ public:
+  JudgeFilterFactory(LivenessJudge* judge, bool values)
+      : judge_(judge), values_(values) {}
+  [[nodiscard]] const char* Name() const override { return "larder.judge"; }
+  std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(
+      const rocksdb::CompactionFilter::Context& /*context*/) override {
+    return std::make_unique<JudgeFilter>(judge_, values_);
+  }
+
+ private:
+  LivenessJudge* judge_;
+  bool values_;
+};
+
+// Knows the size of the tables of `access`, and keeps RocksDB from resuming.
+class Listener final : public rocksdb::EventListener {
+ public:
+  explicit Listener(std::shared_ptr<std::atomic<std::uint64_t>> access_bytes)
+      : access_bytes_(std::move(access_bytes)) {}
+  void OnFlushCompleted(rocksdb::DB* db,
+                        const rocksdb::FlushJobInfo& info) override {
+    if (info.cf_name == "access") Refresh(db, info.file_path);
+  }
+  void OnCompactionCompleted(rocksdb::DB* /*db*/,
+                             const rocksdb::CompactionJobInfo& info) override {
+    if (info.cf_name != "access") return;
+    const auto in = static_cast<std::int64_t>(info.stats.total_input_bytes);
+    const auto out = static_cast<std::int64_t>(info.stats.total_output_bytes);
+    Add(out - in);
+  }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
+                            rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+
+ private:
+  void Refresh(rocksdb::DB* db, const std::string& path) {
+    std::uint64_t size = 0;
+    if (db->GetEnv()->GetFileSize(path, &size).ok()) {
+      Add(static_cast<std::int64_t>(size));
+    }
+  }
+  void Add(std::int64_t by) {
+    access_bytes_->fetch_add(static_cast<std::uint64_t>(by),
+                             std::memory_order_relaxed);
+  }
+  std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
+};
+
+rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
+  rocksdb::ColumnFamilyOptions options;
+  options.write_buffer_size = sizes.write_buffer;
+  options.max_write_buffer_number = 3;
+  options.target_file_size_base = sizes.table_file;
+  options.compression = rocksdb::kNoCompression;
+  options.report_bg_io_stats = false;
+  return options;
+}
+
+rocksdb::BlockBasedTableOptions CommonTable(
+    const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.format_version = 5;
+  table.checksum = rocksdb::kXXH3;
+  return table;
+}
+
+rocksdb::ColumnFamilyOptions ValuesFamily(
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
+  options.num_levels = 2;
+  options.level0_file_num_compaction_trigger = 1;
+  options.max_bytes_for_level_base = std::uint64_t{1} << 50;
+  rocksdb::BlockBasedTableOptions table = CommonTable(cache);
+  table.block_size = 8 * 1024;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  if (open.judge != nullptr) {
+    options.compaction_filter_factory =
+        std::make_shared<JudgeFilterFactory>(open.judge, true);
+  }
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions AccessFamily(
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
+  options.level_compaction_dynamic_level_bytes = true;
+  options.max_bytes_for_level_base = 4 * open.sizes.write_buffer;
+  options.memtable_prefix_bloom_size_ratio = 0.1;
+  options.memtable_whole_key_filtering = true;
+  rocksdb::BlockBasedTableOptions table = CommonTable(cache);
+  table.block_size = 4 * 1024;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.data_block_index_type =
+      rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  if (open.judge != nullptr) {
+    options.compaction_filter_factory =
+        std::make_shared<JudgeFilterFactory>(open.judge, false);
+  }
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions CountersFamily(
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
+  options.merge_operator = NewLedgerMergeOperator();
+  options.table_factory.reset(
+      rocksdb::NewBlockBasedTableFactory(CommonTable(cache)));
+  return options;
+}
+
+rocksdb::DBOptions DatabaseOptions(
+    const Rocks::Options& open, rocksdb::Env* env,
+    const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::DBOptions options;
+  options.env = env;
+  options.create_if_missing = !open.read_only;
+  options.create_missing_column_families = !open.read_only;
+  options.max_background_jobs = 2;
+  options.max_total_wal_size = open.sizes.wal_total;
+  options.bytes_per_sync = 1 << 20;
+  options.avoid_flush_during_shutdown = true;
+  options.allow_fallocate = false;
+  options.max_manifest_file_size = 1 << 20;
+  options.manifest_preallocation_size = 64 * 1024;
+  options.skip_stats_update_on_db_open = true;
+  options.skip_checking_sst_file_sizes_on_db_open = true;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.recycle_log_file_num = 0;
+  options.keep_log_file_num = 1;
+  options.max_open_files = 1000;
+  options.info_log = std::make_shared<LineLogger>(open.log);
+  options.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(
+      6 * open.sizes.write_buffer, cache);
+  return options;
+}
+
+}  // namespace
+
+RocksSizes RocksSizes::For(std::uint64_t size_limit,
+                           std::uint64_t memory_budget) noexcept {
+  constexpr std::uint64_t kKiB = 1024;
+  constexpr std::uint64_t kMiB = 1024 * kKiB;
+  RocksSizes sizes;
+  sizes.write_buffer = std::clamp(size_limit / 64, 256 * kKiB, 16 * kMiB);
+  sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 16 * kMiB);
+  sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
+  sizes.memory_budget = memory_budget != 0
+                            ? std::max(memory_budget, kMiB)
+                            : std::clamp(size_limit / 16, 8 * kMiB, 64 * kMiB);
+  return sizes;
+}
+
+Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
+  std::unique_ptr<Rocks> rocks(new Rocks);
+  rocks->sizes_ = options.sizes;
+  rocks->read_only_ = options.read_only;
+  rocks->access_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  rocks->files_ =
+      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  rocks->files_->Recount(options.path.string());
+  rocks->env_ = rocksdb::NewCompositeEnv(rocks->files_);
+  const std::shared_ptr<rocksdb::Cache> cache =
+      rocksdb::NewLRUCache(options.sizes.memory_budget, 4);
+  rocksdb::DBOptions db_options =
+      DatabaseOptions(options, rocks->env_.get(), cache);
+  db_options.listeners.push_back(
+      std::make_shared<Listener>(rocks->access_bytes_));
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, CommonFamily(options.sizes)},
+      {"values", ValuesFamily(options, cache)},
+      {"access", AccessFamily(options, cache)},
+      {"counters", CountersFamily(options, cache)}};
+  rocksdb::DB* db = nullptr;
+  const std::string path = options.path.string();
+  const rocksdb::Status status =
+      options.read_only
+          ? rocksdb::DB::OpenForReadOnly(db_options, path, families,
+                                         &rocks->families_, &db)
+          : rocksdb::DB::Open(db_options, path, families, &rocks->families_,
+                              &db);
+  if (!status.ok()) return Fail(FromRocks(status, "open of " + path));
+  rocks->db_.reset(db);
+  std::uint64_t bytes = 0;
+  if (db->GetIntProperty(rocks->access(),
+                         rocksdb::DB::Properties::kTotalSstFilesSize, &bytes)) {
+    rocks->access_bytes_->fetch_add(bytes, std::memory_order_relaxed);
+  }
+  return rocks;
+}
+
+Rocks::~Rocks() { Abandon(); }
+
+std::uint64_t Rocks::access_table_bytes() const noexcept {
+  return access_bytes_->load(std::memory_order_relaxed);
+}
+
+void Rocks::Resize(const RocksSizes& sizes) {
+  if (read_only_ || sizes == sizes_) return;
+  sizes_ = sizes;
+  const std::string buffer = std::to_string(sizes.write_buffer);
+  const std::string table = std::to_string(sizes.table_file);
+  for (rocksdb::ColumnFamilyHandle* family : {values(), access(), counters()}) {
+    // A refused option leaves the old size, which is safe.
+    db_->SetOptions(family, {{"write_buffer_size", buffer},
+                             {"target_file_size_base", table}})
+        .PermitUncheckedError();
+  }
+  db_->SetDBOptions({{"max_total_wal_size", std::to_string(sizes.wal_total)}})
+      .PermitUncheckedError();
+}
+
+Status Rocks::FlushAll() {
+  if (read_only_) return Status::Ok();
+  return FromRocks(db_->Flush(rocksdb::FlushOptions(), families_), "flush");
+}
+
+Status Rocks::Close() {
+  if (!db_) return Status::Ok();
+  Status status = FlushAll();
+  Abandon();
+  return status;
+}
+
+void Rocks::Abandon() noexcept {
+  if (!db_) return;
+  for (rocksdb::ColumnFamilyHandle* family : families_) {
+    db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
+  }
+  families_.clear();
+  db_->Close().PermitUncheckedError();
+  db_.reset();
+}
+
+Status FromRocks(const rocksdb::Status& status, std::string_view what) {
+  if (status.ok()) return Status::Ok();
+  std::string message = std::string(what) + ": " + status.ToString();
+  if (status.IsCorruption()) return Status::Corruption(std::move(message));
+  if (status.IsNoSpace()) return Status::NoSpace(std::move(message));
+  if (status.IsNotFound()) return Status::NotFound(std::move(message));
+  if (status.IsInvalidArgument() || status.IsNotSupported()) {
+    // RocksDB says so of files that are not what they should be.
+    return Status::Corruption(std::move(message));
+  }
+  return Status::IoError(std::move(message));
+}
+
+}  // namespace larder

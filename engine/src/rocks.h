@@ -1,0 +1,105 @@
+#ifndef LARDER_ENGINE_SRC_ROCKS_H_
+#define LARDER_ENGINE_SRC_ROCKS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <rocksdb/db.h>
+
+#include "larder/engine/engine.h"
+#include "larder/engine/status.h"
+
+#include "counting_file_system.h"
+#include "entry.h"
+
+namespace larder {
+
+/// What the compaction filters ask of the store. Called on RocksDB's threads.
+class LivenessJudge {
+ public:
+  virtual ~LivenessJudge() = default;
+  /// True if the record of `values` at `position` may be dropped.
+  [[nodiscard]] virtual bool IsRecordDead(std::uint64_t position,
+                                          std::string_view record) noexcept = 0;
+  /// True if the pair of `access` may be dropped.
+  [[nodiscard]] virtual bool IsIndexPairDead(
+      std::string_view key, std::string_view value) noexcept = 0;
+};
+
+/// Sizes that follow from the settings; docs/tuning.md explains them.
+struct RocksSizes {
+  std::uint64_t write_buffer = 0;   ///< Of one family.
+  std::uint64_t wal_total = 0;      ///< Beyond it families are flushed.
+  std::uint64_t memory_budget = 0;  ///< Block cache with write buffers.
+  std::uint64_t table_file = 0;     ///< Target size.
+
+  [[nodiscard]] static RocksSizes For(std::uint64_t size_limit,
+                                      std::uint64_t memory_budget) noexcept;
+  friend bool operator==(const RocksSizes&, const RocksSizes&) = default;
+};
+
+/// RocksDB as larder uses it: three column families, opened and tuned.
+///
+/// Threads: thread-safe, as RocksDB is; Close excludes everything else.
+class Rocks {
+ public:
+  struct Options {
+    std::filesystem::path path;
+    RocksSizes sizes;
+    bool read_only = false;
+    LivenessJudge* judge = nullptr;
+    LogCallback log;
+  };
+  /// Errors: kCorruption, kNoSpace, kIoError.
+  static Result<std::unique_ptr<Rocks>> Open(const Options& options);
+  ~Rocks();
+  Rocks(const Rocks&) = delete;
+  Rocks& operator=(const Rocks&) = delete;
+
+  [[nodiscard]] rocksdb::DB& db() noexcept { return *db_; }
+  [[nodiscard]] rocksdb::ColumnFamilyHandle* values() noexcept {
+    return families_[1];
+  }
+  [[nodiscard]] rocksdb::ColumnFamilyHandle* access() noexcept {
+    return families_[2];
+  }
+  [[nodiscard]] rocksdb::ColumnFamilyHandle* counters() noexcept {
+    return families_[3];
+  }
+  [[nodiscard]] const CountingFileSystem& files() const noexcept {
+    return *files_;
+  }
+
+  /// Bytes of the tables of `access`: what compacting it may need on top.
+  [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
+  void Resize(const RocksSizes& sizes);
+  [[nodiscard]] Status FlushAll();
+  /// Writes all buffers and closes. Errors: kIoError, kNoSpace; it is closed
+  /// all the same.
+  [[nodiscard]] Status Close();
+  /// Closes without flushing, after a failed write.
+  void Abandon() noexcept;
+
+ private:
+  Rocks() = default;
+
+  std::shared_ptr<CountingFileSystem> files_;
+  std::unique_ptr<rocksdb::Env> env_;
+  std::unique_ptr<rocksdb::DB> db_;
+  std::vector<rocksdb::ColumnFamilyHandle*> families_;
+  std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
+  RocksSizes sizes_;
+  bool read_only_ = false;
+};
+
+/// A RocksDB status as ours; `what` says what was tried.
+[[nodiscard]] Status FromRocks(const rocksdb::Status& status,
+                               std::string_view what);
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_ROCKS_H_

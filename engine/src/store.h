@@ -1,0 +1,386 @@
+#ifndef LARDER_ENGINE_SRC_STORE_H_
+#define LARDER_ENGINE_SRC_STORE_H_
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "larder/engine/engine.h"
+
+#include "directory.h"
+#include "entry.h"
+#include "ledger.h"
+#include "pending_batch.h"
+#include "rocks.h"
+#include "run_table.h"
+#include "segment_log.h"
+#include "striped.h"
+#include "touch_buffer.h"
+
+namespace larder {
+
+struct EntryPin;
+struct MovedRecord;
+class StoreScan;
+
+/// The cache store in the process that has the directory open: the log of
+/// values, its index, the ledger, eviction and cleaning.
+///
+/// Invariants:
+/// 1. The ledger in memory equals the sum of the deltas in `counters`, and both
+///    equal a recount of the entries in `access`.
+/// 2. An entry is written in the same batch as its small value, and after its
+///    large one: a committed entry never points at bytes that are not there,
+///    until cleaning frees them, which it does only to dead entries.
+/// 3. A cutoff that a batch relies on is on disk no later than the batch.
+/// 4. Bytes are freed only after what killed them is in the WAL.
+///
+/// Lock order: store_gate_, space_mutex_, write_gate_, stripes (ascending),
+/// ledger_mutex_, leaves (RunTable, the logs, RocksDB).
+///
+/// Threads: thread-safe.
+class Store final : public Engine, private LivenessJudge {
+ public:
+  static Result<std::unique_ptr<Engine>> Open(const std::filesystem::path& path,
+                                              EngineOptions options) noexcept;
+  ~Store() override;
+
+  [[nodiscard]] Capabilities capabilities() const noexcept override;
+  [[nodiscard]] Status Execute(std::span<const Command> commands,
+                               std::span<Reply> replies,
+                               const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<Scan>> OpenScan(
+      const ScanOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueWriter>> OpenWriter(
+      const SetCommand& command, std::uint64_t size_expected,
+      const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueReader>> OpenReader(
+      std::string_view key) noexcept override;
+  [[nodiscard]] Result<std::uint64_t> Count() noexcept override;
+  [[nodiscard]] Result<EngineStats> Stats() noexcept override;
+  [[nodiscard]] Result<CheckReport> Check(bool repair) noexcept override;
+  [[nodiscard]] Settings CurrentSettings() const noexcept override;
+  [[nodiscard]] std::uint64_t settings_version() const noexcept override {
+    return settings_version_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] Status Reset(std::string_view name,
+                             std::string_view value) noexcept override;
+  [[nodiscard]] Status Sync() noexcept override;
+  [[nodiscard]] Status Close() noexcept override;
+  [[nodiscard]] const std::filesystem::path& directory()
+      const noexcept override;
+
+ private:
+  friend class StoreScan;
+  friend class StoreWriter;
+  friend class StoreReader;
+  friend class StoreChecker;
+
+  /// What the index knows of a key before a command changes it.
+  struct OldItem {
+    bool present = false;
+    bool counted = false;  ///< In the ledger.
+    bool live = false;     ///< Counted and not expired.
+    Entry entry;
+    rocksdb::PinnableSlice pin;
+    std::string pending_entry;       ///< From an overlay.
+    std::string_view pending_value;  ///< Of a kRun entry in the batch.
+    bool pending = false;
+  };
+  /// A value that is in place already (streams), instead of command.value.
+  struct StoredValue {
+    std::uint64_t version = 0;
+    std::uint64_t size = 0;
+    std::vector<SegmentPlace> extents;
+  };
+
+  Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory);
+
+  // store_open.cc
+  Status Start() noexcept;
+  Status OpenFiles() noexcept;
+  Status LoadSettings() noexcept;
+  Status LoadLedger() noexcept;
+  void MirrorLedger() noexcept;  // Under ledger_mutex_.
+  Status LoadRuns() noexcept;
+  std::uint64_t RunTableBytes(const RunTable::Run& run) noexcept;
+  Status RebuildLedger() noexcept;
+  Status OpenLog() noexcept;
+  Status ApplySettings(const Settings& settings) noexcept;
+  Status ResetDirectory() noexcept;
+  Status Shut() noexcept;
+  Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
+  Status Reopen() noexcept;
+  /// OK, or why writes are refused just now.
+  Status CheckWritable() noexcept;
+  /// Opens the database again after a failed write, at most every 200 ms.
+  void HealIfFaulted() noexcept;
+  void Log(const std::string& line) const;
+
+  // store_read.cc
+  void Get(const GetCommand& command, Reply& reply) noexcept;
+  void MultiGet(std::span<const Command> commands,
+                std::span<Reply> replies) noexcept;
+  [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
+  [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
+  [[nodiscard]] bool IsLive(const Entry& entry, TimePoint now) const noexcept {
+    return IsCounted(entry) && entry.expires_at > now;
+  }
+  /// The value of `entry`; `pin` holds the entry's bytes and is taken over if
+  /// the value lies in them. nullopt: its bytes have gone.
+  Result<std::optional<ValueHandle>> ReadValue(
+      std::string_view key, const Entry& entry,
+      std::unique_ptr<EntryPin>& pin) noexcept;
+  Result<std::optional<ValueHandle>> ReadRunValue(std::string_view key,
+                                                  const Entry& entry) noexcept;
+  Result<std::optional<ValueHandle>> ReadSegments(std::string_view key,
+                                                  const Entry& entry) noexcept;
+  void DropDamaged(std::string_view key, std::uint64_t version,
+                   bool corrupt) noexcept;
+  void NoteHit(std::string_view key, const Entry& entry) noexcept;
+
+  // store_write.cc
+  Status Mutate(std::span<const Command> commands, std::span<Reply> replies,
+                const ExecuteOptions& options) noexcept;
+  Status ValidateCommand(const Command& command) const noexcept;
+  Status CheckValueSize(std::uint64_t size) const noexcept;
+  static Status FailMutations(std::span<const Command> commands,
+                              std::span<Reply> replies,
+                              const Status& status) noexcept;
+  [[nodiscard]] std::uint64_t IncomingBytes(
+      const Command& command) const noexcept;
+  void Apply(const Command& command, PendingBatch& pending,
+             Reply& reply) noexcept;
+  void ApplySet(const SetCommand& command, const StoredValue* stored,
+                PendingBatch& pending, Reply& reply) noexcept;
+  void ApplyGet(const GetCommand& command, PendingBatch& pending,
+                Reply& reply) noexcept;
+  void ApplyIncr(const IncrCommand& command, PendingBatch& pending,
+                 Reply& reply) noexcept;
+  void ApplyTouch(const TouchCommand& command, PendingBatch& pending,
+                  Reply& reply) noexcept;
+  void ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
+                   Reply& reply) noexcept;
+  Status Lookup(std::string_view key, const PendingBatch& pending,
+                OldItem& old) noexcept;
+  Status ReadOldValue(std::string_view key, OldItem& old,
+                      Reply& reply) noexcept;
+  Status PlaceValue(const SetCommand& command, const StoredValue* stored,
+                    Entry& entry, PendingBatch& pending) noexcept;
+  void CarryRun(const RunTable::Position& position,
+                PendingBatch& pending) noexcept;
+  /// Appends `bytes`, a part of a value, to the log of large values.
+  Status AppendToLog(std::string_view key, CodecId codec, std::uint64_t version,
+                     std::uint64_t value_size, std::uint64_t value_offset,
+                     std::string_view bytes,
+                     std::vector<SegmentPlace>& extents) noexcept;
+  Status SegmentFailure(const Status& status) noexcept;
+  void RemoveExpiryKey(std::string_view key, const Entry& entry,
+                       rocksdb::WriteBatch& batch) noexcept;
+  void RemoveTagKey(std::string_view key, const Entry& entry,
+                    rocksdb::WriteBatch& batch) noexcept;
+  Status StampEntry(std::string_view key, const OldItem& old,
+                    Entry& entry) noexcept;
+  void PutEntry(std::string_view key, const OldItem& old, const Entry& entry,
+                PendingBatch& pending) noexcept;
+  void RemoveEntry(std::string_view key, const OldItem& old,
+                   PendingBatch& pending) noexcept;
+  void AddCells(std::string_view key, const Entry& entry, int sign,
+                LedgerDelta& delta) const noexcept;
+  [[nodiscard]] std::uint64_t CostOf(std::size_t key_size,
+                                     const Entry& entry) const noexcept;
+  Status Commit(PendingBatch& pending, Durability durability) noexcept;
+  Status MarkUnlogged() noexcept;
+  [[nodiscard]] TimePoint ExpiryOf(const std::optional<Duration>& ttl,
+                                   TimePoint now) const noexcept;
+
+  // store_whole.cc
+  void ExecuteWhole(const Command& command, Reply& reply) noexcept;
+  Status EvictTag(std::string_view tag, std::uint64_t& count) noexcept;
+  Status Clear(std::uint64_t& count) noexcept;
+  Status Cull(std::optional<std::uint64_t> live_bytes_target,
+              std::uint64_t& count) noexcept;
+  [[nodiscard]] std::int64_t EvictionTotal() const noexcept;
+  /// Deletes everything that expired up to `now`.
+  Status SettleAll(TimePoint now) noexcept;
+  Status SettleAll(TimePoint now, std::uint64_t& count) noexcept;
+  /// At most `count_max` items of it; `more` says if some are left.
+  Status SettleExpired(TimePoint now, std::uint64_t count_max,
+                       std::uint64_t& count, bool& more) noexcept;
+  Status DeleteExpired(std::span<const std::string> lines,
+                       std::uint64_t& count) noexcept;
+  std::uint64_t CountExpiredUnsettled(TimePoint now) noexcept;
+  /// Deletes those of `keys` whose entry fulfils `condition`; adds those that
+  /// counted to `count` and to `total`.
+  Status DeleteKeys(std::span<const std::string> keys,
+                    std::optional<Total> total,
+                    const std::function<bool(const Entry&)>& condition,
+                    std::uint64_t& count) noexcept;
+  /// The same. REQUIRES: the caller is in write_gate_.
+  Status DeleteKeysLocked(std::span<const std::string> keys,
+                          std::optional<Total> total,
+                          const std::function<bool(const Entry&)>& condition,
+                          std::uint64_t& count) noexcept;
+  Status SaveTotals() noexcept;
+
+  // store_space.cc
+  /// Makes `incoming` more bytes fit under the limits; waits for cleaning if
+  /// it must. Errors: kNoSpace.
+  Status MakeRoom(std::uint64_t incoming_bytes,
+                  std::uint64_t incoming_items) noexcept;
+  Status MakeRoomSlowly(std::uint64_t incoming_bytes,
+                        std::uint64_t incoming_items) noexcept;
+  Status Reclaim(bool& progress) noexcept;
+  /// Flushes and compacts whatever may hold dead bytes.
+  Status Squeeze(bool& progress) noexcept;
+  [[nodiscard]] Status FullStatus() const noexcept;
+  [[nodiscard]] bool HasRoom(std::uint64_t incoming_bytes) const noexcept;
+  [[nodiscard]] bool HasItemRoom(std::uint64_t incoming_items) const noexcept;
+  [[nodiscard]] std::uint64_t UsedBytes() const noexcept;
+  [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;
+  /// Allocates the reserve if it is not there.
+  void RestoreReserve() noexcept;
+  [[nodiscard]] std::uint64_t EffectiveLimit() const noexcept;
+  [[nodiscard]] std::uint64_t ItemBytesMax() const noexcept;
+  void UpdateFreeSpace() noexcept;
+  void UpdateBudget() noexcept;
+  Status EvictRow(bool& evicted) noexcept;
+  Status SaveCutoffs() noexcept;
+  /// Places that are not written to and in which nothing committed lives.
+  [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
+  /// Frees them; how many.
+  Status FreeDeadPlaces(std::size_t& freed) noexcept;
+  Status FreeRuns(std::span<const std::uint32_t> dead) noexcept;
+  Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
+  Status CleanOne(double live_share_max, bool& cleaned) noexcept;
+  Status CleanSegment(std::uint32_t id) noexcept;
+  Status CleanRun(const RunTable::Run& run) noexcept;
+  Status MoveRecords(std::span<MovedRecord> records) noexcept;
+  Status DropLostItems(PlaceId place) noexcept;
+  [[nodiscard]] double DeadShare() const noexcept;
+  void CompactAccess() noexcept;
+  /// One round of what the background thread does.
+  void Housekeep() noexcept;
+  void HousekeepLoop() noexcept;
+  Status Restamp(std::span<const TouchBuffer::Touch> touches) noexcept;
+  /// True if an evicted item's bytes are there and stay. Under ledger_mutex_.
+  [[nodiscard]] bool CanRescue(const Entry& entry) const noexcept;
+
+  // store_check.cc
+  Status RepairLedger() noexcept;
+  Status RestoreIndexLines() noexcept;
+
+  // LivenessJudge
+  [[nodiscard]] bool IsRecordDead(std::uint64_t position,
+                                  std::string_view record) noexcept override;
+  [[nodiscard]] bool IsIndexPairDead(std::string_view key,
+                                     std::string_view value) noexcept override;
+
+  // Locks of keys: a stripe serializes the read-modify-write of its keys.
+  static constexpr std::size_t kStripeCount = 256;
+  struct alignas(kCacheLineBytes) KeyStripe {
+    std::mutex mutex;
+  };
+  class StripeLocks;
+
+  const EngineOptions options_;
+  const Clock& clock_;
+  const bool read_only_;
+  const std::filesystem::path path_;
+  std::unique_ptr<CacheDirectory> directory_;
+  std::unique_ptr<Rocks> rocks_;
+  std::unique_ptr<SegmentLog> log_;
+  RunTable runs_;
+
+  StripedGate store_gate_;  // Exclusive: reopen and close.
+  StripedGate write_gate_;  // Exclusive: clear, evict by tag, check.
+  std::array<KeyStripe, kStripeCount> stripes_;
+  std::atomic<bool> closed_{false};
+
+  mutable std::mutex settings_mutex_;
+  Settings settings_;  // Guarded by settings_mutex_; mirrors below.
+  std::atomic<std::uint64_t> settings_version_{1};
+  std::atomic<std::uint64_t> size_limit_{0};
+  std::atomic<std::uint64_t> effective_limit_{0};
+  std::atomic<std::uint64_t> min_free_bytes_{0};
+  std::atomic<std::uint64_t> item_count_limit_{0};
+  std::atomic<std::uint64_t> item_size_limit_{0};
+  std::atomic<std::uint64_t> large_value_min_{0};
+  std::atomic<std::uint64_t> inline_value_max_{0};
+  std::atomic<Duration::rep> default_ttl_{0};
+  std::atomic<Durability> durability_{Durability::kProcess};
+  std::atomic<WhenFull> when_full_{WhenFull::kEvict};
+  std::atomic<std::uint64_t> segment_size_{0};
+
+  mutable std::mutex ledger_mutex_;
+  Ledger ledger_;                   // Guarded by ledger_mutex_, as is
+  std::unique_ptr<Policy> policy_;  // the policy.
+  // Mirrors of the ledger, for readers. Written under ledger_mutex_.
+  std::atomic<std::uint32_t> epoch_{0};
+  std::array<std::atomic<Rank>, kRankClassCount> cutoffs_{};
+  std::atomic<std::uint64_t> live_bytes_{0};
+  std::atomic<std::uint64_t> live_items_{0};
+  // Cutoffs raised and cutoffs on disk (invariant 3).
+  std::atomic<std::uint64_t> cutoffs_raised_{0};
+  std::atomic<std::uint64_t> cutoffs_saved_{0};
+  std::atomic<std::int64_t> evictions_unsaved_{0};
+  std::atomic<bool> policy_tracks_hits_{false};
+  std::atomic<std::uint32_t> run_saved_{0};
+
+  std::mutex space_mutex_;  // One thread at a time makes room.
+  // Places being emptied: an evicted item in one is not rescued. Guarded by
+  // ledger_mutex_.
+  std::set<PlaceId> closing_;
+  // Segments that an open stream has written to. Guarded by ledger_mutex_.
+  std::multiset<PlaceId> stream_pins_;
+  // The positions that the compaction filter may drop.
+  std::atomic<std::uint64_t> cleaning_first_{0};
+  std::atomic<std::uint64_t> cleaning_end_{0};
+  // Bytes that writers were granted and have not written yet.
+  std::atomic<std::uint64_t> in_flight_bytes_{0};
+
+  // The earliest expiry there may be; nothing has expired before it.
+  std::atomic<Duration::rep> next_expiry_{0};
+  std::mutex settle_mutex_;
+
+  StripedCounter hits_;
+  StripedCounter misses_;
+  std::atomic<std::uint64_t> hits_saved_{0};
+  std::atomic<std::uint64_t> misses_saved_{0};
+  std::atomic<std::int64_t> corruptions_unsaved_{0};
+  StripedCounter restamps_;
+  StripedCounter user_bytes_;
+  std::atomic<std::uint64_t> segments_cleaned_{0};
+  std::atomic<std::uint64_t> bytes_moved_{0};
+  std::atomic<bool> unlogged_marked_{false};
+
+  TouchBuffer touches_;
+
+  std::mutex fault_mutex_;
+  Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
+  std::atomic<bool> faulted_{false};
+  std::chrono::steady_clock::time_point retry_at_{};
+
+  std::mutex scans_mutex_;
+  std::list<StoreScan*> scans_;  // Guarded by scans_mutex_.
+
+  std::mutex wake_mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;  // Guarded by wake_mutex_.
+  std::thread thread_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_STORE_H_

@@ -1,0 +1,87 @@
+#ifndef LARDER_ENGINE_SRC_STORE_KEYS_H_
+#define LARDER_ENGINE_SRC_STORE_KEYS_H_
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <rocksdb/slice.h>
+
+#include "larder/engine/status.h"
+
+#include "coding.h"
+
+/// The keys of `counters` and `values`, and statuses that many calls give.
+
+namespace larder {
+
+inline constexpr std::string_view kLedgerKey = "ledger";
+/// There while something was written without a log and not flushed.
+inline constexpr std::string_view kUnloggedKey = "unlogged";
+inline constexpr std::string_view kSettingPrefix = "setting/";
+inline constexpr std::string_view kRunPrefix = "run/";
+
+inline std::string SettingKey(std::string_view name) {
+  return std::string(kSettingPrefix).append(name);
+}
+inline std::string PolicyStateKey(std::string_view policy) {
+  return std::string("policy/").append(policy);
+}
+/// "run/" and the id, four bytes big-endian; the value is the first position,
+/// eight bytes big-endian.
+inline std::string RunKey(std::uint32_t id) {
+  std::string key(kRunPrefix);
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>(id >> shift));
+  }
+  return key;
+}
+inline std::optional<std::uint32_t> ParseRunKey(std::string_view key) {
+  if (key.size() != kRunPrefix.size() + 4) return std::nullopt;
+  std::uint32_t id = 0;
+  for (const char byte : key.substr(kRunPrefix.size())) {
+    id = id << 8 | static_cast<std::uint8_t>(byte);
+  }
+  return id;
+}
+
+/// A position as the key of `values`.
+class PositionKey {
+ public:
+  explicit PositionKey(std::uint64_t position) noexcept {
+    StoreBigEndian64(bytes_, position);
+  }
+  [[nodiscard]] rocksdb::Slice slice() const noexcept {
+    return {bytes_, sizeof(bytes_)};
+  }
+
+ private:
+  char bytes_[8];
+};
+
+/// Makes `value` at least `to`.
+template <typename T>
+void RaiseTo(std::atomic<T>& value, T to) noexcept {
+  T now = value;
+  while (now < to && !value.compare_exchange_weak(now, to)) {
+  }
+}
+/// Makes `value` at most `to`.
+template <typename T>
+void LowerTo(std::atomic<T>& value, T to) noexcept {
+  T now = value;
+  while (now > to && !value.compare_exchange_weak(now, to)) {
+  }
+}
+
+inline Status ClosedStatus() { return Status::Closed("the cache is closed"); }
+inline Status ReadOnlyStatus() {
+  return {StatusCode::kReadOnly,
+          "the cache was opened read-only; open it with OpenMode::kCreate"};
+}
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_STORE_KEYS_H_

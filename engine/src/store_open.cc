@@ -1,0 +1,510 @@
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include <xxhash.h>
+
+#include "check.h"
+#include "coding.h"
+#include "store.h"
+#include "store_keys.h"
+#include "store_scan.h"
+
+// Opening, closing, settings, and what happens after a failed write.
+//
+// Opening reads no values: settings, ledger and run table come from `counters`,
+// segment files are only listed. After a failed write RocksDB is closed and
+// opened again, never resumed: in Debian's build the write after a Resume can
+// abort the process, and after an error on the WAL only opening heals it.
+
+namespace larder {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr auto kReopenInterval = std::chrono::milliseconds(200);
+// A power cut or a write without WAL may lose the last versions; new ones
+// start well after them.
+constexpr std::uint64_t kVersionSkip = 1 << 20;
+
+std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
+  return std::clamp<std::uint64_t>(size_limit / 128, kMiB, 64 * kMiB);
+}
+
+}  // namespace
+
+Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
+    : options_(std::move(options)),
+      clock_(options_.clock != nullptr ? *options_.clock : *Clock::System()),
+      read_only_(options_.mode == OpenMode::kReadOnly),
+      path_(directory->root()),
+      directory_(std::move(directory)),
+      ledger_(RankSpace::Options{}) {}
+
+Result<std::unique_ptr<Engine>> Store::Open(const std::filesystem::path& path,
+                                            EngineOptions options) noexcept {
+  // Settings are checked before anything is created.
+  for (const auto& [name, value] : options.settings) {
+    Result<Settings> valid = WithSetting(Settings{}, name, value);
+    if (!valid) return Fail(valid.error());
+  }
+  Result<std::unique_ptr<CacheDirectory>> directory = CacheDirectory::Open(
+      path, options.mode, options.allow_network_file_system, options.log);
+  if (!directory) return Fail(directory.error());
+  std::unique_ptr<Store> store(
+      new Store(std::move(options), std::move(*directory)));
+  Status status = store->Start();
+  if (status.code() == StatusCode::kCorruption &&
+      store->options_.when_damaged == WhenDamaged::kReset &&
+      !store->read_only_) {
+    store->Log("damaged beyond repair, starting empty: " + status.message());
+    LARDER_FAIL_IF_ERROR(store->ResetDirectory());
+    status = store->Start();
+  }
+  if (!status.ok()) {
+    store->Shut().IgnoreError();  // The first failure is the one to report.
+    return Fail(std::move(status));
+  }
+  return store;
+}
+
+Store::~Store() { Close().IgnoreError(); }
+
+Capabilities Store::capabilities() const noexcept {
+  return {.holds_store = true, .writable = !read_only_, .streams = true};
+}
+
+Status Store::Start() noexcept {
+  LARDER_RETURN_IF_ERROR(OpenFiles());
+  if (options_.background && !read_only_) {
+    thread_ = std::thread([this] { HousekeepLoop(); });
+  }
+  return Status::Ok();
+}
+
+Status Store::OpenFiles() noexcept {
+  Rocks::Options rocks;
+  rocks.path = directory_->db_path();
+  rocks.sizes =
+      RocksSizes::For(Settings{}.size_limit, options_.memory_budget_bytes);
+  rocks.read_only = read_only_;
+  rocks.judge = this;
+  rocks.log = options_.log;
+  Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
+  if (!opened) return opened.error();
+  rocks_ = std::move(*opened);
+  LARDER_RETURN_IF_ERROR(LoadSettings());
+  LARDER_RETURN_IF_ERROR(LoadLedger());
+  LARDER_RETURN_IF_ERROR(LoadRuns());
+  LARDER_RETURN_IF_ERROR(OpenLog());
+  RestoreReserve();
+  UpdateFreeSpace();
+  UpdateBudget();
+  return Status::Ok();
+}
+
+Status Store::LoadSettings() noexcept {
+  Settings settings;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
+  for (it->Seek(kSettingPrefix);
+       it->Valid() && it->key().starts_with(kSettingPrefix); it->Next()) {
+    const std::string_view name =
+        it->key().ToStringView().substr(kSettingPrefix.size());
+    Result<Settings> next =
+        WithSetting(settings, name, it->value().ToStringView());
+    // A setting of another version of larder keeps its default.
+    if (next) settings = *next;
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading settings"));
+  rocksdb::WriteBatch changed;
+  for (const auto& [name, value] : options_.settings) {
+    Result<Settings> next = WithSetting(settings, name, value);
+    if (!next) return next.error();
+    settings = *next;
+    Result<std::string> text = FormatSetting(settings, name);
+    if (!text) return text.error();
+    changed.Put(rocks_->counters(), SettingKey(name), *text);
+  }
+  if (!read_only_ && changed.Count() != 0) {
+    LARDER_RETURN_IF_ERROR(
+        FromRocks(rocks_->db().Write(rocksdb::WriteOptions(), &changed),
+                  "writing settings"));
+  }
+  return ApplySettings(settings);
+}
+
+Status Store::ApplySettings(const Settings& settings) noexcept {
+  bool new_policy = false;
+  {
+    const std::scoped_lock lock(settings_mutex_);
+    new_policy = !policy_ || settings_.policy != settings.policy ||
+                 settings_.objective != settings.objective;
+    settings_ = settings;
+  }
+  if (new_policy) {
+    Result<std::unique_ptr<Policy>> policy = MakePolicy(settings.policy);
+    if (!policy) return policy.error();
+    std::string state;
+    const rocksdb::Status read =
+        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
+                         PolicyStateKey(settings.policy), &state);
+    if (read.ok()) (*policy)->LoadState(state);
+    const std::scoped_lock lock(ledger_mutex_);
+    policy_ = std::move(*policy);
+    ledger_.space().SetObjective(settings.objective);
+    if (options_.random_seed != 0) {
+      ledger_.space().SetRandomSeed(options_.random_seed);
+    }
+    policy_tracks_hits_ =
+        settings.policy != "none" && settings.policy != "least-recently-stored";
+  }
+  size_limit_ = settings.size_limit;
+  min_free_bytes_ = settings.min_free_bytes;
+  item_count_limit_ = settings.item_count_limit;
+  item_size_limit_ = settings.item_size_limit;
+  large_value_min_ = settings.large_value_min;
+  inline_value_max_ = settings.inline_value_max;
+  default_ttl_ = settings.default_ttl.count();
+  durability_ = settings.durability;
+  when_full_ = settings.when_full;
+  segment_size_ = SegmentSizeFor(settings.size_limit);
+  runs_.SetRunSize(segment_size_);
+  if (log_) log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
+  rocks_->Resize(
+      RocksSizes::For(settings.size_limit, options_.memory_budget_bytes));
+  effective_limit_ = settings.size_limit;
+  settings_version_.fetch_add(1, std::memory_order_release);
+  if (log_) {
+    UpdateFreeSpace();
+    UpdateBudget();
+  }
+  return Status::Ok();
+}
+
+Status Store::LoadLedger() noexcept {
+  std::string bytes;
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
+                       rocksdb::Slice(kLedgerKey), &bytes);
+  LedgerDelta all;
+  if (!read.IsNotFound()) {
+    LARDER_RETURN_IF_ERROR(FromRocks(read, "reading the ledger"));
+    LARDER_RETURN_IF_ERROR(LedgerDelta::Decode(bytes, all));
+  }
+  all.reset = true;  // In memory too, when this is a reopening.
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    ledger_ = Ledger(RankSpace::Options{});
+    ledger_.space().SetObjective(CurrentSettings().objective);
+    ledger_.Apply(all);
+    MirrorLedger();
+  }
+  std::string marker;
+  if (rocks_->db()
+          .Get(rocksdb::ReadOptions(), rocks_->counters(),
+               rocksdb::Slice(kUnloggedKey), &marker)
+          .ok() &&
+      !read_only_) {
+    Log("the last process wrote without a log and did not close: recounting");
+    LARDER_RETURN_IF_ERROR(RebuildLedger());
+    LARDER_RETURN_IF_ERROR(FromRocks(
+        rocks_->db().Delete(rocksdb::WriteOptions(), rocks_->counters(),
+                            rocksdb::Slice(kUnloggedKey)),
+        "clearing the unlogged marker"));
+  }
+  unlogged_marked_ = false;
+  next_expiry_ = Duration::min().count();
+  return Status::Ok();
+}
+
+void Store::MirrorLedger() noexcept {
+  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+    cutoffs_[c] = ledger_.space().cutoff(c);
+  }
+  epoch_ = ledger_.epoch();
+  live_bytes_ = ledger_.space().live_bytes();
+  live_items_ = ledger_.space().live_items();
+}
+
+Status Store::RebuildLedger() noexcept {
+  LedgerDelta recount;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    recount = ledger_.Snapshot();
+  }
+  LedgerDelta fixed = recount;
+  fixed.cells.clear();
+  fixed.totals.fill(0);  // They are added to what is there.
+  fixed.reset = true;
+  LedgerSum sum;
+  std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  for (it->Seek(rocksdb::Slice(&kEntrySpace, 1));
+       it->Valid() && it->key()[0] == kEntrySpace; it->Next()) {
+    Entry entry;
+    if (!DecodeEntry(it->value().ToStringView(), entry).ok()) continue;
+    fixed.version_max = std::max(fixed.version_max, entry.version);
+    if (!IsCounted(entry)) continue;
+    LedgerDelta one;
+    AddCells(it->key().ToStringView().substr(1), entry, 1, one);
+    sum.Apply(one);
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "recounting"));
+  fixed.cells = sum.ToDelta().cells;
+  std::string operand;
+  fixed.Encode(operand);
+  LARDER_RETURN_IF_ERROR(
+      FromRocks(rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
+                                   rocksdb::Slice(kLedgerKey), operand),
+                "writing the recounted ledger"));
+  const std::scoped_lock lock(ledger_mutex_);
+  ledger_.Apply(fixed);
+  MirrorLedger();
+  return Status::Ok();
+}
+
+Status Store::LoadRuns() noexcept {
+  std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
+  for (it->Seek(kRunPrefix); it->Valid() && it->key().starts_with(kRunPrefix);
+       it->Next()) {
+    const std::optional<std::uint32_t> id =
+        ParseRunKey(it->key().ToStringView());
+    if (!id || it->value().size() != sizeof(std::uint64_t)) {
+      return Status::Corruption("run table: malformed line");
+    }
+    runs_.Load(*id, LoadBigEndian64(it->value().data()), 0);
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading the run table"));
+  std::uint64_t version_max = 0;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    version_max = ledger_.version_max();
+    for (const auto& [place, use] : ledger_.places()) {
+      if (IsRun(place)) runs_.SetLastId(PlaceNumber(place));
+    }
+  }
+  it.reset(rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->values()));
+  it->SeekToLast();
+  if (it->Valid() && it->key().size() == sizeof(std::uint64_t)) {
+    version_max = std::max(version_max, LoadBigEndian64(it->key().data()));
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "finding the last position"));
+  runs_.Start(version_max + kVersionSkip);
+  runs_.Seal();
+  for (const RunTable::Run& run : runs_.Runs()) {
+    runs_.SetBytes(run.id, RunTableBytes(run));
+  }
+  run_saved_ = 0;
+  return Status::Ok();
+}
+
+std::uint64_t Store::RunTableBytes(const RunTable::Run& run) noexcept {
+  const PositionKey first(run.first);
+  const PositionKey end(run.end);
+  const rocksdb::Range range(first.slice(), end.slice());
+  rocksdb::SizeApproximationOptions options;
+  options.include_memtables = true;
+  options.include_files = true;
+  std::uint64_t bytes = 0;
+  rocks_->db()
+      .GetApproximateSizes(options, rocks_->values(), &range, 1, &bytes)
+      .PermitUncheckedError();
+  return bytes;
+}
+
+Status Store::OpenLog() noexcept {
+  SegmentLogOptions options;
+  options.segment_size_bytes = static_cast<std::uint32_t>(segment_size_);
+  options.read_only = read_only_;
+  std::uint32_t next_id = 1;
+  std::set<std::uint32_t> live;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    for (const auto& [place, use] : ledger_.places()) {
+      if (place == kPlaceInline || IsRun(place)) continue;
+      live.insert(PlaceNumber(place));
+      next_id = std::max(next_id, PlaceNumber(place) + 1);
+    }
+  }
+  Result<std::unique_ptr<SegmentLog>> log =
+      SegmentLog::Open(directory_->log_path(), options, next_id,
+                       [&live](std::uint32_t id) { return live.contains(id); });
+  if (!log) return log.error();
+  log_ = std::move(*log);
+  return Status::Ok();
+}
+
+Status Store::ResetDirectory() noexcept {
+  Shut().IgnoreError();  // It is thrown away.
+  std::error_code error;
+  std::filesystem::remove_all(directory_->db_path(), error);
+  if (!error) std::filesystem::remove_all(directory_->log_path(), error);
+  return error ? Status::FromErrno(error.value(),
+                                   "emptying " + directory().string())
+               : Status::Ok();
+}
+
+Settings Store::CurrentSettings() const noexcept {
+  const std::scoped_lock lock(settings_mutex_);
+  return settings_;
+}
+
+Status Store::Reset(std::string_view name, std::string_view value) noexcept {
+  if (read_only_) return ReadOnlyStatus();
+  const auto gate = store_gate_.Enter();
+  if (closed_) return ClosedStatus();
+  Result<Settings> next = WithSetting(CurrentSettings(), name, value);
+  if (!next) return next.error();
+  Result<std::string> text = FormatSetting(*next, name);
+  if (!text) return text.error();
+  LARDER_RETURN_IF_ERROR(CheckWritable());
+  LARDER_RETURN_IF_ERROR(
+      FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                                 SettingKey(name), *text),
+                "writing a setting"));
+  LARDER_RETURN_IF_ERROR(ApplySettings(*next));
+  // A lower limit takes effect at once.
+  Status room = MakeRoom(0, 0);
+  return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
+}
+
+Status Store::Sync() noexcept {
+  if (read_only_) return Status::Ok();
+  const auto gate = store_gate_.Enter();
+  if (closed_) return ClosedStatus();
+  LARDER_RETURN_IF_ERROR(log_->Sync());
+  if (unlogged_marked_) return rocks_->FlushAll();
+  return FromRocks(rocks_->db().SyncWAL(), "syncing the log");
+}
+
+Status Store::Close() noexcept {
+  if (closed_.exchange(true)) return Status::Ok();
+  {
+    const std::scoped_lock lock(wake_mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  store_gate_.lock();
+  Status status = Shut();
+  store_gate_.unlock();
+  directory_.reset();
+  return status;
+}
+
+Status Store::Shut() noexcept {
+  {
+    const std::scoped_lock lock(scans_mutex_);
+    for (StoreScan* scan : scans_) scan->Invalidate();
+  }
+  Status status;
+  if (rocks_ && log_ && !read_only_ && !faulted_) {
+    status = SaveTotals();
+    std::string state;
+    std::string name;
+    if (policy_) {
+      state = policy_->SaveState();
+      name = policy_->name();
+    }
+    if (status.ok() && !state.empty()) {
+      status = FromRocks(
+          rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                           PolicyStateKey(name), state),
+          "saving the policy's state");
+    }
+    if (status.ok() && unlogged_marked_) {
+      status = rocks_->FlushAll();
+      if (status.ok()) {
+        status = FromRocks(
+            rocks_->db().Delete(rocksdb::WriteOptions(), rocks_->counters(),
+                                rocksdb::Slice(kUnloggedKey)),
+            "clearing the unlogged marker");
+      }
+    }
+  }
+  log_.reset();
+  if (rocks_) {
+    if (faulted_) {
+      rocks_->Abandon();
+    } else {
+      const Status closed = rocks_->Close();
+      if (status.ok()) status = closed;
+    }
+    rocks_.reset();
+  }
+  return status;
+}
+
+Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
+  Status failure = FromRocks(status, "writing to " + directory().string());
+  if (failure.code() == StatusCode::kCorruption) {
+    failure = Status::IoError(failure.message());
+  }
+  const std::scoped_lock lock(fault_mutex_);
+  if (!faulted_) {
+    Log("writes stop: " + failure.message());
+    if (failure.code() == StatusCode::kNoSpace) {
+      directory_->ReleaseReserve().IgnoreError();  // Best effort.
+    }
+  }
+  fault_ = failure;
+  faulted_ = true;
+  retry_at_ = std::chrono::steady_clock::now();
+  return failure;
+}
+
+Status Store::CheckWritable() noexcept {
+  if (read_only_) return ReadOnlyStatus();
+  if (!faulted_) return Status::Ok();
+  const std::scoped_lock lock(fault_mutex_);
+  return fault_;
+}
+
+void Store::HealIfFaulted() noexcept {
+  if (!faulted_) return;
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (!faulted_ || now < retry_at_) return;
+    retry_at_ = now + kReopenInterval;
+  }
+  store_gate_.lock();
+  if (faulted_ && !closed_) {
+    const Status status = Reopen();
+    const std::scoped_lock lock(fault_mutex_);
+    if (status.ok()) {
+      Log("writes go on");
+      fault_ = Status::Ok();
+      faulted_ = false;
+    } else {
+      fault_ = status;
+    }
+  }
+  store_gate_.unlock();
+}
+
+Status Store::Reopen() noexcept {
+  {
+    const std::scoped_lock lock(scans_mutex_);
+    for (StoreScan* scan : scans_) scan->Invalidate();
+  }
+  if (rocks_) rocks_->Abandon();
+  rocks_.reset();
+  log_.reset();
+  cutoffs_saved_ = cutoffs_raised_.load();
+  return OpenFiles();
+}
+
+void Store::Log(const std::string& line) const {
+  if (options_.log) options_.log(line);
+}
+
+const std::filesystem::path& Store::directory() const noexcept { return path_; }
+
+Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
+                                           EngineOptions options) noexcept {
+  return Store::Open(path, std::move(options));
+}
+
+}  // namespace larder

@@ -1,0 +1,243 @@
+#include <algorithm>
+
+#include <xxhash.h>
+
+#include "check.h"
+#include "store.h"
+#include "store_keys.h"
+#include "store_pin.h"
+
+// Reading. No lock of ours is held but the gate that keeps the database open:
+// an entry is immutable once read, and a value is found by a place that is used
+// once. If cleaning was faster than the reader, the place is empty, and the
+// entry is read again: it has moved, or it was evicted.
+
+namespace larder {
+namespace {
+
+constexpr int kReadAttemptsMax = 8;
+
+Result<std::optional<ValueHandle>> Gone() {
+  return std::optional<ValueHandle>();
+}
+
+}  // namespace
+
+bool Store::IsCounted(const Entry& entry) const noexcept {
+  // Relaxed: a reader that races with a clear or an eviction may see either.
+  // Writers, for whom it matters, hold the gate or repeat the check.
+  return entry.epoch == epoch_.load(std::memory_order_relaxed) &&
+         entry.rank >=
+             cutoffs_[RankClass(entry.rank)].load(std::memory_order_relaxed);
+}
+
+bool Store::IsServed(const Entry& entry, TimePoint now) const noexcept {
+  if (entry.epoch != epoch_.load(std::memory_order_acquire)) return false;
+  if (entry.expires_at <= now) return false;
+  return options_.serve_evicted || IsCounted(entry);
+}
+
+void Store::Get(const GetCommand& command, Reply& reply) noexcept {
+  reply.status = ValidateCommand(command);
+  if (!reply.status.ok()) return;
+  const TimePoint now = clock_.Now();
+  const EntryKey key(command.key);
+  std::uint64_t version_tried = 0;
+  for (int attempt = 0; attempt < kReadAttemptsMax; ++attempt) {
+    auto pin = std::make_unique<EntryPin>();
+    const rocksdb::Status read =
+        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                         ToSlice(key.bytes()), &pin->slice);
+    if (read.IsNotFound()) break;
+    if (!read.ok()) {
+      reply.status = FromRocks(read, "reading the index");
+      if (reply.status.code() != StatusCode::kCorruption) return;
+      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      reply.status = Status::Ok();  // A damaged item is a miss.
+      break;
+    }
+    Entry entry;
+    if (!DecodeEntry(pin->slice.ToStringView(), entry).ok()) {
+      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      break;
+    }
+    if (!command.with_value) {
+      reply.applied = IsLive(entry, now);
+      if (reply.applied) reply.info = InfoOf(entry);
+      return;
+    }
+    if (!IsServed(entry, now)) break;
+    ItemInfo info = InfoOf(entry);
+    const std::uint64_t version = entry.version;
+    NoteHit(command.key, entry);
+    Result<std::optional<ValueHandle>> value =
+        ReadValue(command.key, entry, pin);
+    if (!value) {
+      if (value.error().code() != StatusCode::kCorruption) {
+        reply.status = value.error();
+        return;
+      }
+      Log("dropping a damaged item: " + value.error().message());
+      DropDamaged(command.key, version, /*corrupt=*/true);
+      break;
+    }
+    if (value->has_value()) {
+      hits_.Add();
+      reply.applied = true;
+      reply.value = std::move(**value);
+      reply.info = std::move(info);
+      return;
+    }
+    // The same version without its value twice: it was not moved but freed.
+    if (version_tried == version) {
+      DropDamaged(command.key, version, /*corrupt=*/false);
+      break;
+    }
+    version_tried = version;
+  }
+  misses_.Add();
+}
+
+void Store::MultiGet(std::span<const Command> commands,
+                     std::span<Reply> replies) noexcept {
+  // One MultiGet of the index sees one state of it; a value belongs to its
+  // version for ever. So the answer is one state of the cache.
+  const TimePoint now = clock_.Now();
+  const std::size_t count = commands.size();
+  std::vector<std::unique_ptr<EntryPin>> pins(count);
+  std::vector<rocksdb::PinnableSlice> slices(count);
+  std::vector<rocksdb::Status> statuses(count);
+  std::vector<std::string> keys(count);
+  std::vector<rocksdb::Slice> key_slices(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    keys[i].push_back(kEntrySpace);
+    keys[i].append(std::get<GetCommand>(commands[i]).key);
+    key_slices[i] = keys[i];
+  }
+  rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
+                        key_slices.data(), slices.data(), statuses.data());
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto& command = std::get<GetCommand>(commands[i]);
+    Entry entry;
+    if (statuses[i].IsNotFound()) {
+      if (command.with_value) misses_.Add();
+      continue;
+    }
+    if (!statuses[i].ok() ||
+        !DecodeEntry(slices[i].ToStringView(), entry).ok()) {
+      Get(command, replies[i]);  // It knows what to do with damage.
+      continue;
+    }
+    if (!command.with_value) {
+      replies[i].applied = IsLive(entry, now);
+      if (replies[i].applied) replies[i].info = InfoOf(entry);
+      continue;
+    }
+    if (!IsServed(entry, now)) {
+      misses_.Add();
+      continue;
+    }
+    ItemInfo info = InfoOf(entry);
+    auto pin = std::make_unique<EntryPin>();
+    pin->slice = std::move(slices[i]);
+    // Moving a slice that owns its bytes moves them: decode again.
+    if (!DecodeEntry(pin->slice.ToStringView(), entry).ok()) continue;
+    Result<std::optional<ValueHandle>> value =
+        ReadValue(command.key, entry, pin);
+    if (!value || !value->has_value()) {
+      Get(command, replies[i]);  // Moved, gone or damaged.
+      continue;
+    }
+    NoteHit(command.key, entry);
+    hits_.Add();
+    replies[i].applied = true;
+    replies[i].value = std::move(**value);
+    replies[i].info = std::move(info);
+  }
+}
+
+Result<std::optional<ValueHandle>> Store::ReadValue(
+    std::string_view key, const Entry& entry,
+    std::unique_ptr<EntryPin>& pin) noexcept {
+  switch (entry.kind) {
+    case EntryKind::kRun:
+      return ReadRunValue(key, entry);
+    case EntryKind::kSegments:
+      return ReadSegments(key, entry);
+    case EntryKind::kInline:
+      break;
+  }
+  const std::string_view value = entry.inline_value;
+  if (XXH3_64bits(value.data(), value.size()) != entry.checksum) {
+    return Fail(Status::Corruption("inline value: checksum mismatch"));
+  }
+  return std::optional<ValueHandle>(std::in_place, value,
+                                    std::unique_ptr<ValuePin>(std::move(pin)));
+}
+
+Result<std::optional<ValueHandle>> Store::ReadRunValue(
+    std::string_view key, const Entry& entry) noexcept {
+  auto pin = std::make_unique<EntryPin>();
+  const PositionKey position(entry.version);
+  const rocksdb::Status read = rocks_->db().Get(
+      rocksdb::ReadOptions(), rocks_->values(), position.slice(), &pin->slice);
+  if (read.IsNotFound()) return Gone();
+  if (!read.ok()) return Fail(FromRocks(read, "reading a value"));
+  Result<ValueRecord> record =
+      DecodeValueRecord(pin->slice.ToStringView(), entry.version);
+  if (!record) return Fail(record.error());
+  if (record->key != key || record->value.size() != entry.value_size) {
+    return Fail(Status::Corruption("value record: belongs to another item"));
+  }
+  return std::optional<ValueHandle>(std::in_place, record->value,
+                                    std::move(pin));
+}
+
+Result<std::optional<ValueHandle>> Store::ReadSegments(
+    std::string_view key, const Entry& entry) noexcept {
+  if (entry.extents.size() == 1) {
+    Result<ValueHandle> value =
+        log_->Read(entry.extents.front(), key, entry.version);
+    if (value) return std::optional<ValueHandle>(std::move(*value));
+    if (value.error().code() == StatusCode::kNotFound) return Gone();
+    return Fail(value.error());
+  }
+  if (entry.value_size > kValueInMemoryBytesMax) {
+    return Fail(Status::TooLarge(
+        "value of " + std::to_string(entry.value_size) +
+        " bytes: read it with OpenReader, which needs little memory"));
+  }
+  std::string bytes;
+  bytes.reserve(entry.value_size);
+  for (const SegmentPlace& place : entry.extents) {
+    Result<ValueHandle> piece = log_->Read(place, key, entry.version);
+    if (!piece) {
+      if (piece.error().code() == StatusCode::kNotFound) return Gone();
+      return Fail(piece.error());
+    }
+    bytes.append(piece->bytes());
+  }
+  return std::optional<ValueHandle>(ValueHandle::FromString(std::move(bytes)));
+}
+
+void Store::DropDamaged(std::string_view key, std::uint64_t version,
+                        bool corrupt) noexcept {
+  if (corrupt) corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+  if (read_only_ || faulted_) return;
+  const std::string keys[] = {std::string(key)};
+  std::uint64_t count = 0;
+  // The read was answered; a failure here shows at the next write.
+  DeleteKeys(
+      keys, corrupt ? std::optional<Total>() : Total::kEvictions,
+      [version](const Entry& entry) { return entry.version == version; }, count)
+      .IgnoreError();
+}
+
+void Store::NoteHit(std::string_view key, const Entry& entry) noexcept {
+  // Relaxed: a figure that the next hit may see.
+  if (policy_tracks_hits_.load(std::memory_order_relaxed)) {
+    touches_.Add(key, entry.version);
+  }
+}
+
+}  // namespace larder

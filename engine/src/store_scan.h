@@ -1,0 +1,75 @@
+#ifndef LARDER_ENGINE_SRC_STORE_SCAN_H_
+#define LARDER_ENGINE_SRC_STORE_SCAN_H_
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <rocksdb/iterator.h>
+
+#include "store.h"
+
+namespace larder {
+
+/// Which entries lived at one moment: what the ledger said then.
+struct LivenessView {
+  std::uint32_t epoch = 0;
+  std::array<Rank, kRankClassCount> cutoffs{};
+  TimePoint now{};
+
+  [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept {
+    return entry.epoch == epoch && entry.rank >= cutoffs[RankClass(entry.rank)];
+  }
+  [[nodiscard]] bool IsLive(const Entry& entry) const noexcept {
+    return IsCounted(entry) && entry.expires_at > now;
+  }
+};
+
+/// A scan of the store. Its iterators see one state of the database; values in
+/// segments are kept readable by a snapshot of the log.
+class StoreScan final : public Scan {
+ public:
+  static Result<std::unique_ptr<Scan>> Open(Store& store,
+                                            const ScanOptions& options);
+  ~StoreScan() override;
+
+  [[nodiscard]] Result<std::vector<ScanItem>> Next(
+      std::size_t count_max) noexcept override;
+
+  /// The database is about to close: gives the iterators back.
+  void Invalidate() noexcept;
+
+ private:
+  StoreScan(Store& store, const ScanOptions& options);
+  void SetBounds();
+  void SeekFirst();
+  void Advance();
+  [[nodiscard]] bool AtEnd() const;
+  /// The live item at the iterator, if there is one.
+  bool Visit(ScanItem& item);
+  bool ReadValue(const Entry& entry, ScanItem& item);
+
+  Store& store_;
+  const ScanOptions options_;
+  LivenessView view_;
+  std::string lower_;  // Inclusive, with the key space's prefix.
+  std::string upper_;  // Exclusive.
+  std::size_t prefix_size_ = 1;
+  std::mutex mutex_;
+  // Guarded by mutex_; empty after Invalidate.
+  std::unique_ptr<rocksdb::Iterator> lines_;
+  std::unique_ptr<rocksdb::Iterator> entries_;  // For scans by tag.
+  std::unique_ptr<rocksdb::Iterator> values_;
+  std::unique_ptr<SegmentSnapshot> segments_;
+  bool started_ = false;
+  bool invalid_ = false;
+  std::list<StoreScan*>::iterator registered_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_STORE_SCAN_H_

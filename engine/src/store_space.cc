@@ -1,0 +1,719 @@
+#include <algorithm>
+#include <chrono>
+
+#include <rocksdb/convenience.h>
+#include <sys/statvfs.h>
+#include <xxhash.h>
+
+#include "check.h"
+#include "coding.h"
+#include "store.h"
+#include "store_keys.h"
+#include "store_locks.h"
+
+// Keeping the directory under its limit: eviction by cutoff, freeing of dead
+// places, cleaning of partly dead ones, and the background thread.
+//
+// Making room, cheapest first: unlink what is wholly dead; if much of the log
+// is dead, clean the place where that pays best; else evict the lowest row.
+// With an arrival-order policy rows die in the order of the log, so segments
+// die whole and nothing is ever moved; the other policies, and overwrites,
+// leave holes, and cleaning keeps them below kDeadShareMax.
+//
+// A writer makes its own room, a segment at a time, so writers are slowed
+// down in proportion to what they write and never stopped for long.
+//
+// A place is freed in two steps: with all writers out (write_gate_), it is
+// marked as closing if nothing committed lives in it; then, with the cutoffs
+// on disk, its bytes go. So no uncommitted record is in it either.
+
+namespace larder {
+namespace {
+
+// Share of the log that may be dead before cleaning is preferred to evicting.
+// Lower keeps more alive and moves more: at 0.12 a victim is about 0.77 full.
+constexpr double kDeadShareMax = 0.12;
+// Nothing fuller than this is cleaned: it would move nearly all to gain little.
+constexpr double kVictimLiveShareMax = 0.90;
+constexpr std::uint64_t kSlackBytes = 128 * 1024;
+constexpr std::uint64_t kSettleCountMax = 1024;
+constexpr std::size_t kMoveCountMax = 64;
+constexpr std::uint64_t kMoveBytesMax = 4 << 20;
+constexpr int kReclaimRoundsMax = 4096;
+constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
+
+}  // namespace
+
+/// A record of a segment that cleaning may have to keep.
+struct MovedRecord {
+  std::string key;
+  std::uint64_t version = 0;
+  SegmentPlace place;
+};
+
+std::uint64_t Store::EffectiveLimit() const noexcept {
+  return effective_limit_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Store::ItemBytesMax() const noexcept {
+  if (options_.logical_capacity != 0) return options_.logical_capacity;
+  return size_limit_.load(std::memory_order_relaxed) / 8 * 7 -
+         segment_size_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Store::OverheadBytes() const noexcept {
+  // Three directories, the stamp, the seat's lock and control file.
+  constexpr std::uint64_t kFixedBytes = 6 * 4096;
+  return directory_->reserve_bytes() + kFixedBytes;
+}
+
+std::uint64_t Store::UsedBytes() const noexcept {
+  return log_->disk_bytes() + rocks_->files().disk_bytes() + OverheadBytes();
+}
+
+bool Store::HasRoom(std::uint64_t incoming_bytes) const noexcept {
+  const std::uint64_t in_flight = in_flight_bytes_ + incoming_bytes;
+  if (options_.logical_capacity != 0) {
+    return live_bytes_ + in_flight <= options_.logical_capacity;
+  }
+  // What RocksDB may write by itself before it deletes something: a flush of
+  // the WAL's contents, a compaction of the index.
+  const std::uint64_t headroom =
+      rocks_->files().wal_bytes() + rocks_->access_table_bytes() + kSlackBytes;
+  return UsedBytes() + headroom + in_flight <= EffectiveLimit();
+}
+
+bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
+  const std::uint64_t limit = item_count_limit_;
+  return limit == 0 || live_items_ + incoming_items <= limit;
+}
+
+void Store::UpdateFreeSpace() noexcept {
+  const std::uint64_t floor = min_free_bytes_;
+  std::uint64_t limit = size_limit_;
+  struct statvfs file_system = {};
+  if (floor != 0 && ::statvfs(directory_->root().c_str(), &file_system) == 0) {
+    const std::uint64_t free =
+        std::uint64_t{file_system.f_bavail} * file_system.f_frsize;
+    const std::uint64_t usable = UsedBytes() + free;
+    limit = std::min(limit, usable > floor ? usable - floor : 0);
+  }
+  effective_limit_ = limit;
+}
+
+void Store::UpdateBudget() noexcept {
+  std::uint64_t budget = options_.logical_capacity;
+  const std::scoped_lock lock(ledger_mutex_);
+  if (budget == 0) {
+    const std::uint64_t limit = EffectiveLimit();
+    const std::uint64_t fixed = OverheadBytes() +
+                                2 * rocks_->files().wal_bytes() +
+                                rocks_->access_table_bytes() + kSlackBytes;
+    budget = limit > 2 * fixed ? limit - fixed : limit / 2;
+  }
+  const std::uint64_t items = item_count_limit_;
+  if (items != 0 && ledger_.space().live_items() != 0) {
+    const std::uint64_t average =
+        ledger_.space().live_bytes() / ledger_.space().live_items() + 1;
+    budget = std::min(budget, items * average);
+  }
+  ledger_.space().SetBudget(std::max<std::uint64_t>(budget, 1));
+}
+
+Status Store::MakeRoom(std::uint64_t incoming_bytes,
+                       std::uint64_t incoming_items) noexcept {
+  if (incoming_bytes != 0 && directory_->reserve_bytes() == 0) {
+    // The disk was full: what is free now is for what frees more.
+    RestoreReserve();
+    if (directory_->reserve_bytes() == 0) {
+      return Status::NoSpace("no space left on the device of " +
+                             directory().string() +
+                             ": free some; deletes still work");
+    }
+  }
+  if (HasRoom(incoming_bytes) && HasItemRoom(incoming_items)) {
+    return Status::Ok();
+  }
+  return MakeRoomSlowly(incoming_bytes, incoming_items);
+}
+
+Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
+                             std::uint64_t incoming_items) noexcept {
+  const std::scoped_lock lock(space_mutex_);
+  for (int round = 0; round < kReclaimRoundsMax; ++round) {
+    const bool fits = HasRoom(incoming_bytes);
+    if (fits && HasItemRoom(incoming_items)) return Status::Ok();
+    bool progress = false;
+    if (fits) {  // Too many items: only eviction helps.
+      if (when_full_ == WhenFull::kFail) break;
+      LARDER_RETURN_IF_ERROR(EvictRow(progress));
+      if (!progress) break;
+      continue;
+    }
+    LARDER_RETURN_IF_ERROR(Reclaim(progress));
+    if (!progress) break;
+  }
+  return FullStatus();
+}
+
+Status Store::Reclaim(bool& progress) noexcept {
+  std::size_t freed = 0;
+  if (options_.logical_capacity == 0) {
+    LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
+    progress = freed != 0;
+    if (progress) return Status::Ok();
+    if (DeadShare() > kDeadShareMax) {
+      LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
+      if (progress) return Status::Ok();
+    }
+  }
+  if (when_full_ == WhenFull::kEvict) {
+    LARDER_RETURN_IF_ERROR(EvictRow(progress));
+    if (progress) return Status::Ok();
+  }
+  if (options_.logical_capacity != 0) return Status::Ok();
+  // Nothing can be evicted: all that is left are dead bytes here and there.
+  LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
+  if (progress) return Status::Ok();
+  return Squeeze(progress);
+}
+
+Status Store::Squeeze(bool& progress) noexcept {
+  const std::uint64_t before =
+      UsedBytes() + rocks_->access_table_bytes() + rocks_->files().wal_bytes();
+  runs_.Seal();
+  LARDER_RETURN_IF_ERROR(log_->SealOpen());
+  LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
+  CompactAccess();
+  std::size_t freed = 0;
+  LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
+  const std::uint64_t after =
+      UsedBytes() + rocks_->access_table_bytes() + rocks_->files().wal_bytes();
+  progress = after + kSlackBytes < before;
+  return Status::Ok();
+}
+
+Status Store::FullStatus() const noexcept {
+  std::string message = "no room in " + directory().string() + ": " +
+                        std::to_string(UsedBytes()) + " bytes of " +
+                        std::to_string(EffectiveLimit()) + " used, " +
+                        std::to_string(live_bytes_.load()) + " of them live";
+  message += when_full_ == WhenFull::kFail
+                 ? "; when_full is fail: delete items or raise size_limit"
+                 : "; nothing more can be evicted: raise size_limit";
+  return Status::NoSpace(std::move(message));
+}
+
+Status Store::EvictRow(bool& evicted) noexcept {
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    evicted = false;
+    if (!policy_->evicts()) return Status::Ok();
+    cutoffs_raised_.fetch_add(1);
+    const auto eviction = ledger_.Evict(policy_->probation_share());
+    if (eviction) {
+      evicted = true;
+      evictions_unsaved_.fetch_add(
+          static_cast<std::int64_t>(eviction->freed.items));
+    }
+    MirrorLedger();
+  }
+  return SaveCutoffs();
+}
+
+Status Store::SaveCutoffs() noexcept {
+  const std::uint64_t raised = cutoffs_raised_;
+  if (raised == cutoffs_saved_) return Status::Ok();
+  LedgerDelta delta;
+  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+    delta.cutoffs[c] = cutoffs_[c];
+  }
+  const std::int64_t evictions = evictions_unsaved_.exchange(0);
+  delta.Count(Total::kEvictions, evictions);
+  std::string operand;
+  delta.Encode(operand);
+  const rocksdb::Status written =
+      rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
+                         rocksdb::Slice(kLedgerKey), operand);
+  if (!written.ok()) {
+    evictions_unsaved_.fetch_add(evictions);
+    return HandleWriteFailure(written);
+  }
+  RaiseTo(cutoffs_saved_, raised);
+  return Status::Ok();
+}
+
+std::vector<PlaceId> Store::DeadPlaces() const noexcept {
+  std::vector<PlaceId> dead;
+  const std::uint32_t open = log_->open_id();
+  const std::uint32_t current = runs_.current();
+  const std::vector<SegmentInfo> segments = log_->Segments();
+  const std::vector<RunTable::Run> runs = runs_.Runs();
+  const std::scoped_lock lock(ledger_mutex_);
+  const auto is_dead = [this](PlaceId place) {
+    const PlaceUse use = ledger_.use(place);
+    return use.bytes == 0 && use.items == 0 && !stream_pins_.contains(place);
+  };
+  for (const SegmentInfo& segment : segments) {
+    const PlaceId place = PlaceOfSegment(segment.id);
+    if (segment.id != open && is_dead(place)) dead.push_back(place);
+  }
+  for (const RunTable::Run& run : runs) {
+    const PlaceId place = PlaceOfRun(run.id);
+    if (run.id != current && is_dead(place)) dead.push_back(place);
+  }
+  return dead;
+}
+
+Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
+  freed = 0;
+  if (DeadPlaces().empty()) return Status::Ok();
+  std::vector<PlaceId> dead;
+  {
+    write_gate_.lock();  // No batch is half way: see the head of the file.
+    dead = DeadPlaces();
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.insert(dead.begin(), dead.end());
+    write_gate_.unlock();
+  }
+  LARDER_RETURN_IF_ERROR(SaveCutoffs());
+  std::vector<std::uint32_t> dead_runs;
+  for (const PlaceId place : dead) {
+    if (IsRun(place)) {
+      dead_runs.push_back(PlaceNumber(place));
+      continue;
+    }
+    LARDER_RETURN_IF_ERROR(log_->Remove(PlaceNumber(place)));
+    ++freed;
+  }
+  LARDER_RETURN_IF_ERROR(FreeRuns(dead_runs));
+  freed += dead_runs.size();
+  const std::scoped_lock lock(ledger_mutex_);
+  for (const PlaceId place : dead) closing_.erase(place);
+  return Status::Ok();
+}
+
+Status Store::FreeRuns(std::span<const std::uint32_t> dead) noexcept {
+  if (dead.empty()) return Status::Ok();
+  const std::vector<RunTable::Run> runs = runs_.Runs();
+  const std::set<std::uint32_t> dead_ids(dead.begin(), dead.end());
+  // Ranges between live runs: tables that straddle two dead runs go as well.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
+  std::uint64_t live_end = 0;
+  bool in_range = false;
+  for (const RunTable::Run& run : runs) {
+    if (dead_ids.contains(run.id)) {
+      if (!in_range) ranges.emplace_back(live_end, run.end);
+      ranges.back().second = run.end;
+      in_range = true;
+    } else {
+      live_end = run.end;
+      in_range = false;
+    }
+  }
+  for (const auto& [first, end] : ranges) {
+    LARDER_RETURN_IF_ERROR(DropPositions(first, end));
+  }
+  rocksdb::WriteBatch batch;
+  for (const std::uint32_t id : dead) {
+    LARDER_CHECK(batch.Delete(rocks_->counters(), RunKey(id)).ok());
+    runs_.Drop(id);
+  }
+  const rocksdb::Status written =
+      rocks_->db().Write(rocksdb::WriteOptions(), &batch);
+  return written.ok() ? Status::Ok() : HandleWriteFailure(written);
+}
+
+Status Store::DropPositions(std::uint64_t first, std::uint64_t end) noexcept {
+  if (first >= end) return Status::Ok();
+  const PositionKey first_key(first);
+  const PositionKey last_key(end - 1);
+  const rocksdb::Slice first_slice = first_key.slice();
+  const rocksdb::Slice last_slice = last_key.slice();
+  const rocksdb::RangePtr range(&first_slice, &last_slice);
+  return FromRocks(
+      rocksdb::DeleteFilesInRanges(&rocks_->db(), rocks_->values(), &range, 1),
+      "dropping a dead range");
+}
+
+double Store::DeadShare() const noexcept {
+  std::uint64_t total = log_->disk_bytes();
+  for (const RunTable::Run& run : runs_.Runs()) total += run.bytes;
+  if (total == 0) return 0.0;
+  std::int64_t live = 0;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    for (const auto& [place, use] : ledger_.places()) {
+      if (place != kPlaceInline) live += use.bytes;
+    }
+  }
+  return std::max(0.0,
+                  1.0 - static_cast<double>(live) / static_cast<double>(total));
+}
+
+Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
+  cleaned = false;
+  struct Victim {
+    double score = 0;
+    std::uint32_t segment = 0;
+    RunTable::Run run;
+    std::uint64_t live = 0;
+  };
+  Victim best;
+  const std::vector<SegmentInfo> segments = log_->Segments();
+  const std::vector<RunTable::Run> runs = runs_.Runs();
+  const std::uint32_t open = log_->open_id();
+  const std::uint32_t current = runs_.current();
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    // Cost-benefit (Rosenblum and Ousterhout, 1992): space gained times age,
+    // over the cost of moving the rest. Age is the distance in ids.
+    const auto score = [&](PlaceId place, std::uint64_t size,
+                           std::uint32_t age) {
+      const auto live = static_cast<double>(
+          std::max<std::int64_t>(ledger_.use(place).bytes, 0));
+      const auto all = static_cast<double>(size);
+      if (size == 0 || live > live_share_max * all) return 0.0;
+      return (all - live) * (age + 1.0) / (live + all);
+    };
+    for (const SegmentInfo& segment : segments) {
+      const PlaceId place = PlaceOfSegment(segment.id);
+      if (segment.id == open || stream_pins_.contains(place)) continue;
+      const double s =
+          score(place, segment.size_bytes, log_->next_id() - segment.id);
+      if (s > best.score) {
+        best = {s,
+                segment.id,
+                {},
+                static_cast<std::uint64_t>(ledger_.use(place).bytes)};
+      }
+    }
+    for (const RunTable::Run& run : runs) {
+      if (run.id == current) continue;
+      const double s =
+          score(PlaceOfRun(run.id), run.bytes, runs.back().id - run.id);
+      if (s > best.score) {
+        best = {
+            s, 0, run,
+            static_cast<std::uint64_t>(ledger_.use(PlaceOfRun(run.id)).bytes)};
+      }
+    }
+  }
+  if (best.score == 0) return Status::Ok();
+  // Moving needs room itself.
+  if (UsedBytes() + rocks_->files().wal_bytes() + best.live >
+      EffectiveLimit()) {
+    return Status::Ok();
+  }
+  cleaned = true;
+  return best.segment != 0 ? CleanSegment(best.segment) : CleanRun(best.run);
+}
+
+Status Store::CleanSegment(std::uint32_t id) noexcept {
+  const PlaceId place = PlaceOfSegment(id);
+  {
+    write_gate_.lock();
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.insert(place);
+    write_gate_.unlock();
+  }
+  std::vector<MovedRecord> records;
+  std::uint64_t bytes = 0;
+  Status moved;
+  std::uint64_t damaged = 0;
+  const Status read = log_->ForEachRecord(
+      id,
+      [&](const SegmentPlace& at, const SegmentRecord& record) {
+        records.push_back({std::string(record.key), record.version, at});
+        bytes += at.payload_size;
+        if (records.size() < kMoveCountMax && bytes < kMoveBytesMax) {
+          return true;
+        }
+        moved = MoveRecords(records);
+        records.clear();
+        bytes = 0;
+        return moved.ok();
+      },
+      &damaged);
+  if (moved.ok() && !records.empty()) moved = MoveRecords(records);
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.erase(place);
+  }
+  LARDER_RETURN_IF_ERROR(read);
+  LARDER_RETURN_IF_ERROR(moved);
+  segments_cleaned_.fetch_add(1);
+  if (damaged != 0) {
+    LARDER_RETURN_IF_ERROR(DropLostItems(place));
+  }
+  std::size_t freed = 0;
+  return FreeDeadPlaces(freed);
+}
+
+Status Store::MoveRecords(std::span<MovedRecord> records) noexcept {
+  PendingBatch pending;
+  pending.keep_overlay = true;  // Two records may be of one item.
+  const auto writing = write_gate_.Enter();
+  StripeLocks locks(*this);
+  for (const MovedRecord& record : records) locks.Add(record.key);
+  locks.LockAdded();
+  for (const MovedRecord& record : records) {
+    OldItem old;
+    LARDER_RETURN_IF_ERROR(Lookup(record.key, pending, old));
+    if (!old.counted || old.entry.kind != EntryKind::kSegments ||
+        old.entry.version != record.version) {
+      continue;
+    }
+    Entry entry = old.entry;
+    const auto at =
+        std::find(entry.extents.begin(), entry.extents.end(), record.place);
+    if (at == entry.extents.end()) continue;
+    Result<ValueHandle> value =
+        log_->Read(record.place, record.key, record.version);
+    if (!value) {  // Damaged: the item is lost, and is settled as such.
+      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      RemoveEntry(record.key, old, pending);
+      continue;
+    }
+    std::vector<SegmentPlace> moved;
+    std::uint64_t offset = 0;
+    for (auto it = entry.extents.begin(); it != at; ++it) {
+      offset += it->payload_size;
+    }
+    LARDER_RETURN_IF_ERROR(AppendToLog(record.key, entry.codec, entry.version,
+                                       entry.value_size, offset, value->bytes(),
+                                       moved));
+    bytes_moved_.fetch_add(value->size());
+    const auto next = entry.extents.erase(at);
+    entry.extents.insert(next, moved.begin(), moved.end());
+    PutEntry(record.key, old, entry, pending);
+  }
+  return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
+}
+
+Status Store::DropLostItems(PlaceId place) noexcept {
+  // Items whose records are damaged were not visited; whoever still points
+  // into the segment is lost.
+  std::vector<std::string> keys;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  const auto points_here = [place](const Entry& entry) {
+    return std::any_of(entry.extents.begin(), entry.extents.end(),
+                       [place](const SegmentPlace& extent) {
+                         return PlaceOfSegment(extent.segment) == place;
+                       });
+  };
+  for (it->Seek(rocksdb::Slice(&kEntrySpace, 1));
+       it->Valid() && it->key()[0] == kEntrySpace; it->Next()) {
+    Entry entry;
+    if (DecodeEntry(it->value().ToStringView(), entry).ok() &&
+        points_here(entry)) {
+      keys.emplace_back(it->key().ToStringView().substr(1));
+    }
+  }
+  std::uint64_t count = 0;
+  return DeleteKeys(keys, Total::kCorruptions, points_here, count);
+}
+
+Status Store::CleanRun(const RunTable::Run& run) noexcept {
+  const PlaceId place = PlaceOfRun(run.id);
+  {
+    write_gate_.lock();
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.insert(place);
+    write_gate_.unlock();
+  }
+  cleaning_first_ = run.first;
+  cleaning_end_ = run.end;
+  const PositionKey first(run.first);
+  const PositionKey last(run.end - 1);
+  const rocksdb::Slice first_slice = first.slice();
+  const rocksdb::Slice last_slice = last.slice();
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.bottommost_level_compaction =
+      rocksdb::BottommostLevelCompaction::kForce;
+  const Status status =
+      FromRocks(rocks_->db().CompactRange(options, rocks_->values(),
+                                          &first_slice, &last_slice),
+                "cleaning a run");
+  cleaning_end_ = 0;
+  PlaceUse use;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.erase(place);
+    use = ledger_.use(place);
+  }
+  LARDER_RETURN_IF_ERROR(status);
+  segments_cleaned_.fetch_add(1);
+  bytes_moved_.fetch_add(static_cast<std::uint64_t>(use.bytes));
+  runs_.SetBytes(run.id, static_cast<std::uint64_t>(use.bytes));
+  return Status::Ok();
+}
+
+bool Store::IsRecordDead(std::uint64_t position,
+                         std::string_view record) noexcept {
+  if (position < cleaning_first_ || position >= cleaning_end_) return false;
+  const std::optional<std::string_view> key = ValueRecordKey(record);
+  if (!key) return false;  // Damage is kept for Check to see.
+  rocksdb::PinnableSlice slice;
+  const EntryKey entry_key(*key);
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                       ToSlice(entry_key.bytes()), &slice);
+  if (read.IsNotFound()) return true;
+  Entry entry;
+  if (!read.ok() || !DecodeEntry(slice.ToStringView(), entry).ok()) {
+    return false;
+  }
+  return entry.kind != EntryKind::kRun || entry.version != position ||
+         !IsCounted(entry);
+}
+
+bool Store::IsIndexPairDead(std::string_view key,
+                            std::string_view value) noexcept {
+  if (key.empty()) return false;
+  Entry entry;
+  if (key[0] == kEntrySpace) {
+    if (!DecodeEntry(value, entry).ok()) return false;
+    if (entry.epoch != epoch_) return true;
+    if (IsCounted(entry)) return false;
+    // Evicted. It may still be served, and it is a ghost for the policy.
+    const std::scoped_lock lock(ledger_mutex_);
+    return !ledger_.space().IsGhost(entry.rank);
+  }
+  // An index line is dead if no entry has its tag or expiry.
+  const std::optional<TagIndexParts> tag = ParseTagIndexKey(key);
+  const std::optional<ExpiryIndexParts> expiry = ParseExpiryIndexKey(key);
+  if (!tag && !expiry) return false;
+  const EntryKey entry_key(tag ? tag->key : expiry->key);
+  rocksdb::PinnableSlice slice;
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                       ToSlice(entry_key.bytes()), &slice);
+  if (read.IsNotFound()) return true;
+  if (!read.ok() || !DecodeEntry(slice.ToStringView(), entry).ok()) {
+    return false;
+  }
+  return tag ? entry.tag != tag->tag : entry.expires_at != expiry->expires_at;
+}
+
+void Store::CompactAccess() noexcept {
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.bottommost_level_compaction =
+      rocksdb::BottommostLevelCompaction::kForceOptimized;
+  // A failure shows at the next write; space is then freed later.
+  rocks_->db()
+      .CompactRange(options, rocks_->access(), nullptr, nullptr)
+      .PermitUncheckedError();
+}
+
+Status Store::Restamp(std::span<const TouchBuffer::Touch> touches) noexcept {
+  PendingBatch pending;
+  pending.keep_overlay = true;
+  const auto writing = write_gate_.Enter();
+  StripeLocks locks(*this);
+  for (const TouchBuffer::Touch& touch : touches) locks.Add(touch.key);
+  locks.LockAdded();
+  for (const TouchBuffer::Touch& touch : touches) {
+    OldItem old;
+    LARDER_RETURN_IF_ERROR(Lookup(touch.key, pending, old));
+    if (!old.present || old.entry.version != touch.version ||
+        old.entry.epoch != epoch_ || old.entry.pinned) {
+      continue;
+    }
+    PolicyItem item;
+    item.key_hash = XXH3_64bits(touch.key.data(), touch.key.size());
+    item.size_bytes = CostOf(touch.key.size(), old.entry);
+    item.cost = old.entry.cost;
+    item.rank = old.entry.rank;
+    item.frequency = old.entry.frequency;
+    Entry entry = old.entry;
+    {
+      const std::scoped_lock lock(ledger_mutex_);
+      if (!old.counted && !CanRescue(entry)) continue;
+      RankSpace& space = ledger_.space();
+      policy_->OnAccess(item, space.context());
+      const std::optional<Placement> placement =
+          policy_->OnHit(item, space.context());
+      if (!placement) continue;
+      const std::optional<Rank> rank =
+          space.Restamp(entry.rank, *placement, policy_->laziness());
+      if (!rank) continue;
+      entry.rank = *rank;
+      entry.frequency = placement->frequency;
+    }
+    PutEntry(touch.key, old, entry, pending);
+    restamps_.Add();
+  }
+  return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
+}
+
+bool Store::CanRescue(const Entry& entry) const noexcept {
+  switch (entry.kind) {
+    case EntryKind::kInline:
+      return true;
+    case EntryKind::kRun:
+      return runs_.Contains(entry.run) &&
+             !closing_.contains(PlaceOfRun(entry.run));
+    case EntryKind::kSegments:
+      break;
+  }
+  return std::all_of(
+      entry.extents.begin(), entry.extents.end(),
+      [this](const SegmentPlace& extent) {
+        return log_->Contains(extent.segment) &&
+               !closing_.contains(PlaceOfSegment(extent.segment));
+      });
+}
+
+void Store::Housekeep() noexcept {
+  // What fails here fails again, and is reported, at the next write.
+  const TimePoint now = clock_.Now();
+  for (bool more = true; more && !closed_ && !faulted_;) {
+    std::uint64_t settled = 0;
+    if (!SettleExpired(now, kSettleCountMax, settled, more).ok()) return;
+  }
+  std::vector<TouchBuffer::Touch> touches;
+  touches_.Take(touches);
+  constexpr std::size_t kRestampCountMax = 64;
+  for (std::size_t i = 0; i < touches.size(); i += kRestampCountMax) {
+    const auto batch = std::span(touches).subspan(
+        i, std::min(kRestampCountMax, touches.size() - i));
+    if (faulted_ || !Restamp(batch).ok()) return;
+  }
+  UpdateFreeSpace();
+  UpdateBudget();
+  if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
+}
+
+void Store::RestoreReserve() noexcept {
+  constexpr std::uint64_t kReserveBytesMin = 256 * 1024;
+  if (read_only_ || directory_->reserve_bytes() != 0) return;
+  const std::uint64_t wanted =
+      std::clamp(size_limit_ / 256, kReserveBytesMin, kReserveBytesMax);
+  // A full disk has no reserve to give; tried again in a second.
+  directory_->RestoreReserve(wanted).IgnoreError();
+}
+
+void Store::HousekeepLoop() noexcept {
+  constexpr int kRoundsPerSave = 10;
+  for (int round = 0;; ++round) {
+    {
+      std::unique_lock lock(wake_mutex_);
+      wake_.wait_for(lock, kHousekeepInterval, [this] { return stopping_; });
+      if (stopping_) return;
+    }
+    HealIfFaulted();
+    const auto gate = store_gate_.Enter();
+    if (closed_ || faulted_) continue;
+    Housekeep();
+    if (round % kRoundsPerSave == 0) {
+      SaveTotals().IgnoreError();  // Repeated in a second.
+      RestoreReserve();
+    }
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,327 @@
+#include <algorithm>
+
+#include "check.h"
+#include "coding.h"
+#include "store.h"
+#include "store_keys.h"
+#include "store_locks.h"
+
+// Commands that concern the cache as a whole: clear, evict by tag, expire,
+// cull, and the figures.
+
+namespace larder {
+namespace {
+
+// Deletions of one batch: bounds its memory and what it adds to the WAL.
+constexpr std::size_t kDeleteCountMax = 4096;
+
+}  // namespace
+
+void Store::ExecuteWhole(const Command& command, Reply& reply) noexcept {
+  reply.status = CheckWritable();
+  if (!reply.status.ok()) return;
+  if (const auto* evict = std::get_if<EvictTagCommand>(&command)) {
+    reply.status = evict->tag.size() > kTagSizeBytesMax
+                       ? Status::InvalidArgument("tag too long")
+                       : EvictTag(evict->tag, reply.count);
+  } else if (std::holds_alternative<ClearCommand>(command)) {
+    reply.status = Clear(reply.count);
+  } else if (const auto* expire = std::get_if<ExpireCommand>(&command)) {
+    reply.status = SettleAll(expire->now.value_or(clock_.Now()), reply.count);
+  } else {
+    reply.status =
+        Cull(std::get<CullCommand>(command).live_bytes_target, reply.count);
+  }
+  reply.applied = reply.status.ok();
+}
+
+Status Store::DeleteKeys(std::span<const std::string> keys,
+                         std::optional<Total> total,
+                         const std::function<bool(const Entry&)>& condition,
+                         std::uint64_t& count) noexcept {
+  const auto writing = write_gate_.Enter();
+  return DeleteKeysLocked(keys, total, condition, count);
+}
+
+Status Store::DeleteKeysLocked(
+    std::span<const std::string> keys, std::optional<Total> total,
+    const std::function<bool(const Entry&)>& condition,
+    std::uint64_t& count) noexcept {
+  PendingBatch pending;
+  StripeLocks locks(*this);
+  for (const std::string& key : keys) locks.Add(key);
+  locks.LockAdded();
+  std::uint64_t deleted = 0;
+  for (const std::string& key : keys) {
+    OldItem old;
+    LARDER_RETURN_IF_ERROR(Lookup(key, pending, old));
+    if (!old.present || !condition(old.entry)) continue;
+    RemoveEntry(key, old, pending);
+    if (old.counted) ++deleted;
+  }
+  if (pending.empty()) return Status::Ok();
+  if (total) {
+    pending.delta.Count(*total, static_cast<std::int64_t>(deleted));
+  }
+  LARDER_RETURN_IF_ERROR(Commit(pending, Durability::kProcess));
+  count += deleted;
+  return Status::Ok();
+}
+
+Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
+  // Writers wait outside, so that what is evicted is what the tag had at one
+  // moment. An empty tag is no tag: nothing has it.
+  if (tag.empty()) return Status::Ok();
+  LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
+  write_gate_.lock();
+  Status status;
+  const std::string prefix = TagIndexPrefix(tag);
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  std::vector<std::string> keys;
+  const auto flush = [&] {
+    status = DeleteKeysLocked(
+        keys, std::nullopt,
+        [tag](const Entry& entry) { return entry.tag == tag; }, count);
+    keys.clear();
+  };
+  for (it->Seek(prefix);
+       status.ok() && it->Valid() && it->key().starts_with(prefix);
+       it->Next()) {
+    keys.emplace_back(it->key().ToStringView().substr(prefix.size()));
+    if (keys.size() == kDeleteCountMax) flush();
+  }
+  if (status.ok()) status = FromRocks(it->status(), "reading a tag's index");
+  if (status.ok() && !keys.empty()) flush();
+  write_gate_.unlock();
+  return status;
+}
+
+Status Store::Clear(std::uint64_t& count) noexcept {
+  LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
+  write_gate_.lock();
+  PendingBatch pending;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    count = ledger_.space().live_items();
+  }
+  pending.delta.reset = true;
+  pending.delta.epoch_max = epoch_ + 1;
+  const Status status = Commit(pending, durability_.load());
+  if (status.ok()) {
+    const std::scoped_lock lock(ledger_mutex_);
+    MirrorLedger();
+  }
+  write_gate_.unlock();
+  LARDER_RETURN_IF_ERROR(status);
+  const std::scoped_lock space(space_mutex_);
+  std::size_t freed = 0;
+  runs_.Seal();
+  LARDER_RETURN_IF_ERROR(log_->SealOpen());
+  return FreeDeadPlaces(freed);
+}
+
+Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
+                   std::uint64_t& count) noexcept {
+  LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
+  const std::int64_t before = EvictionTotal();
+  {
+    const std::scoped_lock space(space_mutex_);
+    while (live_bytes_target && live_bytes_ > *live_bytes_target) {
+      bool evicted = false;
+      LARDER_RETURN_IF_ERROR(EvictRow(evicted));
+      if (!evicted) break;
+    }
+    std::size_t freed = 0;
+    LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
+  }
+  LARDER_RETURN_IF_ERROR(MakeRoom(0, 0));
+  count = static_cast<std::uint64_t>(EvictionTotal() - before);
+  return Status::Ok();
+}
+
+std::int64_t Store::EvictionTotal() const noexcept {
+  const std::scoped_lock lock(ledger_mutex_);
+  return ledger_.total(Total::kEvictions);
+}
+
+Status Store::SettleAll(TimePoint now) noexcept {
+  std::uint64_t count = 0;
+  return SettleAll(now, count);
+}
+
+Status Store::SettleAll(TimePoint now, std::uint64_t& count) noexcept {
+  for (;;) {
+    std::uint64_t settled = 0;
+    bool more = false;
+    LARDER_RETURN_IF_ERROR(SettleExpired(now, kDeleteCountMax, settled, more));
+    count += settled;
+    if (!more) return Status::Ok();
+  }
+}
+
+Status Store::SettleExpired(TimePoint now, std::uint64_t count_max,
+                            std::uint64_t& count, bool& more) noexcept {
+  more = false;
+  if (now.time_since_epoch().count() < next_expiry_) return Status::Ok();
+  const std::scoped_lock lock(settle_mutex_);
+  // Nothing expires before `start`. An item that is stored from here on lowers
+  // the hint again, after its commit.
+  const Duration::rep start =
+      next_expiry_.exchange(std::numeric_limits<Duration::rep>::max());
+  Duration::rep next = std::numeric_limits<Duration::rep>::max();
+  std::vector<std::string> lines;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  for (it->Seek(ExpiryIndexKey(TimePoint(Duration(start)), {})); it->Valid();
+       it->Next()) {
+    const std::optional<ExpiryIndexParts> parts =
+        ParseExpiryIndexKey(it->key().ToStringView());
+    if (!parts) break;
+    if (parts->expires_at > now || lines.size() == count_max) {
+      next = parts->expires_at.time_since_epoch().count();
+      more = parts->expires_at <= now;
+      break;
+    }
+    lines.emplace_back(it->key().ToStringView());
+  }
+  Status status = FromRocks(it->status(), "reading the expiry index");
+  if (status.ok()) status = DeleteExpired(lines, count);
+  LowerTo(next_expiry_, status.ok() ? next : start);
+  return status;
+}
+
+Status Store::DeleteExpired(std::span<const std::string> lines,
+                            std::uint64_t& count) noexcept {
+  if (lines.empty()) return Status::Ok();
+  PendingBatch pending;
+  const auto writing = write_gate_.Enter();
+  StripeLocks locks(*this);
+  for (const std::string& line : lines) {
+    locks.Add(ParseExpiryIndexKey(line)->key);
+  }
+  locks.LockAdded();
+  std::uint64_t expired = 0;
+  for (const std::string& line : lines) {
+    const ExpiryIndexParts parts = *ParseExpiryIndexKey(line);
+    OldItem old;
+    LARDER_RETURN_IF_ERROR(Lookup(parts.key, pending, old));
+    if (old.present && old.entry.expires_at == parts.expires_at) {
+      RemoveEntry(parts.key, old, pending);
+      if (old.counted) ++expired;
+    } else {  // Left over: the entry has gone or has another expiry.
+      LARDER_CHECK(pending.batch.Delete(rocks_->access(), line).ok());
+    }
+  }
+  pending.delta.Count(Total::kExpirations, static_cast<std::int64_t>(expired));
+  LARDER_RETURN_IF_ERROR(Commit(pending, Durability::kProcess));
+  count += expired;
+  return Status::Ok();
+}
+
+Status Store::SaveTotals() noexcept {
+  LedgerDelta delta;
+  const std::uint64_t hits = hits_.Sum();
+  const std::uint64_t misses = misses_.Sum();
+  delta.Count(Total::kHits, static_cast<std::int64_t>(hits - hits_saved_));
+  delta.Count(Total::kMisses,
+              static_cast<std::int64_t>(misses - misses_saved_));
+  const std::int64_t corruptions = corruptions_unsaved_.exchange(0);
+  delta.Count(Total::kCorruptions, corruptions);
+  const bool changed =
+      std::any_of(delta.totals.begin(), delta.totals.end(),
+                  [](std::int64_t total) { return total != 0; });
+  if (!changed) return SaveCutoffs();
+  std::string operand;
+  delta.Encode(operand);
+  const rocksdb::Status written =
+      rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
+                         rocksdb::Slice(kLedgerKey), operand);
+  if (!written.ok()) {
+    corruptions_unsaved_.fetch_add(corruptions);
+    return HandleWriteFailure(written);
+  }
+  hits_saved_ = hits;
+  misses_saved_ = misses;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    ledger_.Apply(delta);
+  }
+  return SaveCutoffs();
+}
+
+Result<std::uint64_t> Store::Count() noexcept {
+  const auto gate = store_gate_.Enter();
+  if (closed_) return Fail(ClosedStatus());
+  if (!read_only_ && !faulted_) {
+    LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
+    return live_items_.load();
+  }
+  return live_items_.load() - CountExpiredUnsettled(clock_.Now());
+}
+
+std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
+  std::uint64_t count = 0;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  for (it->Seek(rocksdb::Slice(&kExpirySpace, 1)); it->Valid(); it->Next()) {
+    const std::optional<ExpiryIndexParts> parts =
+        ParseExpiryIndexKey(it->key().ToStringView());
+    if (!parts || parts->expires_at > now) break;
+    const EntryKey key(parts->key);
+    rocksdb::PinnableSlice slice;
+    Entry entry;
+    if (rocks_->db()
+            .Get(rocksdb::ReadOptions(), rocks_->access(), ToSlice(key.bytes()),
+                 &slice)
+            .ok() &&
+        DecodeEntry(slice.ToStringView(), entry).ok() &&
+        entry.expires_at == parts->expires_at && IsCounted(entry)) {
+      ++count;
+    }
+  }
+  return count;
+}
+
+Result<EngineStats> Store::Stats() noexcept {
+  const auto gate = store_gate_.Enter();
+  if (closed_) return Fail(ClosedStatus());
+  if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
+  EngineStats stats;
+  stats.size_limit = size_limit_;
+  stats.disk_bytes = UsedBytes();
+  stats.restamps = restamps_.Sum();
+  stats.bytes_written_user = user_bytes_.Sum();
+  stats.bytes_written_disk =
+      log_->bytes_written() + rocks_->files().bytes_written();
+  stats.segments = log_->Segments().size();
+  stats.segments_cleaned = segments_cleaned_;
+  stats.bytes_moved = bytes_moved_;
+  stats.log_bytes = log_->disk_bytes();
+  for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
+  stats.policy = CurrentSettings().policy;
+  const std::scoped_lock lock(ledger_mutex_);
+  const auto total = [this](Total which, std::uint64_t unsaved) {
+    return static_cast<std::uint64_t>(ledger_.total(which)) + unsaved;
+  };
+  stats.count = ledger_.space().live_items();
+  stats.live_bytes = ledger_.space().live_bytes();
+  stats.pinned_bytes = ledger_.space().class_bytes(kClassPinned);
+  stats.hits = total(Total::kHits, hits_.Sum() - hits_saved_);
+  stats.misses = total(Total::kMisses, misses_.Sum() - misses_saved_);
+  stats.sets = total(Total::kSets, 0);
+  stats.deletes = total(Total::kDeletes, 0);
+  stats.evictions = total(Total::kEvictions, 0);
+  stats.expirations = total(Total::kExpirations, 0);
+  stats.corruptions =
+      total(Total::kCorruptions,
+            static_cast<std::uint64_t>(corruptions_unsaved_.load()));
+  for (const auto& [place, use] : ledger_.places()) {
+    if (place != kPlaceInline && use.bytes > 0) {
+      stats.log_live_bytes += static_cast<std::uint64_t>(use.bytes);
+    }
+  }
+  return stats;
+}
+
+}  // namespace larder

@@ -1,0 +1,752 @@
+#include <algorithm>
+#include <limits>
+
+#include <xxhash.h>
+
+#include "check.h"
+#include "coding.h"
+#include "store.h"
+#include "store_keys.h"
+#include "store_locks.h"
+#include "store_pin.h"
+
+// Writing. A group of commands takes the stripes of its keys, reads the old
+// entries, builds one batch with one ledger operand, and commits it. Nothing in
+// memory changes before the commit has succeeded, but for positions and
+// segment bytes, which are then garbage that cleaning drops.
+//
+// Rejected: blind writes that leave the old entry to compaction. They would
+// save 1-3 us of a small Set and cost the exact ledger.
+
+namespace larder {
+namespace {
+
+constexpr std::size_t kInt64Size = sizeof(std::int64_t);
+
+std::string_view KeyOf(const Command& command) {
+  return std::visit(
+      [](const auto& c) -> std::string_view {
+        if constexpr (requires { c.key; }) {
+          return c.key;
+        } else {
+          return {};
+        }
+      },
+      command);
+}
+
+bool IsWhole(const Command& command) noexcept {
+  return std::holds_alternative<EvictTagCommand>(command) ||
+         std::holds_alternative<ClearCommand>(command) ||
+         std::holds_alternative<ExpireCommand>(command) ||
+         std::holds_alternative<CullCommand>(command);
+}
+
+/// Bytes that were granted to a writer, until it has written them.
+class InFlight {
+ public:
+  InFlight(std::atomic<std::uint64_t>& total, std::uint64_t bytes)
+      : total_(total), bytes_(bytes) {
+    total_.fetch_add(bytes_);
+  }
+  ~InFlight() { total_.fetch_sub(bytes_); }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+
+ private:
+  std::atomic<std::uint64_t>& total_;
+  const std::uint64_t bytes_;
+};
+
+PendingBatch& ThreadBatch() {
+  thread_local PendingBatch pending;
+  pending.Clear();
+  return pending;
+}
+
+}  // namespace
+
+bool IsMutation(const Command& command) noexcept {
+  return !std::holds_alternative<GetCommand>(command);
+}
+
+Status Store::Execute(std::span<const Command> commands,
+                      std::span<Reply> replies,
+                      const ExecuteOptions& options) noexcept {
+  LARDER_CHECK(replies.size() == commands.size());
+  if (commands.size() > kBatchCommandCountMax) {
+    return Status::InvalidArgument(
+        "batch of " + std::to_string(commands.size()) + " commands: at most " +
+        std::to_string(kBatchCommandCountMax) + ", split it");
+  }
+  const auto mutations = static_cast<std::size_t>(
+      std::count_if(commands.begin(), commands.end(), IsMutation));
+  if (mutations != 0) HealIfFaulted();
+  const auto gate = store_gate_.Enter();
+  if (closed_) return ClosedStatus();
+  if (mutations == 0) {
+    if (commands.size() == 1) {
+      Get(std::get<GetCommand>(commands[0]), replies[0]);
+    } else if (!commands.empty()) {
+      MultiGet(commands, replies);
+    }
+    return Status::Ok();
+  }
+  if (read_only_) return ReadOnlyStatus();
+  if (std::any_of(commands.begin(), commands.end(), IsWhole)) {
+    if (commands.size() != 1) {
+      return Status::InvalidArgument(
+          "evict-tag, clear, expire and cull must be alone in their batch");
+    }
+    ExecuteWhole(commands[0], replies[0]);
+    return Status::Ok();
+  }
+  Status status = Mutate(commands, replies, options);
+  if (!options_.background) Housekeep();
+  return status;
+}
+
+Status Store::ValidateCommand(const Command& command) const noexcept {
+  const std::string_view key = KeyOf(command);
+  if (key.size() > kKeySizeBytesMax) {
+    return {StatusCode::kKeyTooLarge, "key of " + std::to_string(key.size()) +
+                                          " bytes: at most " +
+                                          std::to_string(kKeySizeBytesMax)};
+  }
+  std::string_view tag;
+  std::uint64_t size = 0;
+  if (const auto* set = std::get_if<SetCommand>(&command)) {
+    tag = set->tag;
+    size = set->value.size();
+  } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
+    tag = incr->tag;
+  }
+  if (tag.size() > kTagSizeBytesMax) {
+    return Status::InvalidArgument("tag of " + std::to_string(tag.size()) +
+                                   " bytes: at most " +
+                                   std::to_string(kTagSizeBytesMax));
+  }
+  return CheckValueSize(size);
+}
+
+Status Store::CheckValueSize(std::uint64_t size) const noexcept {
+  const std::uint64_t limit = item_size_limit_;
+  if (limit != 0 && size > limit) {
+    return Status::TooLarge("value of " + std::to_string(size) +
+                            " bytes: item_size_limit is " +
+                            std::to_string(limit));
+  }
+  if (size > ItemBytesMax()) {
+    return Status::TooLarge(
+        "value of " + std::to_string(size) + " bytes can never fit: at most " +
+        std::to_string(ItemBytesMax()) + " under a size_limit of " +
+        std::to_string(size_limit_.load()) + "; raise size_limit");
+  }
+  return Status::Ok();
+}
+
+// Bytes that a command may add to the directory, about.
+std::uint64_t Store::IncomingBytes(const Command& command) const noexcept {
+  const bool logical = options_.logical_capacity != 0;
+  const std::uint64_t entry_bytes = logical ? 0 : 160;
+  if (const auto* set = std::get_if<SetCommand>(&command)) {
+    return set->value.size() + entry_bytes +
+           (logical ? 0 : 2 * set->key.size() + set->tag.size());
+  }
+  if (const auto* incr = std::get_if<IncrCommand>(&command)) {
+    return entry_bytes + (logical ? sizeof(std::int64_t)
+                                  : incr->key.size() + incr->tag.size());
+  }
+  return 0;
+}
+
+Status Store::Mutate(std::span<const Command> commands,
+                     std::span<Reply> replies,
+                     const ExecuteOptions& options) noexcept {
+  LARDER_RETURN_IF_ERROR(CheckWritable());
+  std::uint64_t incoming = 0;
+  std::uint64_t items = 0;
+  Status first_failure;
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    replies[i].status = ValidateCommand(commands[i]);
+    if (!replies[i].status.ok() && first_failure.ok()) {
+      first_failure = replies[i].status;
+    }
+    const std::uint64_t bytes = IncomingBytes(commands[i]);
+    incoming += bytes;
+    items += bytes != 0 ? 1 : 0;
+  }
+  if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
+  if (incoming != 0) {
+    Status room = MakeRoom(incoming, items);
+    if (!room.ok()) return FailMutations(commands, replies, room);
+  }
+  const InFlight in_flight(in_flight_bytes_, incoming);
+  PendingBatch& pending = ThreadBatch();
+  const auto writing = write_gate_.Enter();
+  StripeLocks locks(*this);
+  if (commands.size() == 1) {
+    locks.LockOne(KeyOf(commands[0]));
+    if (replies[0].status.ok()) Apply(commands[0], pending, replies[0]);
+    first_failure = replies[0].status;
+  } else {
+    pending.keep_overlay = true;
+    for (const Command& command : commands) locks.Add(KeyOf(command));
+    locks.LockAdded();
+    for (std::size_t i = 0; i < commands.size(); ++i) {
+      if (replies[i].status.ok()) Apply(commands[i], pending, replies[i]);
+      if (!replies[i].status.ok() && first_failure.ok()) {
+        first_failure = replies[i].status;
+      }
+    }
+  }
+  if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
+  if (pending.empty()) return Status::Ok();
+  const Status committed =
+      Commit(pending, options.durability.value_or(durability_.load()));
+  if (!committed.ok()) return FailMutations(commands, replies, committed);
+  return Status::Ok();
+}
+
+Status Store::FailMutations(std::span<const Command> commands,
+                            std::span<Reply> replies,
+                            const Status& status) noexcept {
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    if (!IsMutation(commands[i])) continue;
+    replies[i] = Reply();
+    replies[i].status = status;
+  }
+  return status;
+}
+
+void Store::Apply(const Command& command, PendingBatch& pending,
+                  Reply& reply) noexcept {
+  if (const auto* set = std::get_if<SetCommand>(&command)) {
+    ApplySet(*set, nullptr, pending, reply);
+  } else if (const auto* get = std::get_if<GetCommand>(&command)) {
+    ApplyGet(*get, pending, reply);
+  } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
+    ApplyIncr(*incr, pending, reply);
+  } else if (const auto* touch = std::get_if<TouchCommand>(&command)) {
+    ApplyTouch(*touch, pending, reply);
+  } else {
+    ApplyDelete(std::get<DeleteCommand>(command), pending, reply);
+  }
+}
+
+Status Store::Lookup(std::string_view key, const PendingBatch& pending,
+                     OldItem& old) noexcept {
+  std::string_view bytes;
+  if (pending.keep_overlay) {
+    const auto found = pending.overlay.find(std::string(key));
+    if (found != pending.overlay.end()) {
+      if (!found->second.entry) return Status::Ok();
+      old.pending = true;
+      old.pending_entry = *found->second.entry;
+      old.pending_value = found->second.run_value;
+      bytes = old.pending_entry;
+    }
+  }
+  if (!old.pending) {
+    const EntryKey entry_key(key);
+    const rocksdb::Status read =
+        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                         ToSlice(entry_key.bytes()), &old.pin);
+    if (read.IsNotFound()) return Status::Ok();
+    if (!read.ok()) return FromRocks(read, "reading the index");
+    bytes = old.pin.ToStringView();
+  }
+  // An entry that makes no sense counts nowhere: writing over it heals it, and
+  // a recount leaves it out.
+  if (!DecodeEntry(bytes, old.entry).ok()) return Status::Ok();
+  old.present = true;
+  old.counted = IsCounted(old.entry);
+  old.live = old.counted && old.entry.expires_at > clock_.Now();
+  return Status::Ok();
+}
+
+TimePoint Store::ExpiryOf(const std::optional<Duration>& ttl,
+                          TimePoint now) const noexcept {
+  Duration wanted;
+  if (ttl) {
+    wanted = *ttl;
+  } else {
+    wanted = Duration(default_ttl_.load());
+    if (wanted == Duration(0)) return kNeverExpires;
+  }
+  if (wanted > kNeverExpires - now) return kNeverExpires;
+  constexpr TimePoint kEarliest = TimePoint::min();
+  if (wanted < kEarliest - now) return kEarliest;
+  return now + wanted;
+}
+
+void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
+                     PendingBatch& pending, Reply& reply) noexcept {
+  OldItem old;
+  reply.status = Lookup(command.key, pending, old);
+  if (!reply.status.ok()) return;
+  const std::uint64_t live_version = old.live ? old.entry.version : 0;
+  reply.info.version = live_version;
+  if (command.condition == SetCondition::kIfAbsent && old.live) return;
+  if (command.condition == SetCondition::kIfVersion &&
+      live_version != command.version_expected) {
+    return;
+  }
+  Entry entry;
+  entry.codec = command.codec;
+  entry.pinned = command.pinned;
+  entry.cost = command.cost;
+  entry.tag = command.tag;
+  entry.stored_at = clock_.Now();
+  entry.expires_at = ExpiryOf(command.ttl, entry.stored_at);
+  entry.epoch = epoch_.load(std::memory_order_relaxed);
+  reply.status = PlaceValue(command, stored, entry, pending);
+  if (reply.status.ok()) reply.status = StampEntry(command.key, old, entry);
+  if (!reply.status.ok()) return;
+  PutEntry(command.key, old, entry, pending);
+  if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
+    pending.overlay[std::string(command.key)].run_value = command.value;
+  }
+  pending.delta.Count(Total::kSets);
+  pending.user_bytes += entry.value_size;
+  reply.applied = true;
+  reply.info.version = entry.version;
+}
+
+Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
+                         Entry& entry, PendingBatch& pending) noexcept {
+  if (stored != nullptr) {
+    entry.kind = EntryKind::kSegments;
+    entry.version = stored->version;
+    entry.value_size = stored->size;
+    entry.extents = stored->extents;
+    pending.wrote_segments = true;
+    return Status::Ok();
+  }
+  const std::string_view value = command.value;
+  entry.value_size = value.size();
+  if (value.size() <= inline_value_max_) {
+    entry.kind = EntryKind::kInline;
+    entry.version = runs_.NextVersion();
+    entry.inline_value = value;
+    entry.checksum = XXH3_64bits(value.data(), value.size());
+    return Status::Ok();
+  }
+  if (value.size() < large_value_min_) {
+    entry.kind = EntryKind::kRun;
+    const ValueRecord record{command.key, value, command.codec};
+    const RunTable::Position position =
+        runs_.NextPosition(CostOf(command.key.size(), entry));
+    entry.version = position.version;
+    entry.run = position.run;
+    CarryRun(position, pending);
+    pending.head.clear();
+    EncodeValueRecordHead(record, position.version, pending.head);
+    const PositionKey key(position.version);
+    const rocksdb::Slice key_part = key.slice();
+    const rocksdb::Slice parts[] = {pending.head, ToSlice(value)};
+    return FromRocks(
+        pending.batch.Put(rocks_->values(), rocksdb::SliceParts(&key_part, 1),
+                          rocksdb::SliceParts(parts, 2)),
+        "building a batch");
+  }
+  entry.kind = EntryKind::kSegments;
+  entry.version = runs_.NextVersion();
+  pending.wrote_segments = true;
+  return AppendToLog(command.key, command.codec, entry.version, value.size(), 0,
+                     value, entry.extents);
+}
+
+void Store::CarryRun(const RunTable::Position& position,
+                     PendingBatch& pending) noexcept {
+  if (position.run <= run_saved_ || position.run == pending.run_carried) return;
+  char first[sizeof(std::uint64_t)];
+  StoreBigEndian64(first, position.run_first);
+  LARDER_CHECK(pending.batch
+                   .Put(rocks_->counters(), RunKey(position.run),
+                        rocksdb::Slice(first, sizeof(first)))
+                   .ok());
+  pending.run_carried = position.run;
+}
+
+Status Store::AppendToLog(std::string_view key, CodecId codec,
+                          std::uint64_t version, std::uint64_t value_size,
+                          std::uint64_t value_offset, std::string_view bytes,
+                          std::vector<SegmentPlace>& extents) noexcept {
+  std::uint64_t done = 0;
+  while (done < bytes.size()) {
+    const std::size_t wanted =
+        std::min<std::uint64_t>(bytes.size() - done, kChunkSizeBytesMax);
+    Result<SegmentGrant> grant = log_->Reserve(key.size(), wanted);
+    if (!grant) return SegmentFailure(grant.error());
+    SegmentRecord record;
+    record.key = key;
+    record.payload = bytes.substr(done, grant->payload_size);
+    record.version = version;
+    record.value_size = value_size;
+    record.value_offset = value_offset + done;
+    record.codec = codec;
+    Result<SegmentPlace> place = log_->Write(*grant, record);
+    if (!place) return SegmentFailure(place.error());
+    extents.push_back(*place);
+    done += record.payload.size();
+  }
+  return Status::Ok();
+}
+
+Status Store::SegmentFailure(const Status& status) noexcept {
+  // The log of large values failed; the database is sound. The reserve lets
+  // deletes go on when the disk is full.
+  if (status.code() == StatusCode::kNoSpace) {
+    Log("disk full: " + status.message());
+    directory_->ReleaseReserve().IgnoreError();  // Best effort.
+  }
+  return status;
+}
+
+Status Store::StampEntry(std::string_view key, const OldItem& old,
+                         Entry& entry) noexcept {
+  PolicyItem item;
+  item.key_hash = XXH3_64bits(key.data(), key.size());
+  item.size_bytes = CostOf(key.size(), entry);
+  item.cost = entry.cost;
+  if (old.present && old.entry.epoch == entry.epoch) {
+    item.rank = old.counted ? old.entry.rank : 0;
+    item.frequency = old.entry.frequency;
+  }
+  const std::scoped_lock lock(ledger_mutex_);
+  RankSpace& space = ledger_.space();
+  item.ghost = old.present && !old.counted && space.IsGhost(old.entry.rank);
+  policy_->OnAccess(item, space.context());
+  Placement placement = policy_->OnInsert(item, space.context());
+  if (entry.pinned) {
+    placement.class_index = kClassPinned;
+    const std::uint64_t pinned =
+        space.class_bytes(kClassPinned) + item.size_bytes;
+    if (pinned > space.budget() / 2) {
+      return Status::NoSpace(
+          "pinned items would hold " + std::to_string(pinned) +
+          " bytes, over half of the cache; unpin some or raise size_limit");
+    }
+  }
+  entry.rank = space.Stamp(placement);
+  entry.frequency = placement.frequency;
+  return Status::Ok();
+}
+
+std::uint64_t Store::CostOf(std::size_t key_size,
+                            const Entry& entry) const noexcept {
+  if (options_.logical_capacity != 0) return entry.value_size;
+  constexpr std::uint64_t kFixedEntry = 32;
+  std::uint64_t cost = 1 + key_size + kFixedEntry + kPairOverheadBytes;
+  if (entry.expires_at != kNeverExpires) {
+    cost += 8 + 9 + key_size + kPairOverheadBytes;
+  }
+  if (!entry.tag.empty()) {
+    cost += 2 + entry.tag.size() + 3 + entry.tag.size() + key_size +
+            kPairOverheadBytes;
+  }
+  switch (entry.kind) {
+    case EntryKind::kInline:
+      return cost + 8 + entry.value_size;
+    case EntryKind::kRun:
+      return cost + 8 + sizeof(std::uint64_t) + kPairOverheadBytes +
+             kValueRecordHeadSize + key_size + entry.value_size;
+    case EntryKind::kSegments:
+      break;
+  }
+  for (const SegmentPlace& place : entry.extents) {
+    cost += 12 + SegmentLog::RecordSize(key_size, place.payload_size);
+  }
+  return cost;
+}
+
+void Store::AddCells(std::string_view key, const Entry& entry, int sign,
+                     LedgerDelta& delta) const noexcept {
+  const auto total = static_cast<std::int64_t>(CostOf(key.size(), entry));
+  if (entry.kind == EntryKind::kInline) {
+    delta.Add(entry.rank, kPlaceInline, sign * total, sign);
+    return;
+  }
+  if (entry.kind == EntryKind::kRun) {
+    delta.Add(entry.rank, PlaceOfRun(entry.run), sign * total, sign);
+    return;
+  }
+  // The first segment carries the item and what the index costs; the others
+  // their records.
+  std::int64_t rest = total;
+  const bool logical = options_.logical_capacity != 0;
+  for (std::size_t i = 1; i < entry.extents.size(); ++i) {
+    const SegmentPlace& place = entry.extents[i];
+    const auto bytes = static_cast<std::int64_t>(
+        logical ? place.payload_size
+                : SegmentLog::RecordSize(key.size(), place.payload_size));
+    delta.Add(entry.rank, PlaceOfSegment(place.segment), sign * bytes, 0);
+    rest -= bytes;
+  }
+  delta.Add(entry.rank, PlaceOfSegment(entry.extents.front().segment),
+            sign * rest, sign);
+}
+
+void Store::PutEntry(std::string_view key, const OldItem& old,
+                     const Entry& entry, PendingBatch& pending) noexcept {
+  if (old.counted) AddCells(key, old.entry, -1, pending.delta);
+  AddCells(key, entry, 1, pending.delta);
+  pending.delta.version_max =
+      std::max(pending.delta.version_max, entry.version);
+  rocksdb::WriteBatch& batch = pending.batch;
+  pending.scratch.clear();
+  EncodeEntry(entry, pending.scratch);
+  const EntryKey entry_key(key);
+  // A Put to a batch fails only over its size limit, which we do not set.
+  LARDER_CHECK(
+      batch.Put(rocks_->access(), ToSlice(entry_key.bytes()), pending.scratch)
+          .ok());
+  const bool same_expiry =
+      old.present && old.entry.expires_at == entry.expires_at;
+  if (old.present && !same_expiry) RemoveExpiryKey(key, old.entry, batch);
+  if (!same_expiry && entry.expires_at != kNeverExpires) {
+    LARDER_CHECK(
+        batch.Put(rocks_->access(), ExpiryIndexKey(entry.expires_at, key), "")
+            .ok());
+  }
+  pending.earliest_expiry = std::min(pending.earliest_expiry, entry.expires_at);
+  const bool same_tag = old.present && old.entry.tag == entry.tag;
+  if (old.present && !same_tag) RemoveTagKey(key, old.entry, batch);
+  if (!same_tag && !entry.tag.empty()) {
+    LARDER_CHECK(
+        batch.Put(rocks_->access(), TagIndexKey(entry.tag, key), "").ok());
+  }
+  if (pending.keep_overlay) {
+    PendingBatch::Overlay& overlay = pending.overlay[std::string(key)];
+    overlay.entry = pending.scratch;
+  }
+}
+
+void Store::RemoveExpiryKey(std::string_view key, const Entry& entry,
+                            rocksdb::WriteBatch& batch) noexcept {
+  if (entry.expires_at == kNeverExpires) return;
+  LARDER_CHECK(
+      batch.Delete(rocks_->access(), ExpiryIndexKey(entry.expires_at, key))
+          .ok());
+}
+
+void Store::RemoveTagKey(std::string_view key, const Entry& entry,
+                         rocksdb::WriteBatch& batch) noexcept {
+  if (entry.tag.empty()) return;
+  LARDER_CHECK(
+      batch.Delete(rocks_->access(), TagIndexKey(entry.tag, key)).ok());
+}
+
+void Store::RemoveEntry(std::string_view key, const OldItem& old,
+                        PendingBatch& pending) noexcept {
+  if (old.counted) AddCells(key, old.entry, -1, pending.delta);
+  const EntryKey entry_key(key);
+  LARDER_CHECK(
+      pending.batch.Delete(rocks_->access(), ToSlice(entry_key.bytes())).ok());
+  RemoveExpiryKey(key, old.entry, pending.batch);
+  RemoveTagKey(key, old.entry, pending.batch);
+  if (pending.keep_overlay) {
+    pending.overlay[std::string(key)] = PendingBatch::Overlay();
+  }
+}
+
+Status Store::ReadOldValue(std::string_view key, OldItem& old,
+                           Reply& reply) noexcept {
+  if (old.entry.kind == EntryKind::kInline) {
+    reply.value = ValueHandle::FromString(std::string(old.entry.inline_value));
+  } else if (old.pending && old.entry.kind == EntryKind::kRun) {
+    reply.value = ValueHandle::FromString(std::string(old.pending_value));
+  } else {
+    std::unique_ptr<EntryPin> no_pin;
+    Result<std::optional<ValueHandle>> value =
+        ReadValue(key, old.entry, no_pin);
+    if (!value) return value.error();
+    if (!value->has_value()) {
+      return Status::Corruption("the value of an item is missing");
+    }
+    reply.value = std::move(**value);
+  }
+  reply.info = InfoOf(old.entry);
+  return Status::Ok();
+}
+
+void Store::ApplyGet(const GetCommand& command, PendingBatch& pending,
+                     Reply& reply) noexcept {
+  OldItem old;
+  reply.status = Lookup(command.key, pending, old);
+  if (!reply.status.ok()) return;
+  if (!old.live) {
+    if (command.with_value) misses_.Add();
+    return;
+  }
+  if (!command.with_value) {
+    reply.info = InfoOf(old.entry);
+    reply.applied = true;
+    return;
+  }
+  const Status read = ReadOldValue(command.key, old, reply);
+  if (read.code() == StatusCode::kCorruption) {
+    misses_.Add();  // A damaged item is a miss.
+    return;
+  }
+  reply.status = read;
+  reply.applied = read.ok();
+  if (read.ok()) hits_.Add();
+}
+
+void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
+                      Reply& reply) noexcept {
+  OldItem old;
+  reply.status = Lookup(command.key, pending, old);
+  if (!reply.status.ok()) return;
+  std::int64_t base = command.initial;
+  if (old.live) {
+    if (old.entry.codec != kCodecInt64) {
+      reply.status = Status::TypeMismatch(
+          "Incr of a value with codec " + std::to_string(old.entry.codec) +
+          ": it needs an integer, codec " + std::to_string(kCodecInt64));
+      return;
+    }
+    Reply current;
+    reply.status = ReadOldValue(command.key, old, current);
+    if (!reply.status.ok()) return;
+    if (current.value.size() != kInt64Size) {
+      reply.status = Status::Corruption("an integer of a wrong size");
+      return;
+    }
+    base = LoadFixed<std::int64_t>(current.value.bytes().data());
+  }
+  std::int64_t sum = 0;
+  if (__builtin_add_overflow(base, command.delta, &sum)) {
+    reply.status = Status::OutOfRange(std::to_string(base) + " + " +
+                                      std::to_string(command.delta) +
+                                      " does not fit into 64 bits");
+    return;
+  }
+  char bytes[kInt64Size];
+  std::memcpy(bytes, &sum, kInt64Size);
+  Entry entry;
+  entry.kind = EntryKind::kInline;
+  entry.codec = kCodecInt64;
+  entry.version = runs_.NextVersion();
+  entry.value_size = kInt64Size;
+  entry.inline_value = std::string_view(bytes, kInt64Size);
+  entry.checksum = XXH3_64bits(bytes, kInt64Size);
+  entry.stored_at = clock_.Now();
+  entry.epoch = epoch_.load(std::memory_order_relaxed);
+  if (old.live) {
+    entry.expires_at = old.entry.expires_at;
+    entry.tag = old.entry.tag;
+    entry.pinned = old.entry.pinned;
+    entry.cost = old.entry.cost;
+  } else {
+    entry.expires_at = ExpiryOf(command.ttl, entry.stored_at);
+    entry.tag = command.tag;
+  }
+  reply.status = StampEntry(command.key, old, entry);
+  if (!reply.status.ok()) return;
+  PutEntry(command.key, old, entry, pending);
+  pending.delta.Count(Total::kSets);
+  pending.user_bytes += kInt64Size;
+  reply.applied = true;
+  reply.integer = sum;
+  reply.info.version = entry.version;
+}
+
+void Store::ApplyTouch(const TouchCommand& command, PendingBatch& pending,
+                       Reply& reply) noexcept {
+  OldItem old;
+  reply.status = Lookup(command.key, pending, old);
+  if (!reply.status.ok() || !old.live) return;
+  Entry entry = old.entry;
+  entry.expires_at =
+      command.ttl ? ExpiryOf(command.ttl, clock_.Now()) : kNeverExpires;
+  const std::string_view run_value = old.pending_value;
+  PutEntry(command.key, old, entry, pending);
+  if (pending.keep_overlay) {
+    pending.overlay[std::string(command.key)].run_value = run_value;
+  }
+  reply.applied = true;
+  reply.info.version = entry.version;
+}
+
+void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
+                        Reply& reply) noexcept {
+  OldItem old;
+  reply.status = Lookup(command.key, pending, old);
+  if (!reply.status.ok() || !old.present) return;
+  if (command.version_expected != 0 &&
+      (!old.live || old.entry.version != command.version_expected)) {
+    reply.info.version = old.live ? old.entry.version : 0;
+    return;
+  }
+  bool found = old.live;
+  if (old.live && command.with_value) {
+    const Status read = ReadOldValue(command.key, old, reply);
+    if (read.code() == StatusCode::kCorruption) {
+      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      found = false;  // Damaged: dropped, and absent to the caller.
+    } else if (!read.ok()) {
+      reply.status = read;
+      return;
+    }
+  }
+  RemoveEntry(command.key, old, pending);
+  if (old.live) {
+    pending.delta.Count(Total::kDeletes);
+  } else if (old.counted) {
+    pending.delta.Count(Total::kExpirations);
+  }
+  reply.applied = found;
+}
+
+Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
+  LedgerDelta& delta = pending.delta;
+  // Invariant 3: the batch may rely on a cutoff that is not on disk yet.
+  const std::uint64_t raised = cutoffs_raised_;
+  const bool carries_cutoffs = raised != cutoffs_saved_;
+  if (carries_cutoffs) {
+    for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+      delta.cutoffs[c] = cutoffs_[c];
+    }
+  }
+  pending.scratch.clear();
+  delta.Encode(pending.scratch);
+  LARDER_CHECK(pending.batch
+                   .Merge(rocks_->counters(), rocksdb::Slice(kLedgerKey),
+                          pending.scratch)
+                   .ok());
+  rocksdb::WriteOptions write;
+  write.sync = durability == Durability::kPower;
+  write.disableWAL = durability == Durability::kNone;
+  if (write.disableWAL) LARDER_RETURN_IF_ERROR(MarkUnlogged());
+  if (write.sync && pending.wrote_segments) {
+    Status synced = log_->Sync();
+    if (!synced.ok()) return SegmentFailure(synced);
+  }
+  const rocksdb::Status written = rocks_->db().Write(write, &pending.batch);
+  if (!written.ok()) return HandleWriteFailure(written);
+  if (pending.run_carried != 0) RaiseTo(run_saved_, pending.run_carried);
+  if (pending.earliest_expiry != kNeverExpires) {
+    LowerTo(next_expiry_, pending.earliest_expiry.time_since_epoch().count());
+  }
+  user_bytes_.Add(pending.user_bytes);
+  const std::scoped_lock lock(ledger_mutex_);
+  ledger_.Apply(delta);
+  live_bytes_ = ledger_.space().live_bytes();
+  live_items_ = ledger_.space().live_items();
+  return Status::Ok();
+}
+
+Status Store::MarkUnlogged() noexcept {
+  if (unlogged_marked_) return Status::Ok();
+  const rocksdb::Status written =
+      rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                       rocksdb::Slice(kUnloggedKey), "1");
+  if (!written.ok()) return HandleWriteFailure(written);
+  unlogged_marked_ = true;
+  return Status::Ok();
+}
+
+}  // namespace larder
