@@ -265,8 +265,11 @@ Status SegmentFile::Sync() noexcept {
   if (!fd) {
     auto reopened = OpenForReading();
     if (!reopened) {
+      if (reopened.error().code() == StatusCode::kNotFound) {
+        return Status::Ok();  // Removed just now.
+      }
       unsynced_ = true;
-      return state() == State::kRemoved ? Status::Ok() : reopened.error();
+      return reopened.error();
     }
     fd = std::make_shared<const UniqueFd>(std::move(*reopened));
   }
