@@ -41,10 +41,11 @@ Status FromRocksDb(const rocksdb::Status& status) {
 }
 
 std::size_t BlockCacheBytes(const StoreOptions& options) {
+  const std::uint64_t budget = options.memory_budget_bytes > 0
+                                   ? options.memory_budget_bytes
+                                   : kMemoryBudgetBytes;
   const std::uint64_t write_buffers = kWriteBufferBytes * kWriteBufferCount;
-  return options.memory_budget_bytes > 2 * write_buffers
-             ? options.memory_budget_bytes - write_buffers
-             : options.memory_budget_bytes / 2;
+  return budget > 2 * write_buffers ? budget - write_buffers : budget / 2;
 }
 
 rocksdb::Options RawRocksDbOptions(const StoreOptions& options) {

@@ -84,13 +84,16 @@ std::optional<EngineKind> EngineFromName(std::string_view name) noexcept;
 /// All engines, larder first.
 std::span<const EngineKind> AllEngines() noexcept;
 
+inline constexpr std::uint64_t kMemoryBudgetBytes = std::uint64_t{64} << 20;
+
 /// The same for every engine, as far as it has the concept.
 struct StoreOptions {
   /// Of larder and the SQLite cache, which evict beyond it; the size of the
   /// map of LMDB. Raw RocksDB has no limit.
   std::uint64_t size_limit_bytes = std::uint64_t{8} << 30;
-  /// Block cache and write buffers together.
-  std::uint64_t memory_budget_bytes = std::uint64_t{64} << 20;
+  /// Block cache and write buffers together; 0 = what larder chooses by itself,
+  /// kMemoryBudgetBytes for others.
+  std::uint64_t memory_budget_bytes = kMemoryBudgetBytes;
   /// Of larder and the SQLite cache: "least-recently-stored" or
   /// "least-recently-used".
   std::string policy = "least-recently-stored";
