@@ -6,22 +6,24 @@
 #include <optional>
 
 /// Every element starts with a tag and ends where its own bytes say, so
-/// elements can stand one after another, and no element is a prefix of
-/// another. Integers have a fixed size: a shorter form for small ones would
-/// save up to seven bytes a key, and RocksDB's prefix compression saves most
-/// of them anyway.
+/// elements can stand one after another. Integers have a fixed size: a shorter
+/// form for small ones would save up to seven bytes a key, and RocksDB's prefix
+/// compression saves most of them anyway.
 ///
 /// Always: 1. a < b in value order (see key.h) if and only if
 ///            bytes(a) < bytes(b).
 ///         2. Decode(bytes) gives v only if the bytes of v are `bytes`.
-///         3. kEnd is below every tag, and kEscape above: "a" < "a\0" and
-///            (1) < (1, 2), whatever follows.
+///         3. No key is the beginning of another one.
+/// Strings end with kEnd, which is below all that can stand inside them; for
+/// that, the bytes 0 and 1 are escaped as 1 1 and 1 2. (Escaping only 0, as 0
+/// 255, is shorter, but then "a" is the beginning of "a\0" and 3 fails, and
+/// with it prefix scans over tuples.)
 
 namespace larder {
 namespace {
 
 constexpr char kEnd = '\x00';
-constexpr char kEscape = '\xFF';
+constexpr char kEscape = '\x01';  // Stands before 1 + the byte it is for.
 constexpr char kTagInteger = '\x10';
 constexpr char kTagDouble = '\x20';
 constexpr char kTagString = '\x30';
@@ -53,35 +55,37 @@ std::string_view TypeName(const KeyPart& part) {
   return kNames[part.value.index()];
 }
 
-/// Reads the bytes of a typed key.
+/// Reads the bytes of a typed key. What it reads goes into a KeyPart of the
+/// caller's, where it is built in place.
 class KeyDecoder {
  public:
   explicit KeyDecoder(std::string_view bytes) noexcept : bytes_(bytes) {}
 
-  Result<KeyPart> TakePart(int depth) {
+  [[nodiscard]] bool AtEnd() const noexcept { return offset_ == bytes_.size(); }
+
+  Status TakePart(int depth, KeyPart* part) {
     if (AtEnd()) {
       return Bad("an element is missing");
     }
     switch (bytes_[offset_++]) {
       case kTagInteger:
-        return TakeInteger();
+        return TakeInteger(&part->value.emplace<std::int64_t>());
       case kTagDouble:
-        return TakeDouble();
+        return TakeDouble(&part->value.emplace<double>());
       case kTagString:
-        return TakeString();
+        return TakeString(&part->value.emplace<std::string>());
       case kTagTuple:
-        return TakeTuple(depth + 1);
+        return TakeTuple(depth + 1, &part->value.emplace<KeyTuple>());
       default:
         --offset_;
         return Bad("no tag of an element");
     }
   }
-  [[nodiscard]] bool AtEnd() const noexcept { return offset_ == bytes_.size(); }
 
-  [[nodiscard]] tl::unexpected<Status> Bad(std::string_view what) const {
-    return Fail(Status::ParseError(
+  [[nodiscard]] Status Bad(std::string_view what) const {
+    return Status::ParseError(
         "not a typed key: at byte " + std::to_string(offset_) + " of " +
-        std::to_string(bytes_.size()) + ": " + std::string(what)));
+        std::to_string(bytes_.size()) + ": " + std::string(what));
   }
 
  private:
@@ -95,57 +99,54 @@ class KeyDecoder {
     }
     return value;
   }
-  Result<KeyPart> TakeInteger() {
+  Status TakeInteger(std::int64_t* value) {
     const std::optional<std::uint64_t> bits = TakeBigEndian();
     if (!bits) {
       return Bad("an integer has eight bytes");
     }
-    return KeyPart{static_cast<std::int64_t>(*bits ^ kSignBit)};
+    *value = static_cast<std::int64_t>(*bits ^ kSignBit);
+    return Status::Ok();
   }
-  Result<KeyPart> TakeDouble() {
+  Status TakeDouble(double* value) {
     const std::optional<std::uint64_t> bits = TakeBigEndian();
     if (!bits) {
       return Bad("a double has eight bytes");
     }
-    const double value = DoubleOfOrderedBits(*bits);
-    if (std::isnan(value) || (value == 0 && std::signbit(value))) {
-      return Bad("NaN and -0.0 are never written");
-    }
-    return KeyPart{value};
+    *value = DoubleOfOrderedBits(*bits);
+    return std::isnan(*value) || (*value == 0 && std::signbit(*value))
+               ? Bad("NaN and -0.0 are never written")
+               : Status::Ok();
   }
-  Result<KeyPart> TakeString() {
-    std::string text;
+  Status TakeString(std::string* text) {
     while (!AtEnd()) {
       const char c = bytes_[offset_++];
-      if (c != kEnd) {
-        text.push_back(c);
-      } else if (!AtEnd() && bytes_[offset_] == kEscape) {
-        text.push_back('\0');
-        ++offset_;
-      } else {
-        return KeyPart{std::move(text)};
+      if (c == kEnd) {
+        return Status::Ok();
       }
+      if (c != kEscape) {
+        text->push_back(c);
+        continue;
+      }
+      if (AtEnd() || (bytes_[offset_] != 1 && bytes_[offset_] != 2)) {
+        return Bad("after 1 in a string stands 1 or 2");
+      }
+      text->push_back(static_cast<char>(bytes_[offset_++] - 1));
     }
     return Bad("the end of a string is missing");
   }
-  Result<KeyPart> TakeTuple(int depth) {
+  Status TakeTuple(int depth, KeyTuple* parts) {
     if (depth > kKeyNestingDepthMax) {
       return Bad("tuples nest more than " +
                  std::to_string(kKeyNestingDepthMax) + " deep");
     }
-    KeyTuple parts;
-    while (!AtEnd() && bytes_[offset_] != kEnd) {
-      Result<KeyPart> part = TakePart(depth);
-      if (!part) {
-        return part;
+    while (!AtEnd()) {
+      if (bytes_[offset_] == kEnd) {
+        ++offset_;
+        return Status::Ok();
       }
-      parts.push_back(*std::move(part));
+      LARDER_RETURN_IF_ERROR(TakePart(depth, &parts->emplace_back()));
     }
-    if (AtEnd()) {
-      return Bad("the end of a tuple is missing");
-    }
-    ++offset_;
-    return KeyPart{std::move(parts)};
+    return Bad("the end of a tuple is missing");
   }
 
   const std::string_view bytes_;
@@ -187,9 +188,11 @@ void KeyEncoder::AppendString(std::string_view value) {
   }
   bytes_.push_back(kTagString);
   for (const char c : value) {
-    bytes_.push_back(c);
-    if (c == kEnd) {
+    if (c == kEnd || c == kEscape) {
       bytes_.push_back(kEscape);
+      bytes_.push_back(static_cast<char>(c + 1));
+    } else {
+      bytes_.push_back(c);
     }
   }
   bytes_.push_back(kEnd);
@@ -272,9 +275,10 @@ Result<KeyPart> Key::Decode(std::string_view bytes) noexcept {
         std::to_string(bytes.size()) + " bytes are more than a key can have"));
   }
   KeyDecoder decoder(bytes);
-  Result<KeyPart> part = decoder.TakePart(0);
-  if (part && !decoder.AtEnd()) {
-    return decoder.Bad("something follows the key");
+  Result<KeyPart> part;
+  LARDER_FAIL_IF_ERROR(decoder.TakePart(0, &*part));
+  if (!decoder.AtEnd()) {
+    return Fail(decoder.Bad("something follows the key"));
   }
   return part;
 }
