@@ -2,7 +2,6 @@
 #define LARDER_TESTS_ENGINE_CONFORMANCE_SUITE_H_
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,28 +13,13 @@
 
 #include "larder/engine/engine.h"
 
+#include "engine_places.h"
+
 /// What every implementation of Engine must do, as tests. An implementation
 /// joins with one line in conformance_test.cc:
 ///   INSTANTIATE_TEST_SUITE_P(Mine, EngineConformance, Values(MyFactory()));
 
 namespace larder::testing {
-
-/// Where an engine keeps its items; opened again and again by one test.
-class EnginePlace {
- public:
-  virtual ~EnginePlace() = default;
-  virtual Result<std::unique_ptr<Engine>> Open(
-      const EngineOptions& options) = 0;
-};
-
-struct EngineFactory {
-  std::string name;
-  std::function<std::unique_ptr<EnginePlace>()> make_place;
-};
-
-inline void PrintTo(const EngineFactory& factory, std::ostream* out) {
-  *out << factory.name;
-}
 
 /// One engine on a fresh place, with a clock of its own, and shorthand for
 /// commands that come alone.
@@ -58,6 +42,7 @@ class EngineConformance : public ::testing::TestWithParam<EngineFactory> {
     options.clock = &clock_;
     options.background = false;
     options.random_seed = 7;
+    options.serve_evicted = false;
     options.settings = std::move(settings);
     Result<std::unique_ptr<Engine>> engine = place_->Open(options);
     ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
