@@ -80,7 +80,7 @@ Result<RunResult> RunThroughEngine(const Trace& trace, const RunSpec& spec,
   engine_options.clock = &clock;
   engine_options.random_seed = spec.random_seed;
   engine_options.serve_evicted = options.serve_evicted;
-  engine_options.logical_capacity_bytes = spec.capacity;
+  engine_options.logical_capacity = spec.capacity;
   Result<std::unique_ptr<Engine>> engine =
       OpenEngine(directory.path() + "/cache", std::move(engine_options));
   if (!engine) return Fail(std::move(engine.error()));

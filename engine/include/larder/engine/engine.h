@@ -77,10 +77,6 @@ struct EngineOptions {
   /// Memory for RocksDB's block cache and write buffers together; 0 = chosen
   /// from size_limit (8..64 MiB).
   std::uint64_t memory_budget_bytes = 0;
-  /// For replaying traces: the policy's budget is this many bytes of values
-  /// (an empty one counts 1), and nothing else that an item costs counts; 0 =
-  /// off. Not persisted. `size_limit` must leave room for it.
-  std::uint64_t logical_capacity_bytes = 0;
 };
 
 /// Figures of a cache. Those marked (total) count since it was created and
