@@ -273,7 +273,8 @@ int Allocate(int fd, std::uint64_t size) {
 
 Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     const std::filesystem::path& path, OpenMode mode,
-    bool allow_network_file_system, LogCallback log) noexcept {
+    bool allow_network_file_system, LogCallback log,
+    SeatUse seat_use) noexcept {
   const Result<Path> root = AbsolutePath(path);
   if (!root) {
     return Fail(root.error());
@@ -293,11 +294,13 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
   const bool read_only = mode == OpenMode::kReadOnly;
   if (!read_only) {
     LARDER_FAIL_IF_ERROR(CheckWritable(*root, fd.get()));
-    auto taken = TakeSeat(*root, fd.get(), undo);
-    if (!taken) {
-      return Fail(taken.error());
+    if (seat_use == SeatUse::kTake) {
+      auto taken = TakeSeat(*root, fd.get(), undo);
+      if (!taken) {
+        return Fail(taken.error());
+      }
+      seat.emplace(std::move(*taken));
     }
-    seat.emplace(std::move(*taken));
     auto completed = Complete(*root, fd.get(), log, undo);
     if (!completed) {
       return Fail(completed.error());

@@ -22,6 +22,14 @@ namespace larder {
 /// Most bytes of the file `reserve`.
 inline constexpr std::uint64_t kReserveBytesMax = 4U << 20;
 
+/// How a writer's CacheDirectory comes to the seat.
+enum class SeatUse : std::uint8_t {
+  /// It takes the seat, and frees it when it is destroyed.
+  kTake = 0,
+  /// The caller has locked byte 0 of seat.lock by a descriptor of its own.
+  kHeldByCaller = 1,
+};
+
 /// A cache directory: that it is one, that it may be used, and that nobody
 /// else changes it. What is in db/ and log/ is no business of this class.
 ///
@@ -38,7 +46,8 @@ class CacheDirectory {
   /// A failed Open leaves everything as it was.
   [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
       const std::filesystem::path& path, OpenMode mode,
-      bool allow_network_file_system, LogCallback log) noexcept;
+      bool allow_network_file_system, LogCallback log,
+      SeatUse seat_use = SeatUse::kTake) noexcept;
 
   CacheDirectory(const CacheDirectory&) = delete;
   CacheDirectory& operator=(const CacheDirectory&) = delete;

@@ -65,7 +65,7 @@ void WriteHolder(int fd) {
                            CommandOfThisProcess() + "\n";
   if (::pwrite(fd, text.data(), text.size(), 0) ==
       static_cast<ssize_t>(text.size())) {
-    static_cast<void>(::ftruncate(fd, static_cast<off_t>(text.size())));
+    static_cast<void>(!::ftruncate(fd, static_cast<off_t>(text.size())));
   }
 }
 
@@ -140,6 +140,8 @@ Result<SeatLock> SeatLock::Acquire(int directory_fd,
 
 void SeatLock::Release() noexcept {
   if (fd_ && owner_ == ::getpid()) {
+    // Or the next one who asks would be told of a holder of the past.
+    static_cast<void>(!::ftruncate(fd_.get(), 0));
     const struct flock lock = SeatByte(F_UNLCK);
     ::fcntl(fd_.get(), F_OFD_SETLK, &lock);
   }

@@ -60,9 +60,10 @@ TEST_F(DirectoryTest, ReopeningKeepsTheIdAndChangesNothing) {
   const auto before = Everything();
   for (const OpenMode mode :
        {OpenMode::kCreate, OpenMode::kExisting, OpenMode::kReadOnly}) {
-    const auto directory = OpenAt(path(), mode);
+    auto directory = OpenAt(path(), mode);
     ASSERT_TRUE(directory.has_value()) << directory.error().ToString();
     EXPECT_EQ((*directory)->id(), id);
+    directory->reset();
     EXPECT_EQ(Everything(), before);
   }
 }
@@ -342,6 +343,24 @@ TEST_F(DirectoryTest, SecondWriterInTheSameProcessIsTold) {
   EXPECT_TRUE(OpenAt(path(), OpenMode::kReadOnly).has_value());
   first->reset();
   EXPECT_TRUE(OpenAt(path()).has_value());
+}
+
+TEST_F(DirectoryTest, CallerThatHoldsTheSeatOpensWithoutTakingIt) {
+  const auto holder = OpenAt(path());
+  const auto second = CacheDirectory::Open(path(), OpenMode::kExisting, false,
+                                           {}, SeatUse::kHeldByCaller);
+  ASSERT_TRUE(second.has_value()) << second.error().ToString();
+  EXPECT_EQ((*second)->id(), (*holder)->id());
+  EXPECT_TRUE((*second)->RestoreReserve(4096).ok());
+}
+
+TEST_F(DirectoryTest, FreedSeatNamesNobody) {
+  auto directory = OpenAt(path());
+  EXPECT_TRUE(
+      ReadFile(path() / "seat.lock")
+          .starts_with("pid " + std::to_string(::getpid()) + "\ncommand "));
+  directory->reset();
+  EXPECT_EQ(ReadFile(path() / "seat.lock"), "");
 }
 
 TEST_F(DirectoryTest, LockOutlivesAnUnrelatedCloseOfItsFile) {
