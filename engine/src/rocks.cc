@@ -120,11 +120,17 @@ class Listener final : public rocksdb::EventListener {
   std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
 };
 
+constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
+// Level 0 is compacted from this many tables on.
+constexpr int kIndexLevelZeroFiles = 4;
+// Bounds one compaction of the index, and so the space that it needs.
+constexpr std::uint64_t kIndexCompactionFiles = 4;
+
 rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
   rocksdb::ColumnFamilyOptions options;
-  options.write_buffer_size = sizes.write_buffer;
+  options.write_buffer_size = sizes.index_buffer;
   options.max_write_buffer_number = 3;
-  options.target_file_size_base = sizes.table_file;
+  options.target_file_size_base = sizes.index_file;
   options.compression = rocksdb::kNoCompression;
   options.report_bg_io_stats = false;
   return options;
@@ -142,9 +148,11 @@ rocksdb::BlockBasedTableOptions CommonTable(
 rocksdb::ColumnFamilyOptions ValuesFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
+  options.write_buffer_size = open.sizes.write_buffer;
+  options.target_file_size_base = open.sizes.table_file;
   options.num_levels = 2;
   options.level0_file_num_compaction_trigger = 1;
-  options.max_bytes_for_level_base = std::uint64_t{1} << 50;
+  options.max_bytes_for_level_base = kNoLevelLimit;
   rocksdb::BlockBasedTableOptions table = CommonTable(cache);
   table.block_size = 8 * 1024;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
@@ -159,7 +167,10 @@ rocksdb::ColumnFamilyOptions AccessFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.level_compaction_dynamic_level_bytes = true;
-  options.max_bytes_for_level_base = 4 * open.sizes.write_buffer;
+  options.level0_file_num_compaction_trigger = kIndexLevelZeroFiles;
+  options.max_bytes_for_level_base =
+      kIndexLevelZeroFiles * open.sizes.index_buffer;
+  options.max_compaction_bytes = kIndexCompactionFiles * open.sizes.index_file;
   options.memtable_prefix_bloom_size_ratio = 0.1;
   options.memtable_whole_key_filtering = true;
   rocksdb::BlockBasedTableOptions table = CommonTable(cache);
@@ -220,7 +231,9 @@ RocksSizes RocksSizes::For(std::uint64_t size_limit,
   RocksSizes sizes;
   sizes.write_buffer = std::clamp(size_limit / 64, 256 * kKiB, 16 * kMiB);
   sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 16 * kMiB);
+  sizes.index_buffer = std::clamp(size_limit / 256, 128 * kKiB, 8 * kMiB);
   sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
+  sizes.index_file = std::clamp(size_limit / 512, 128 * kKiB, 16 * kMiB);
   sizes.memory_budget = memory_budget != 0
                             ? std::max(memory_budget, kMiB)
                             : std::clamp(size_limit / 16, 8 * kMiB, 64 * kMiB);
@@ -271,17 +284,33 @@ std::uint64_t Rocks::access_table_bytes() const noexcept {
   return access_bytes_->load(std::memory_order_relaxed);
 }
 
+std::uint64_t Rocks::access_headroom_bytes() const noexcept {
+  // Level 0 into the base level, and one compaction further down.
+  return std::min(access_table_bytes(),
+                  2 * kIndexLevelZeroFiles * sizes_.index_buffer +
+                      kIndexCompactionFiles * sizes_.index_file);
+}
+
 void Rocks::Resize(const RocksSizes& sizes) {
   if (read_only_ || sizes == sizes_) return;
   sizes_ = sizes;
-  const std::string buffer = std::to_string(sizes.write_buffer);
-  const std::string table = std::to_string(sizes.table_file);
-  for (rocksdb::ColumnFamilyHandle* family : {values(), access(), counters()}) {
+  const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
+                             std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.
-    db_->SetOptions(family, {{"write_buffer_size", buffer},
-                             {"target_file_size_base", table}})
+    db_->SetOptions(family,
+                    {{"write_buffer_size", std::to_string(buffer)},
+                     {"target_file_size_base", std::to_string(file)},
+                     {"max_compaction_bytes",
+                      std::to_string(kIndexCompactionFiles * file)},
+                     {"max_bytes_for_level_base",
+                      std::to_string(family == values()
+                                         ? kNoLevelLimit
+                                         : kIndexLevelZeroFiles * buffer)}})
         .PermitUncheckedError();
-  }
+  };
+  resize(values(), sizes.write_buffer, sizes.table_file);
+  resize(access(), sizes.index_buffer, sizes.index_file);
+  resize(counters(), sizes.index_buffer, sizes.index_file);
   db_->SetDBOptions({{"max_total_wal_size", std::to_string(sizes.wal_total)}})
       .PermitUncheckedError();
 }

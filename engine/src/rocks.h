@@ -32,10 +32,12 @@ class LivenessJudge {
 
 /// Sizes that follow from the settings; docs/tuning.md explains them.
 struct RocksSizes {
-  std::uint64_t write_buffer = 0;   ///< Of one family.
+  std::uint64_t write_buffer = 0;   ///< Of `values`.
+  std::uint64_t index_buffer = 0;   ///< Of `access` and `counters`.
   std::uint64_t wal_total = 0;      ///< Beyond it families are flushed.
   std::uint64_t memory_budget = 0;  ///< Block cache with write buffers.
-  std::uint64_t table_file = 0;     ///< Target size.
+  std::uint64_t table_file = 0;     ///< Target size in `values`.
+  std::uint64_t index_file = 0;     ///< Target size in `access`.
 
   [[nodiscard]] static RocksSizes For(std::uint64_t size_limit,
                                       std::uint64_t memory_budget) noexcept;
@@ -74,8 +76,10 @@ class Rocks {
     return *files_;
   }
 
-  /// Bytes of the tables of `access`: what compacting it may need on top.
+  /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
+  /// What compactions of `access` by RocksDB may need on top of them.
+  [[nodiscard]] std::uint64_t access_headroom_bytes() const noexcept;
   void Resize(const RocksSizes& sizes);
   [[nodiscard]] Status FlushAll();
   /// Writes all buffers and closes. Errors: kIoError, kNoSpace; it is closed

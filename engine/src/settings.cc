@@ -30,7 +30,7 @@ using internal::QuoteForMessage;
 constexpr std::uint64_t kByteCountMax = 1ULL << 60;
 constexpr std::uint64_t kItemCountMax = 1ULL << 60;
 constexpr Duration kTtlMax = std::chrono::hours(24) * 36500;
-constexpr std::uint64_t kLargeValueMinLowest = 4096;
+constexpr std::uint64_t kLargeValueMinLowest = 256;
 constexpr std::uint64_t kInlineValueMaxHighest = 4096;
 
 struct ByteCountField {

@@ -196,6 +196,7 @@ class Store final : public Engine, private LivenessJudge {
                 PendingBatch& pending) noexcept;
   void RemoveEntry(std::string_view key, const OldItem& old,
                    PendingBatch& pending) noexcept;
+  void NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept;
   void AddCells(std::string_view key, const Entry& entry, int sign,
                 LedgerDelta& delta) const noexcept;
   [[nodiscard]] std::uint64_t CostOf(std::size_t key_size,
@@ -269,7 +270,13 @@ class Store final : public Engine, private LivenessJudge {
   Status MoveRecords(std::span<MovedRecord> records) noexcept;
   Status DropLostItems(PlaceId place) noexcept;
   [[nodiscard]] double DeadShare() const noexcept;
-  void CompactAccess() noexcept;
+  /// Bytes that the live items need in `access`, about.
+  [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
+  [[nodiscard]] bool IndexIsMostlyDead() const noexcept;
+  /// Rewrites the next table of the index without its dead lines.
+  void CompactIndexStep() noexcept;
+  void CompactIndex(const rocksdb::Slice* begin,
+                    const rocksdb::Slice* end) noexcept;
   /// One round of what the background thread does.
   void Housekeep() noexcept;
   void HousekeepLoop() noexcept;
@@ -338,7 +345,14 @@ class Store final : public Engine, private LivenessJudge {
   std::atomic<bool> policy_tracks_hits_{false};
   std::atomic<std::uint32_t> run_saved_{0};
 
-  std::mutex space_mutex_;  // One thread at a time makes room.
+  std::mutex space_mutex_;    // One thread at a time makes room.
+  std::string index_cursor_;  // Guarded by space_mutex_.
+  // The policy knows evicted items again by their entries, so these are kept
+  // while there is room.
+  std::atomic<bool> keeps_ghosts_{false};
+  std::atomic<bool> index_pressed_{false};
+  // What an item costs in `access`, as a moving average.
+  std::atomic<std::uint64_t> index_item_bytes_{128};
   // Places being emptied: an evicted item in one is not rescued. Guarded by
   // ledger_mutex_.
   std::set<PlaceId> closing_;

@@ -157,6 +157,8 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
     }
     policy_tracks_hits_ =
         settings.policy != "none" && settings.policy != "least-recently-stored";
+    keeps_ghosts_ =
+        settings.policy == "s3-fifo" || options_.logical_capacity != 0;
   }
   size_limit_ = settings.size_limit;
   min_free_bytes_ = settings.min_free_bytes;

@@ -35,6 +35,9 @@ namespace {
 constexpr double kDeadShareMax = 0.12;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
+// The index may hold this share of the limit in dead lines, besides a quarter
+// of what lives in it, before it is compacted by us.
+constexpr std::uint64_t kIndexSlackShare = 128;
 constexpr std::uint64_t kSlackBytes = 128 * 1024;
 constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr std::size_t kMoveCountMax = 64;
@@ -108,7 +111,8 @@ void Store::UpdateBudget() noexcept {
     const std::uint64_t limit = EffectiveLimit();
     const std::uint64_t fixed = OverheadBytes() +
                                 2 * rocks_->files().wal_bytes() +
-                                rocks_->access_table_bytes() + kSlackBytes;
+                                rocks_->access_table_bytes() +
+                                rocks_->access_headroom_bytes() + kSlackBytes;
     budget = limit > 2 * fixed ? limit - fixed : limit / 2;
   }
   const std::uint64_t items = item_count_limit_;
@@ -162,6 +166,14 @@ Status Store::Reclaim(bool& progress) noexcept {
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     progress = freed != 0;
     if (progress) return Status::Ok();
+    if (IndexIsMostlyDead()) {
+      const std::uint64_t before = rocks_->access_table_bytes();
+      index_pressed_ = true;
+      CompactIndexStep();
+      index_pressed_ = false;
+      progress = rocks_->access_table_bytes() < before;
+      if (progress) return Status::Ok();
+    }
     if (DeadShare() > kDeadShareMax) {
       LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
       if (progress) return Status::Ok();
@@ -184,7 +196,7 @@ Status Store::Squeeze(bool& progress) noexcept {
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
-  CompactAccess();
+  CompactIndex(nullptr, nullptr);
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   const std::uint64_t after =
@@ -578,7 +590,8 @@ bool Store::IsIndexPairDead(std::string_view key,
     if (!DecodeEntry(value, entry).ok()) return false;
     if (entry.epoch != epoch_) return true;
     if (IsCounted(entry)) return false;
-    // Evicted. It may still be served, and it is a ghost for the policy.
+    // Evicted: of use only as a ghost, and only while there is room for it.
+    if (!keeps_ghosts_ || index_pressed_) return true;
     const std::scoped_lock lock(ledger_mutex_);
     return !ledger_.space().IsGhost(entry.rank);
   }
@@ -598,14 +611,50 @@ bool Store::IsIndexPairDead(std::string_view key,
   return tag ? entry.tag != tag->tag : entry.expires_at != expiry->expires_at;
 }
 
-void Store::CompactAccess() noexcept {
+std::uint64_t Store::IndexLiveBytes() const noexcept {
+  return live_items_ * index_item_bytes_;
+}
+
+bool Store::IndexIsMostlyDead() const noexcept {
+  const std::uint64_t live = IndexLiveBytes();
+  const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
+  return rocks_->access_table_bytes() > live + live / 4 + slack;
+}
+
+void Store::CompactIndexStep() noexcept {
+  rocksdb::ColumnFamilyMetaData meta;
+  rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
+  const rocksdb::SstFileMetaData* next = nullptr;
+  const rocksdb::SstFileMetaData* first = nullptr;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    if (level.files.empty()) continue;
+    next = nullptr;  // The deepest level that has files is the one to take.
+    first = &level.files.front();
+    for (const rocksdb::SstFileMetaData& file : level.files) {
+      if (file.smallestkey < first->smallestkey) first = &file;
+      if (file.smallestkey > index_cursor_ &&
+          (next == nullptr || file.smallestkey < next->smallestkey)) {
+        next = &file;
+      }
+    }
+  }
+  if (next == nullptr) next = first;
+  if (next == nullptr) return;
+  index_cursor_ = next->largestkey;
+  const rocksdb::Slice begin(next->smallestkey);
+  const rocksdb::Slice end(next->largestkey);
+  CompactIndex(&begin, &end);
+}
+
+void Store::CompactIndex(const rocksdb::Slice* begin,
+                         const rocksdb::Slice* end) noexcept {
   rocksdb::CompactRangeOptions options;
   options.exclusive_manual_compaction = false;
   options.bottommost_level_compaction =
       rocksdb::BottommostLevelCompaction::kForceOptimized;
   // A failure shows at the next write; space is then freed later.
   rocks_->db()
-      .CompactRange(options, rocks_->access(), nullptr, nullptr)
+      .CompactRange(options, rocks_->access(), begin, end)
       .PermitUncheckedError();
 }
 
@@ -686,6 +735,11 @@ void Store::Housekeep() noexcept {
   UpdateFreeSpace();
   UpdateBudget();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
+  constexpr int kIndexStepsMax = 16;
+  const std::scoped_lock lock(space_mutex_);
+  for (int i = 0; i < kIndexStepsMax && IndexIsMostlyDead(); ++i) {
+    CompactIndexStep();
+  }
 }
 
 void Store::RestoreReserve() noexcept {

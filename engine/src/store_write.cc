@@ -303,6 +303,7 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   reply.status = PlaceValue(command, stored, entry, pending);
   if (reply.status.ok()) reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
+  NoteIndexCost(command.key.size(), entry);
   PutEntry(command.key, old, entry, pending);
   if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
     pending.overlay[std::string(command.key)].run_value = command.value;
@@ -459,6 +460,18 @@ std::uint64_t Store::CostOf(std::size_t key_size,
     cost += 12 + SegmentLog::RecordSize(key_size, place.payload_size);
   }
   return cost;
+}
+
+void Store::NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept {
+  std::uint64_t cost = CostOf(key_size, entry);
+  if (entry.kind != EntryKind::kInline) {
+    cost -= std::min(cost, entry.value_size + key_size +
+                               kValueRecordHeadSize * entry.extents.size());
+  }
+  // Relaxed, and racy on purpose: an average needs no exact sum.
+  const std::uint64_t average = index_item_bytes_;
+  index_item_bytes_.store((63 * average + cost + 63) / 64,
+                          std::memory_order_relaxed);
 }
 
 void Store::AddCells(std::string_view key, const Entry& entry, int sign,

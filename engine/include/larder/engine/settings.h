@@ -44,9 +44,10 @@ struct Settings {
   Durability durability = Durability::kProcess;
   /// TTL of a Set that names none; zero = never expires.
   Duration default_ttl{0};
-  /// Values from this size go to segment files; 4 KiB..1 MiB.
-  std::uint64_t large_value_min = 16 * 1024;
-  /// Values up to this size ride in the index entry; 0..4 KiB.
+  /// Values from this size go to segment files; 256 B..1 MiB.
+  std::uint64_t large_value_min = 1024;
+  /// Values up to this size ride in the index entry; 0..4 KiB, and less than
+  /// large_value_min.
   std::uint64_t inline_value_max = 128;
   CompressionSetting compression = CompressionSetting::kNone;
   /// Smaller values are not compressed.
