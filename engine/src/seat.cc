@@ -109,16 +109,23 @@ Result<UniqueFd> Seat::OpenLockFile() const noexcept {
 Result<std::unique_ptr<Seat>> Seat::Attach(
     const SeatOptions& options) noexcept {
   std::unique_ptr<Seat> seat(new Seat(options));
-  auto fd = seat->OpenLockFile();
-  if (!fd) return Fail(std::move(fd.error()));
-  seat->lock_fd_ = std::move(*fd);
-  seat->close_in_child_ = CloseInChild(seat->lock_fd_.get());
   const SteadyTime deadline =
       std::chrono::steady_clock::now() + options.attach_timeout;
   for (;;) {
+    if (!seat->lock_fd_) {
+      auto fd = seat->OpenLockFile();
+      if (!fd) return Fail(std::move(fd.error()));
+      seat->lock_fd_ = std::move(*fd);
+      seat->close_in_child_ = CloseInChild(seat->lock_fd_.get());
+    }
     const Result<bool> attached = seat->TryAttach();
     if (!attached) return Fail(attached.error());
-    if (*attached) break;
+    if (*attached && seat->LockFileIsCurrent()) break;
+    if (*attached) {
+      // Whoever made the directory gave up and took the file away.
+      seat->Detach().IgnoreError();
+      seat->lock_fd_.Reset();
+    }
     if (std::chrono::steady_clock::now() >= deadline) {
       return Fail(Status(
           StatusCode::kSeatUnavailable,
@@ -135,6 +142,15 @@ Result<std::unique_ptr<Seat>> Seat::Attach(
     BackOff();
   }
   return seat;
+}
+
+bool Seat::LockFileIsCurrent() const noexcept {
+  struct stat named {};
+  struct stat locked {};
+  const std::string path = options_.directory / "seat.lock";
+  return ::lstat(path.c_str(), &named) == 0 &&
+         ::fstat(lock_fd_.get(), &locked) == 0 &&
+         named.st_ino == locked.st_ino && named.st_dev == locked.st_dev;
 }
 
 Result<bool> Seat::TryAttach() noexcept {

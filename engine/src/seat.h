@@ -129,6 +129,7 @@ class Seat {
  private:
   explicit Seat(SeatOptions options) noexcept;
   Result<bool> TryAttach() noexcept;
+  [[nodiscard]] bool LockFileIsCurrent() const noexcept;
   Status FoundEpoch() noexcept;
   Result<bool> JoinEpoch() noexcept;
   Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;

@@ -102,12 +102,10 @@ class MappedSharedRegion final : public SharedRegion {
   Status Allocate(std::uint64_t end) noexcept override {
     if (end <= allocated_) return {};
     if (end > size_) return Status::NoSpace(path_.string() + " is used up");
+    if (!fd_) return {StatusCode::kReadOnly, path_.string() + " is read-only"};
     LARDER_RETURN_IF_ERROR(AllocateFile(fd_.get(), path_, allocated_, end));
     allocated_ = end;
     return {};
-  }
-  [[nodiscard]] std::uint64_t allocated() const noexcept override {
-    return allocated_;
   }
 
  private:
@@ -222,7 +220,8 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
   auto mapping = Map(fd.get(), path, size, access);
   if (!mapping) return Fail(std::move(mapping.error()));
   auto region = std::make_unique<MappedSharedRegion>(
-      UniqueFd(), std::move(*mapping), path, size);
+      access == Access::kReadOnly ? UniqueFd() : std::move(fd),
+      std::move(*mapping), path, 0);
   const auto* header = region->At<RegionHeader>(0);
   // Pairs with the release in Create.
   if (header->magic.load(std::memory_order_acquire) != kRegionMagic) {

@@ -99,10 +99,9 @@ class SharedRegion {
     return reinterpret_cast<T*>(data_ + offset);
   }
 
-  /// Allocates memory up to `end`. Only for the creator. Errors: kNoSpace.
+  /// Allocates memory up to `end`, if this object does not know that it is.
+  /// Errors: kNoSpace, kReadOnly.
   virtual Status Allocate(std::uint64_t end) noexcept = 0;
-  /// Bytes that may be touched, of those this object knows to be allocated.
-  [[nodiscard]] virtual std::uint64_t allocated() const noexcept = 0;
 
   /// Removes the file; fine if it has gone.
   static void Unlink(const RegionAddress& address) noexcept;

@@ -275,6 +275,19 @@ TEST_F(SeatTest, AFullRegionDirectoryIsReplacedByOneInTheCache) {
   EXPECT_FALSE(second->TryTake().value());
 }
 
+TEST_F(SeatTest, ALockFileThatWentAwayMeanwhileIsOpenedAgain) {
+  static std::filesystem::path lock_file;
+  lock_file = directory_.path() / "seat.lock";
+  test_point_hook = [](const char* name) {
+    if (std::strcmp(name, "attach.founded") != 0) return;
+    std::filesystem::remove(lock_file);
+    test_point_hook = nullptr;
+  };
+  const auto first = Attach();
+  ASSERT_TRUE(first->TryTake().value());
+  EXPECT_FALSE(Attach()->TryTake().value());
+}
+
 TEST_F(SeatTest, ControlSectionsExcludeEachOther) {
   const auto first = Attach();
   const auto second = Attach();
