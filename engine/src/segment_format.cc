@@ -155,7 +155,9 @@ std::optional<std::uint32_t> ParseSegmentName(std::string_view name) noexcept {
   std::uint32_t id = 0;
   const auto [end, error] =
       std::from_chars(name.data(), name.data() + name.size(), id);
-  if (error != std::errc{} || end != name.data() + name.size()) {
+  // The largest number is no id, as there is none after it.
+  if (error != std::errc{} || end != name.data() + name.size() ||
+      id == UINT32_MAX) {
     return std::nullopt;
   }
   return id;
