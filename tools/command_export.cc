@@ -123,12 +123,16 @@ int Run(const Options& options, const OutputFormat& format) {
                                      ? SinkCompression::kZstd
                                      : SinkCompression::kNone);
     if (!sink) {
-      return Fail(sink.error());
+      return ReportError(sink.error(), options.file, "check its directory");
     }
     ExportWriter writer(*std::move(sink));
     ScanOptions scan = options.scan;
     scan.with_values = true;
-    LARDER_FAIL_IF_ERROR(ExportAll(cache.engine(), scan, writer));
+    const Status status = ExportAll(cache.engine(), scan, writer);
+    if (!status.ok()) {
+      return ReportError(status, options.directory,
+                         options.file + " was not written");
+    }
     if (format.json) {
       PrintJson({{"file", options.file},
                  {"items", writer.item_count()},

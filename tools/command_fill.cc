@@ -27,7 +27,7 @@ constexpr unsigned kJobCountMax = 64;
 
 struct Options {
   std::string directory;
-  std::vector<std::string> paths;
+  PathsArgument paths;
   unsigned jobs = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
   bool verify = false;
   SettingList settings;
@@ -207,11 +207,12 @@ Status Verify(Cache& cache, const FileRunOptions& files,
   return Status::Ok();
 }
 
-Result<Report> FillAndVerify(Cache& cache, const Options& options) {
+Result<Report> FillAndVerify(Cache& cache, const Options& options,
+                             const std::vector<std::string>& paths) {
   Report report;
   report.jobs = options.jobs;
   report.verify = options.verify;
-  const FileRunOptions files = {.paths = options.paths,
+  const FileRunOptions files = {.paths = paths,
                                 .excluded = cache.directory().string()};
   // The clock that stamps files is coarse: up to a tick behind.
   std::timespec filled_since{};
@@ -249,13 +250,17 @@ Status RequireOnePath(const std::vector<std::string>& paths) {
 }
 
 int Run(const Options& options, const OutputFormat& format) {
-  if (const Status status = RequireOnePath(options.paths); !status.ok()) {
+  const auto paths = options.paths.paths();
+  if (!paths) {
+    return ReportUsage(paths.error().message(), "see 'larder fill --help'");
+  }
+  if (const Status status = RequireOnePath(*paths); !status.ok()) {
     return ReportError(
         Status(status.code(), "nothing to read, " + status.message()), "fill",
         "check the paths to read");
   }
   const auto fill = [&](Cache& cache) -> Result<int> {
-    const auto report = FillAndVerify(cache, options);
+    const auto report = FillAndVerify(cache, options, *paths);
     if (!report) {
       return Fail(report.error());
     }
@@ -281,11 +286,7 @@ void AddFillCommand(CommandLine& line) {
       "fill", "Cache every regular file below some paths",
       [options](const OutputFormat& format) { return Run(*options, format); });
   AddDirectoryArgument(command, options->directory);
-  command
-      ->add_option("PATH", options->paths,
-                   "Files and directories; links below them are not followed")
-      ->required()
-      ->allow_extra_args(false);
+  options->paths.AddTo(command);
   command->add_option("-j,--jobs", options->jobs, "Threads")
       ->check(CLI::Range(1U, kJobCountMax));
   command->add_flag("--verify", options->verify,

@@ -20,6 +20,8 @@
 namespace larder::tools {
 namespace {
 
+constexpr std::string_view kFileRemedy = "give a file of 'larder export'";
+
 struct Options {
   std::string directory;
   std::string file;
@@ -174,22 +176,21 @@ int Run(const Options& options, const OutputFormat& format) {
   auto source =
       replay::OpenByteSource(options.file == "-" ? "/dev/stdin" : options.file);
   if (!source) {
-    return ReportError(source.error(), options.file);
+    return ReportError(source.error(), options.file, kFileRemedy);
   }
   // The header is read before the cache is opened, so that a wrong file
   // changes nothing.
   ExportReader reader(*std::move(source));
   if (const Status header = reader.ReadHeader(); !header.ok()) {
-    return ReportError(header, options.file);
+    return ReportError(header, options.file, kFileRemedy);
   }
   const auto run = [&](Cache& cache) -> Result<int> {
     Importer importer(cache.engine(), options);
     const Status status = importer.Run(reader);
     if (!status.ok()) {
-      return Fail(Status(
-          status.code(),
-          fmt::format("{}: {}: {} items before it were imported", options.file,
-                      status.message(), importer.counts().stored)));
+      return ReportError(status, options.file,
+                         fmt::format("{} items before it were imported",
+                                     importer.counts().stored));
     }
     if (format.json) {
       PrintJson(ImportJson(options.file, importer));

@@ -124,34 +124,33 @@ void AddGet(CommandLine& line) {
 
 struct DeleteOptions {
   std::string directory;
-  KeysArgument keys;
+  KeyArgument key;
 };
 
 int RunDelete(const DeleteOptions& options, const OutputFormat& format) {
   const auto erase = [&](Cache& cache) -> Result<int> {
-    const std::vector<std::string_view> keys(options.keys.keys.begin(),
-                                             options.keys.keys.end());
-    const auto count = cache.DeleteMany(keys);
-    if (!count) {
-      return Fail(count.error());
+    const auto deleted = cache.Delete(options.key.key);
+    if (!deleted) {
+      return Fail(deleted.error());
     }
     if (format.json) {
-      PrintJson({{"deleted", *count}});
+      Json result = {{"deleted", *deleted}};
+      AddBytes(result, "key", options.key.key);
+      PrintJson(result);
     }
-    return *count > 0 ? kExitOk : kExitMiss;
+    return *deleted ? kExitOk : kExitMiss;
   };
   return ChangeCache(options.directory, format, erase);
 }
 
 void AddDelete(CommandLine& line) {
   auto options = std::make_shared<DeleteOptions>();
-  CLI::App* command =
-      line.AddCommand("delete", "Delete keys, all of them at once",
-                      [options](const OutputFormat& format) {
-                        return RunDelete(*options, format);
-                      });
+  CLI::App* command = line.AddCommand("delete", "Delete a key",
+                                      [options](const OutputFormat& format) {
+                                        return RunDelete(*options, format);
+                                      });
   AddDirectoryArgument(command, options->directory);
-  AddKeysArgument(command, options->keys);
+  AddKeyArgument(command, options->key);
 }
 
 // incr -----------------------------------------------------------------------

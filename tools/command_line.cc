@@ -36,9 +36,15 @@ int CommandLine::Run(int argc, const char* const* argv) try {
     return FinishOutput(kExitOk);
   } catch (const CLI::ParseError& error) {
     const auto commands = app_.get_subcommands();
-    const std::string of =
-        commands.empty() ? "" : " " + commands.front()->get_name();
-    return ReportUsage(error.what(), "see 'larder" + of + " --help'");
+    if (!commands.empty()) {
+      return ReportUsage(
+          error.what(),
+          "see 'larder " + commands.front()->get_name() + " --help'");
+    }
+    const std::string what =
+        argc > 1 ? "unknown command '" + std::string(argv[1]) + "'"
+                 : "a command is missing";
+    return ReportUsage(what, "see 'larder --help'");
   }
   return FinishOutput(action_(format_));
 } catch (const std::exception& error) {

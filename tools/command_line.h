@@ -55,6 +55,7 @@ void AddExportCommand(CommandLine& line);
 void AddImportCommand(CommandLine& line);
 void AddFillCommand(CommandLine& line);
 void AddBenchCommand(CommandLine& line);
+void AddReplayCommand(CommandLine& line);
 
 }  // namespace larder::tools
 

@@ -11,5 +11,6 @@ int main(int argc, char** argv) {
   AddImportCommand(line);
   AddFillCommand(line);
   AddBenchCommand(line);
+  AddReplayCommand(line);
   return line.Run(argc, argv);
 }

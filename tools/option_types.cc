@@ -1,7 +1,6 @@
 #include "option_types.h"
 
 #include "larder/engine/settings.h"
-#include "larder/engine/status.h"
 
 #include "output.h"
 
@@ -49,23 +48,26 @@ void AddKeyArgument(CLI::App* command, KeyArgument& argument) {
       ->required();
 }
 
-void AddKeysArgument(CLI::App* command, KeysArgument& argument) {
-  command->add_flag("--key-base64", argument.base64,
-                    "Keys are given in base64");
+void PathsArgument::AddTo(CLI::App* command) {
+  command_ = command;
   command
-      ->add_option_function<std::vector<std::string>>(
-          "KEY",
-          [&argument](const std::vector<std::string>& texts) {
-            for (const std::string& text : texts) {
-              argument.keys.push_back(
-                  argument.base64 ? ValueOrRefuse("KEY", DecodeBase64(text))
-                                  : text);
-            }
-          },
-          "Keys, each 0 to 65536 bytes")
+      ->add_option("PATH", first_,
+                   "Files and directories; links below them are not followed")
       ->required()
-      // Without this, CLI11 takes "[a,b]" for a list.
-      ->allow_extra_args(false);
+      ->option_text("... REQUIRED");
+  command->allow_extras();
+}
+
+Result<std::vector<std::string>> PathsArgument::paths() const {
+  std::vector<std::string> paths = {first_};
+  for (const std::string& path : command_->remaining()) {
+    if (path.starts_with('-')) {
+      return Fail(Status::ParseError("unknown option '" + path + "', write ./" +
+                                     path + " for a path"));
+    }
+    paths.push_back(path);
+  }
+  return paths;
 }
 
 CLI::Option* AddDurationOption(CLI::App* command, const std::string& name,

@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "larder/engine/clock.h"
+#include "larder/engine/status.h"
 
 /// Options whose text larder reads itself. What is malformed is refused while
 /// the command line is parsed, before anything is opened.
@@ -26,12 +27,18 @@ struct KeyArgument {
 };
 void AddKeyArgument(CLI::App* command, KeyArgument& argument);
 
-/// KEY..., one or more.
-struct KeysArgument {
-  std::vector<std::string> keys;
-  bool base64 = false;
+/// PATH..., one or more. CLI11 would take "[a,b]" for a list in an option of
+/// many values, so all but the first come as what CLI11 leaves over.
+class PathsArgument {
+ public:
+  void AddTo(CLI::App* command);
+  /// After parsing. Errors: kParseError (an option that there is not).
+  [[nodiscard]] Result<std::vector<std::string>> paths() const;
+
+ private:
+  CLI::App* command_ = nullptr;
+  std::string first_;
 };
-void AddKeysArgument(CLI::App* command, KeysArgument& argument);
 
 /// A time like "1h30m".
 CLI::Option* AddDurationOption(CLI::App* command, const std::string& name,

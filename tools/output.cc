@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "value_text.h"
+
 namespace larder::tools {
 namespace {
 
@@ -174,7 +176,7 @@ Json ItemJson(std::string_view key, const ItemInfo& info, TimePoint now) {
         std::chrono::duration<double>(info.expires_at - now).count();
   }
   item["frequency"] = info.frequency;
-  item["codec"] = info.codec;
+  item["codec"] = CodecText(info.codec);
   item["pinned"] = info.pinned;
   return item;
 }
