@@ -11,6 +11,7 @@ void Ledger::Apply(const LedgerDelta& delta) {
     places_.clear();
   }
   scalars_.version_max = std::max(scalars_.version_max, delta.version_max);
+  scalars_.segment_max = std::max(scalars_.segment_max, delta.segment_max);
   scalars_.epoch_max = std::max(scalars_.epoch_max, delta.epoch_max);
   for (std::size_t i = 0; i < kTotalCount; ++i) {
     scalars_.totals[i] += delta.totals[i];

@@ -55,6 +55,9 @@ class Ledger {
   [[nodiscard]] std::uint64_t version_max() const noexcept {
     return scalars_.version_max;
   }
+  [[nodiscard]] std::uint32_t segment_max() const noexcept {
+    return scalars_.segment_max;
+  }
   [[nodiscard]] std::uint32_t epoch() const noexcept {
     return scalars_.epoch_max;
   }

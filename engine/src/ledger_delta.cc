@@ -29,6 +29,7 @@ bool AnyCutoff(const LedgerDelta& delta) {
 void LedgerDelta::Clear() {
   reset = false;
   version_max = 0;
+  segment_max = 0;
   epoch_max = 0;
   cutoffs.fill(0);
   totals.fill(0);
@@ -43,6 +44,7 @@ void LedgerDelta::Encode(std::string& out) const {
   out.push_back(static_cast<char>(kDeltaFormat));
   out.push_back(static_cast<char>(flags));
   PutVarint(out, version_max);
+  PutVarint(out, segment_max);
   if ((flags & kHasCutoffs) != 0) {
     for (const Rank rank : cutoffs) PutFixed(out, rank);
   }
@@ -71,6 +73,7 @@ Status LedgerDelta::Decode(std::string_view bytes, LedgerDelta& delta) {
   const auto flags = reader.Fixed<std::uint8_t>();
   delta.reset = (flags & kHasReset) != 0;
   delta.version_max = reader.Varint();
+  delta.segment_max = static_cast<std::uint32_t>(reader.Varint());
   if ((flags & kHasCutoffs) != 0) {
     for (Rank& rank : delta.cutoffs) rank = reader.Fixed<std::uint64_t>();
   }
@@ -107,6 +110,7 @@ void LedgerSum::Apply(const LedgerDelta& delta) {
     scalars_.reset = true;
   }
   scalars_.version_max = std::max(scalars_.version_max, delta.version_max);
+  scalars_.segment_max = std::max(scalars_.segment_max, delta.segment_max);
   scalars_.epoch_max = std::max(scalars_.epoch_max, delta.epoch_max);
   for (int i = 0; i < kRankClassCount; ++i) {
     scalars_.cutoffs[i] = std::max(scalars_.cutoffs[i], delta.cutoffs[i]);

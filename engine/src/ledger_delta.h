@@ -41,13 +41,15 @@ enum class Total : std::uint8_t {
 inline constexpr std::size_t kTotalCount = 7;
 
 /// A change of the ledger: one goes into every WriteBatch, as the one operand
-/// of a merge. Numbers that only grow (cutoffs, epoch, version)
+/// of a merge. Numbers that only grow (cutoffs, epoch, version, segment)
 /// are merged by taking the larger one, all others by adding; so the order in
 /// which concurrent batches are written does not matter, but for `reset`.
 struct LedgerDelta {
   /// Forget all cells of before.
   bool reset = false;
   std::uint64_t version_max = 0;
+  /// Largest id of a segment file that an item was written to.
+  std::uint32_t segment_max = 0;
   std::uint32_t epoch_max = 0;
   std::array<Rank, kRankClassCount> cutoffs{};
   std::array<std::int64_t, kTotalCount> totals{};

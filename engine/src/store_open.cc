@@ -323,10 +323,10 @@ Status Store::OpenLog() noexcept {
   std::set<std::uint32_t> live;
   {
     const std::scoped_lock lock(ledger_mutex_);
+    next_id = ledger_.segment_max() + 1;
     for (const auto& [place, use] : ledger_.places()) {
       if (place == kPlaceInline || IsRun(place)) continue;
       live.insert(PlaceNumber(place));
-      next_id = std::max(next_id, PlaceNumber(place) + 1);
     }
   }
   Result<std::unique_ptr<SegmentLog>> log =
@@ -375,7 +375,7 @@ Status Store::Sync() noexcept {
   if (read_only_) return Status::Ok();
   const auto gate = store_gate_.Enter();
   if (closed_) return ClosedStatus();
-  LARDER_RETURN_IF_ERROR(log_->Sync());
+  LARDER_RETURN_IF_ERROR(log_->SyncAll());
   if (unlogged_marked_) return rocks_->FlushAll();
   return FromRocks(rocks_->db().SyncWAL(), "syncing the log");
 }

@@ -507,6 +507,10 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
   AddCells(key, entry, 1, pending.delta);
   pending.delta.version_max =
       std::max(pending.delta.version_max, entry.version);
+  for (const SegmentPlace& place : entry.extents) {
+    pending.delta.segment_max =
+        std::max(pending.delta.segment_max, place.segment);
+  }
   rocksdb::WriteBatch& batch = pending.batch;
   pending.scratch.clear();
   EncodeEntry(entry, pending.scratch);
