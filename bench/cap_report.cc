@@ -48,6 +48,8 @@ Json ResultJson(const CapResult& result) {
             {"engine", EngineName(result.engine)},
             {"limit", result.limit_bytes},
             {"written_bytes", result.written_bytes},
+            {"sample_count", result.samples.size()},
+            {"sample_gap_seconds_max", result.sample_gap_seconds_max},
             {"directory_ratio_max", result.directory_ratio_max},
             {"live_share_end", result.live_share_end},
             {"live_share_mean", result.live_share_mean},

@@ -24,6 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kVerifyCount = 3'000;
+/// Bytes that an item can cost beyond its payload at most.
+constexpr double kOverheadMax = 256;
 
 double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -194,9 +196,11 @@ Status CountLive(KeyValueStore& store, CapResult& result) {
                           static_cast<double>(result.limit_bytes);
   const auto live = store.Live();
   if (live && live->item_count > 0) {
-    result.overhead_bytes_per_item = (static_cast<double>(live->bytes) -
-                                      static_cast<double>(payload_bytes)) /
-                                     static_cast<double>(live->item_count);
+    // Bounded, as the store may evict between the scan and the total.
+    const double overhead = (static_cast<double>(live->bytes) -
+                             static_cast<double>(payload_bytes)) /
+                            static_cast<double>(live->item_count);
+    result.overhead_bytes_per_item = std::clamp(overhead, 0.0, kOverheadMax);
   }
   return Status::Ok();
 }
@@ -204,11 +208,15 @@ Status CountLive(KeyValueStore& store, CapResult& result) {
 void SummarizeSamples(CapResult& result) {
   const auto limit = static_cast<double>(result.limit_bytes);
   double share_sum = 0;
+  double last_seconds = 0;
   std::uint64_t share_count = 0;
   for (const DiskSample& sample : result.samples) {
     result.directory_ratio_max =
         std::max(result.directory_ratio_max,
                  static_cast<double>(sample.directory_bytes) / limit);
+    result.sample_gap_seconds_max =
+        std::max(result.sample_gap_seconds_max, sample.seconds - last_seconds);
+    last_seconds = sample.seconds;
     if (sample.live.item_count == 0 ||
         sample.written_bytes < result.limit_bytes) {
       continue;

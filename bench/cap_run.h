@@ -56,6 +56,8 @@ struct CapResult {
   std::optional<CapSpeed> raw;
   std::uint64_t written_bytes = 0;  ///< Payload of all sets.
   std::vector<DiskSample> samples;
+  /// Longest time between two samples.
+  double sample_gap_seconds_max = 0;
   /// Largest sample over the limit.
   double directory_ratio_max = 0;
   /// Exact, by a scan at the end, over the limit.

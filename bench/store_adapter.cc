@@ -51,24 +51,14 @@ std::optional<EngineKind> EngineFromName(std::string_view name) noexcept {
   return std::nullopt;
 }
 
-std::span<const EngineKind> AllEngines() noexcept {
-#ifdef LARDER_BENCH_PEERS_ONLY
-  return std::span(kAllEngines).subspan(1);
-#else
-  return kAllEngines;
-#endif
-}
+std::span<const EngineKind> AllEngines() noexcept { return kAllEngines; }
 
 Result<std::unique_ptr<KeyValueStore>> OpenStore(
     EngineKind kind, const std::filesystem::path& path,
     const StoreOptions& options) {
   switch (kind) {
     case EngineKind::kLarder:
-#ifdef LARDER_BENCH_PEERS_ONLY
-      return Fail(Status::InvalidArgument("built without larder::cache"));
-#else
       return OpenLarder(path, options);
-#endif
     case EngineKind::kRocksDb:
       return OpenRocksDb(path, options);
     case EngineKind::kLmdb:

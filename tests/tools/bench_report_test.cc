@@ -116,6 +116,17 @@ TEST(BenchText, TheTableDividesLarderByThePeer) {
       << table;
 }
 
+TEST(BenchText, ABusyMachineIsSaidInTheReport) {
+  for (const auto& [load, busy] : {std::pair{"0.2", false}, {"7.5", true}}) {
+    const auto results =
+        ParseBenchResults(R"({"context": {"load_avg": [)" + std::string(load) +
+                          R"(, 1.0, 1.0]}, "benchmarks": []})");
+    ASSERT_TRUE(results.has_value());
+    const std::string table = RenderMarkdown(*results);
+    EXPECT_EQ(table.find("was busy") != std::string::npos, busy) << table;
+  }
+}
+
 TEST(BenchText, SizesAndTimesAreShort) {
   EXPECT_EQ(FormatSize(100), "100 B");
   EXPECT_EQ(FormatSize(16384), "16 KiB");

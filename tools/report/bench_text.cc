@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <set>
 
 #include <fmt/format.h>
@@ -81,6 +82,27 @@ std::size_t RepetitionCount(const BenchResults& results) {
   return count;
 }
 
+/// The first of the three load averages of the file; 0 if there are none.
+double LoadAverage(const BenchResults& results) {
+  const auto found = results.context.find("load_avg");
+  if (found == results.context.end() || found->second.size() < 2) {
+    return 0;
+  }
+  return std::atof(found->second.c_str() + 1);  // After the bracket.
+}
+
+std::string LoadWarning(const BenchResults& results) {
+  constexpr double kLoadMax = 0.5;
+  const double load = LoadAverage(results);
+  if (load <= kLoadMax) {
+    return {};
+  }
+  return fmt::format(
+      "**The machine was busy with other things (load average {:.1f} at the "
+      "start): these figures are not to be relied on.**\n",
+      load);
+}
+
 std::string ContextLine(const BenchResults& results) {
   const auto get = [&](const char* key) {
     const auto found = results.context.find(key);
@@ -115,7 +137,7 @@ std::string FormatSeconds(double seconds) {
 }
 
 std::string RenderMarkdown(const BenchResults& results) {
-  std::string text = ContextLine(results);
+  std::string text = ContextLine(results) + LoadWarning(results);
   text +=
       "Ratios are larder's time divided by the other's: below 1, larder is "
       "faster. MultiGet and SetMany are times of a whole batch.\n\n"
