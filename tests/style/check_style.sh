@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Checks what a compiler does not: one rule of style over the whole tree.
+# Usage: check_style.sh RULE ROOT
+#   RULE: ascii, guards, names, arrows or format
+# Prints one line for each fault. Exit code: 0 none, 1 some, 2 usage, 77 cannot
+# be checked here.
+set -u
+export LC_ALL=C
+
+rule=${1:-} root=${2:-}
+cd "$root" || exit 2
+
+components='cache engine serializers'
+fault_count=0
+
+fault() {
+  echo "$*"
+  fault_count=$((fault_count + 1))
+}
+
+# Files below the directories given (those that exist) with one of the name
+# patterns after `--`, sorted.
+files_below() {
+  local dirs=() patterns=()
+  while [ "$1" != -- ]; do
+    [ -d "$1" ] && dirs+=("$1")
+    shift
+  done
+  shift
+  for pattern in "$@"; do
+    patterns+=(-o -name "$pattern")
+  done
+  [ ${#dirs[@]} -eq 0 ] && return
+  find "${dirs[@]}" -type f \( "${patterns[@]:1}" \) | sort
+}
+
+source_dirs="$components bench tests tools"
+
+sources() {
+  # shellcheck disable=SC2086
+  files_below $source_dirs -- '*.h' '*.cc'
+}
+
+# Every text file of the project is ASCII.
+check_ascii() {
+  local found
+  # shellcheck disable=SC2086
+  found=$({
+    files_below $source_dirs cmake docs .ci -- '*.h' '*.cc' '*.in' '*.cmake' \
+      '*.txt' '*.md' '*.sh' '*.py' '*.json' '*.yml'
+    find . -maxdepth 1 -type f | sed 's|^\./||'
+  } | tr '\n' '\0' | xargs -0 grep -nP '[^\x00-\x7F]' /dev/null)
+  while IFS= read -r line; do
+    [ -n "$line" ] && fault "$line: not ASCII"
+  done <<<"$found"
+}
+
+# engine/include/larder/engine/store.h has LARDER_ENGINE_STORE_H_,
+# engine/src/seat.h LARDER_ENGINE_SRC_SEAT_H_, tests/x.h LARDER_TESTS_X_H_.
+check_guards() {
+  local file guard
+  while IFS= read -r file; do
+    guard=${file#*/include/larder/}
+    guard=${guard//[^a-zA-Z0-9]/_}
+    guard=LARDER_${guard^^}_
+    if ! grep -v '^//' "$file" | grep -v '^$' | head -2 | tr '\n' ' ' |
+      grep -q "^#ifndef $guard #define $guard \$"; then
+      fault "$file: does not begin with #ifndef and #define $guard"
+    fi
+    if [ "$(tail -1 "$file")" != "#endif  // $guard" ]; then
+      fault "$file: does not end with #endif  // $guard"
+    fi
+  done < <(sources | grep '\.h$')
+}
+
+# Sources and directories are snake_case; no other endings for C++.
+check_names() {
+  local file
+  while IFS= read -r file; do
+    case $file in
+    *.h | *.cc) ;;
+    *) fault "$file: C++ files end in .h or .cc" ;;
+    esac
+    if [[ ! $file =~ ^[a-z0-9_/]+\.[a-z]+$ ]]; then
+      fault "$file: names are snake_case"
+    fi
+  done < <(
+    # shellcheck disable=SC2086
+    files_below $source_dirs -- '*.h' '*.cc' '*.hpp' '*.cpp' '*.cxx' '*.c' \
+      '*.hh' '*.C' '*.H'
+  )
+}
+
+# What the files given include, as "file:line:<header" or "file:line:"header".
+includes_of() {
+  sed '/^$/d' | tr '\n' '\0' |
+    xargs -0 grep -nE '^[[:space:]]*#[[:space:]]*include' /dev/null |
+    sed -E 's/:[[:space:]]*#[[:space:]]*include[[:space:]]*([<"][^>"]*).*/:\1/'
+}
+
+# forbid FILES REGEX WHY: no include in the files matches.
+forbid() {
+  local line
+  while IFS= read -r line; do
+    fault "${line%%:[<\"]*}: includes ${line##*:[<\"]}: $3"
+  done < <(printf '%s\n' "$1" | includes_of | grep -E ":[<\"]($2)")
+}
+
+# serializers/ and engine/ know nobody, cache/ knows both, nobody knows tools/,
+# bench/ and tests/. Public headers show the standard library, tl::expected and
+# larder; cereal stays in serializers/, RocksDB and Boost in engine/src/.
+check_arrows() {
+  local component line header
+  forbid "$(files_below serializers -- '*.h' '*.cc')" 'larder/(engine|cache)/' \
+    'serializers know no store'
+  forbid "$(files_below engine -- '*.h' '*.cc')" 'larder/(serializers|cache)/' \
+    'the engine knows bytes only'
+  forbid "$(files_below engine cache tools bench -- '*.h' '*.cc')" 'cereal/' \
+    'cereal is for serializers/ alone'
+  forbid "$(files_below serializers cache tools -- '*.h' '*.cc')" \
+    '(rocksdb|boost)/' 'RocksDB and Boost stay in engine/src/'
+  # shellcheck disable=SC2086
+  forbid "$(files_below $components -- '*.h' '*.cc')" \
+    '(\.\./|tools/|bench/|tests/)' 'components know only what is below them'
+
+  for component in $components; do
+    while IFS= read -r line; do
+      header=${line##*:[<\"]}
+      case $header in
+      larder/*) ;;
+      tl/expected.hpp) ;;
+      cereal/*) [ "$component" = serializers ] && continue ;;&
+      */* | *.*) fault "${line%%:[<\"]*}: includes $header: public headers" \
+        "include the standard library, tl/expected.hpp and larder/ only" ;;
+      esac
+    done < <(files_below "$component/include" -- '*.h' | includes_of)
+  done
+}
+
+# As clang-format of the version that Debian 12 has would write it.
+check_format() {
+  local tool=${CLANG_FORMAT:-clang-format} faulty
+  if ! "$tool" --version 2>/dev/null | grep -q 'version 14\.'; then
+    echo "clang-format 14 is not installed"
+    exit 77
+  fi
+  faulty=$(sources | tr '\n' '\0' |
+    xargs -0 "$tool" --dry-run --ferror-limit=1 2>&1 |
+    sed -n 's/^\([^ :]*\):\([0-9]*\):.*-Wclang-format-violations.*/\1:\2/p')
+  for line in $faulty; do
+    fault "$line: run clang-format -i"
+  done
+}
+
+case $rule in
+ascii | guards | names | arrows | format) "check_$rule" ;;
+*)
+  echo "usage: check_style.sh ascii|guards|names|arrows|format ROOT" >&2
+  exit 2
+  ;;
+esac
+[ "$fault_count" -eq 0 ] || {
+  echo "$fault_count faults"
+  exit 1
+}

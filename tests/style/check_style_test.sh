@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Shows that each rule of check_style.sh finds what it is there to find.
+# Usage: check_style_test.sh CHECK_STYLE_SH
+set -u
+check=$1
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+failure_count=0
+
+# A tree without faults.
+fresh_tree() {
+  rm -rf "${root:?}"/*
+  mkdir -p "$root"/{engine,cache,serializers}/src \
+    "$root"/engine/include/larder/engine "$root"/tools "$root"/tests
+  cat >"$root/engine/include/larder/engine/store.h" <<'END'
+#ifndef LARDER_ENGINE_STORE_H_
+#define LARDER_ENGINE_STORE_H_
+
+#include <string>
+#include <tl/expected.hpp>
+
+#include "larder/engine/status.h"
+
+#endif  // LARDER_ENGINE_STORE_H_
+END
+  echo '#include <rocksdb/db.h>' >"$root/engine/src/store.cc"
+  echo '#include <cereal/cereal.hpp>' >"$root/serializers/src/codec.cc"
+  echo '#include "larder/engine/store.h"' >"$root/cache/src/cache.cc"
+  echo '# Larder' >"$root/README.md"
+}
+
+# expect RULE CODE TEXT: the rule ends so on the tree, and says so.
+expect() {
+  local output code
+  output=$("$check" "$1" "$root" 2>&1)
+  code=$?
+  if [ "$code" -ne "$2" ] || [[ $output != *"$3"* ]]; then
+    echo "rule $1: exit code $code, expected $2 and \"$3\"; output:"
+    echo "$output"
+    failure_count=$((failure_count + 1))
+  fi
+}
+
+# finds RULE FILE LINE TEXT: with LINE added to FILE the rule complains.
+finds() {
+  fresh_tree
+  mkdir -p "$(dirname "$root/$2")"
+  printf '%b\n' "$3" >>"$root/$2"
+  expect "$1" 1 "$4"
+}
+
+fresh_tree
+for rule in ascii guards names arrows; do
+  expect "$rule" 0 ''
+done
+expect unknown 2 'usage'
+
+finds ascii README.md 'caf\0303\0251' 'README.md:2'
+finds ascii engine/src/store.cc '// \0342\0200\0224' 'not ASCII'
+
+finds guards engine/src/seat.h '#pragma once' 'LARDER_ENGINE_SRC_SEAT_H_'
+finds guards tests/model.h '#ifndef MODEL_H\n#define MODEL_H\n#endif' \
+  'LARDER_TESTS_MODEL_H_'
+finds guards engine/include/larder/engine/store.h '// More.' 'does not end'
+
+finds names engine/src/SeatLock.cc '' 'snake_case'
+finds names cache/src/cache.cpp '' '.h or .cc'
+
+finds arrows serializers/src/codec.cc '#include "larder/engine/status.h"' \
+  'serializers know no store'
+finds arrows engine/src/store.cc '#  include <larder/serializers/codec.h>' \
+  'the engine knows bytes only'
+finds arrows engine/src/store.cc '#include "larder/cache/cache.h"' \
+  'the engine knows bytes only'
+finds arrows cache/src/cache.cc '#include <cereal/cereal.hpp>' \
+  'serializers/ alone'
+finds arrows tools/main.cc '#include <rocksdb/db.h>' 'stay in engine/src/'
+finds arrows cache/src/cache.cc '#include "../../engine/src/seat.h"' \
+  'only what is below'
+finds arrows cache/src/cache.cc '#include "tools/output.h"' 'only what is below'
+finds arrows engine/include/larder/engine/store.h '#include <rocksdb/db.h>' \
+  'public headers'
+finds arrows engine/include/larder/engine/store.h '#include <unistd.h>' \
+  'public headers'
+
+if "$check" format "$root" >/dev/null 2>&1; [ $? -ne 77 ]; then
+  finds format engine/src/store.cc 'int  x ;' 'engine/src/store.cc:2'
+fi
+
+if [ "$failure_count" -ne 0 ]; then
+  echo "$failure_count failures"
+  exit 1
+fi
