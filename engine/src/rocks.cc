@@ -120,6 +120,7 @@ class Listener final : public rocksdb::EventListener {
   std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
 };
 
+constexpr std::uint64_t kArenaBlocks = 8;
 constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
 // Level 0 is compacted from this many tables on.
 constexpr int kIndexLevelZeroFiles = 4;
@@ -129,6 +130,7 @@ constexpr std::uint64_t kIndexCompactionFiles = 4;
 rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
   rocksdb::ColumnFamilyOptions options;
   options.write_buffer_size = sizes.index_buffer;
+  options.arena_block_size = sizes.index_buffer / kArenaBlocks;
   options.max_write_buffer_number = 3;
   options.target_file_size_base = sizes.index_file;
   options.compression = rocksdb::kNoCompression;
@@ -149,6 +151,7 @@ rocksdb::ColumnFamilyOptions ValuesFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.write_buffer_size = open.sizes.write_buffer;
+  options.arena_block_size = open.sizes.write_buffer / kArenaBlocks;
   options.target_file_size_base = open.sizes.table_file;
   options.num_levels = 2;
   options.level0_file_num_compaction_trigger = 1;
@@ -297,15 +300,17 @@ void Rocks::Resize(const RocksSizes& sizes) {
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.
-    db_->SetOptions(family,
-                    {{"write_buffer_size", std::to_string(buffer)},
-                     {"target_file_size_base", std::to_string(file)},
-                     {"max_compaction_bytes",
-                      std::to_string(kIndexCompactionFiles * file)},
-                     {"max_bytes_for_level_base",
-                      std::to_string(family == values()
-                                         ? kNoLevelLimit
-                                         : kIndexLevelZeroFiles * buffer)}})
+    db_->SetOptions(
+           family, {{"write_buffer_size", std::to_string(buffer)},
+                    // A buffer smaller than one arena block trips an assertion.
+                    {"arena_block_size", std::to_string(buffer / kArenaBlocks)},
+                    {"target_file_size_base", std::to_string(file)},
+                    {"max_compaction_bytes",
+                     std::to_string(kIndexCompactionFiles * file)},
+                    {"max_bytes_for_level_base",
+                     std::to_string(family == values()
+                                        ? kNoLevelLimit
+                                        : kIndexLevelZeroFiles * buffer)}})
         .PermitUncheckedError();
   };
   resize(values(), sizes.write_buffer, sizes.table_file);

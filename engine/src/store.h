@@ -20,6 +20,7 @@
 
 #include "directory.h"
 #include "entry.h"
+#include "eviction_notifier.h"
 #include "ledger.h"
 #include "pending_batch.h"
 #include "rocks.h"
@@ -105,6 +106,9 @@ class Store final : public Engine, private LivenessJudge {
     std::vector<SegmentPlace> extents;
   };
 
+  using EntryCondition =
+      std::function<bool(std::string_view key, const Entry& entry)>;
+
   Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory);
 
   // store_open.cc
@@ -132,6 +136,7 @@ class Store final : public Engine, private LivenessJudge {
   void Get(const GetCommand& command, Reply& reply) noexcept;
   void MultiGet(std::span<const Command> commands,
                 std::span<Reply> replies) noexcept;
+  [[nodiscard]] bool IsKeptGhost(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsLive(const Entry& entry, TimePoint now) const noexcept {
@@ -196,6 +201,9 @@ class Store final : public Engine, private LivenessJudge {
                 PendingBatch& pending) noexcept;
   void RemoveEntry(std::string_view key, const OldItem& old,
                    PendingBatch& pending) noexcept;
+  /// Tells the eviction callback of an entry that a command meets dead.
+  void TellIfDead(std::string_view key, const OldItem& old) noexcept;
+  void TellDead(std::string_view key, const Entry& entry) noexcept;
   void NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept;
   void AddCells(std::string_view key, const Entry& entry, int sign,
                 LedgerDelta& delta) const noexcept;
@@ -225,13 +233,12 @@ class Store final : public Engine, private LivenessJudge {
   /// Deletes those of `keys` whose entry fulfils `condition`; adds those that
   /// counted to `count` and to `total`.
   Status DeleteKeys(std::span<const std::string> keys,
-                    std::optional<Total> total,
-                    const std::function<bool(const Entry&)>& condition,
+                    std::optional<Total> total, const EntryCondition& condition,
                     std::uint64_t& count) noexcept;
   /// The same. REQUIRES: the caller is in write_gate_.
   Status DeleteKeysLocked(std::span<const std::string> keys,
                           std::optional<Total> total,
-                          const std::function<bool(const Entry&)>& condition,
+                          const EntryCondition& condition,
                           std::uint64_t& count) noexcept;
   Status SaveTotals() noexcept;
 
@@ -262,6 +269,10 @@ class Store final : public Engine, private LivenessJudge {
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Frees them; how many.
   Status FreeDeadPlaces(std::size_t& freed) noexcept;
+  /// Tells the eviction callback of the items that die with a place, and drops
+  /// their entries, so that each is told once.
+  Status TellOfPlace(PlaceId place) noexcept;
+  Status TellOfRecords(std::span<const MovedRecord> records) noexcept;
   Status FreeRuns(std::span<const std::uint32_t> dead) noexcept;
   Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
   Status CleanOne(double live_share_max, bool& cleaned) noexcept;
@@ -380,6 +391,7 @@ class Store final : public Engine, private LivenessJudge {
   std::atomic<bool> unlogged_marked_{false};
 
   TouchBuffer touches_;
+  std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.
 
   std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.

@@ -229,7 +229,7 @@ class StoreChecker {
       std::uint64_t count = 0;
       LARDER_RETURN_IF_ERROR(store_.DeleteKeys(
           keys, Total::kCorruptions,
-          [&broken](const Entry& entry) {
+          [&broken](std::string_view, const Entry& entry) {
             return entry.version == broken.version;
           },
           count));

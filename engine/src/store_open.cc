@@ -75,6 +75,9 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   LARDER_RETURN_IF_ERROR(OpenFiles());
+  if (options_.on_eviction && !notifier_ && !read_only_) {
+    notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
+  }
   if (options_.background && !read_only_) {
     thread_ = std::thread([this] { HousekeepLoop(); });
   }
@@ -391,6 +394,7 @@ Status Store::Close() noexcept {
   store_gate_.lock();
   Status status = Shut();
   store_gate_.unlock();
+  notifier_.reset();
   directory_.reset();
   return status;
 }

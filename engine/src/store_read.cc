@@ -229,7 +229,10 @@ void Store::DropDamaged(std::string_view key, std::uint64_t version,
   // The read was answered; a failure here shows at the next write.
   DeleteKeys(
       keys, corrupt ? std::optional<Total>() : Total::kEvictions,
-      [version](const Entry& entry) { return entry.version == version; }, count)
+      [version](std::string_view, const Entry& entry) {
+        return entry.version == version;
+      },
+      count)
       .IgnoreError();
 }
 

@@ -291,6 +291,7 @@ Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
   LARDER_RETURN_IF_ERROR(SaveCutoffs());
   std::vector<std::uint32_t> dead_runs;
   for (const PlaceId place : dead) {
+    if (notifier_) LARDER_RETURN_IF_ERROR(TellOfPlace(place));
     if (IsRun(place)) {
       dead_runs.push_back(PlaceNumber(place));
       continue;
@@ -303,6 +304,66 @@ Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
   const std::scoped_lock lock(ledger_mutex_);
   for (const PlaceId place : dead) closing_.erase(place);
   return Status::Ok();
+}
+
+Status Store::TellOfPlace(PlaceId place) noexcept {
+  constexpr std::size_t kRecordCountMax = 256;
+  std::vector<MovedRecord> records;
+  Status status;
+  const auto add = [&](std::string_view key, std::uint64_t version) {
+    records.push_back({std::string(key), version, {}});
+    if (records.size() == kRecordCountMax) {
+      status = TellOfRecords(records);
+      records.clear();
+    }
+    return status.ok();
+  };
+  if (IsRun(place)) {
+    const std::vector<RunTable::Run> runs = runs_.Runs();
+    const auto run = std::find_if(
+        runs.begin(), runs.end(),
+        [&](const RunTable::Run& r) { return r.id == PlaceNumber(place); });
+    if (run == runs.end()) return Status::Ok();
+    const std::unique_ptr<rocksdb::Iterator> it(
+        rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->values()));
+    for (it->Seek(PositionKey(run->first).slice()); it->Valid(); it->Next()) {
+      const std::uint64_t position = LoadBigEndian64(it->key().data());
+      const auto key = ValueRecordKey(it->value().ToStringView());
+      if (position >= run->end || (key && !add(*key, position))) break;
+    }
+  } else {
+    std::uint64_t damaged = 0;
+    const Status read = log_->ForEachRecord(
+        PlaceNumber(place),
+        [&](const SegmentPlace&, const SegmentRecord& record) {
+          return add(record.key, record.version);
+        },
+        &damaged);
+    LARDER_RETURN_IF_ERROR(read);
+  }
+  LARDER_RETURN_IF_ERROR(status);
+  return TellOfRecords(records);
+}
+
+Status Store::TellOfRecords(std::span<const MovedRecord> records) noexcept {
+  std::vector<std::string> keys;
+  std::unordered_map<std::string_view, std::uint64_t> versions;
+  for (const MovedRecord& record : records) {
+    keys.push_back(record.key);
+    versions[record.key] = record.version;
+  }
+  std::uint64_t count = 0;
+  return DeleteKeys(
+      keys, std::nullopt,
+      [&](std::string_view key, const Entry& entry) {
+        if (IsCounted(entry) || entry.version != versions[key] ||
+            IsKeptGhost(entry)) {
+          return false;
+        }
+        TellDead(key, entry);
+        return true;
+      },
+      count);
 }
 
 Status Store::FreeRuns(std::span<const std::uint32_t> dead) noexcept {
@@ -524,7 +585,10 @@ Status Store::DropLostItems(PlaceId place) noexcept {
     }
   }
   std::uint64_t count = 0;
-  return DeleteKeys(keys, Total::kCorruptions, points_here, count);
+  return DeleteKeys(
+      keys, Total::kCorruptions,
+      [&](std::string_view, const Entry& entry) { return points_here(entry); },
+      count);
 }
 
 Status Store::CleanRun(const RunTable::Run& run) noexcept {
@@ -582,18 +646,22 @@ bool Store::IsRecordDead(std::uint64_t position,
          !IsCounted(entry);
 }
 
+bool Store::IsKeptGhost(const Entry& entry) const noexcept {
+  // Of use to the policy only, and only while there is room for it.
+  if (entry.epoch != epoch_ || !keeps_ghosts_ || index_pressed_) return false;
+  const std::scoped_lock lock(ledger_mutex_);
+  return ledger_.space().IsGhost(entry.rank);
+}
+
 bool Store::IsIndexPairDead(std::string_view key,
                             std::string_view value) noexcept {
   if (key.empty()) return false;
   Entry entry;
   if (key[0] == kEntrySpace) {
     if (!DecodeEntry(value, entry).ok()) return false;
-    if (entry.epoch != epoch_) return true;
-    if (IsCounted(entry)) return false;
-    // Evicted: of use only as a ghost, and only while there is room for it.
-    if (!keeps_ghosts_ || index_pressed_) return true;
-    const std::scoped_lock lock(ledger_mutex_);
-    return !ledger_.space().IsGhost(entry.rank);
+    if (IsCounted(entry) || IsKeptGhost(entry)) return false;
+    TellDead(key.substr(1), entry);
+    return true;
   }
   // An index line is dead if no entry has its tag or expiry.
   const std::optional<TagIndexParts> tag = ParseTagIndexKey(key);

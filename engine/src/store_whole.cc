@@ -37,16 +37,16 @@ void Store::ExecuteWhole(const Command& command, Reply& reply) noexcept {
 
 Status Store::DeleteKeys(std::span<const std::string> keys,
                          std::optional<Total> total,
-                         const std::function<bool(const Entry&)>& condition,
+                         const EntryCondition& condition,
                          std::uint64_t& count) noexcept {
   const auto writing = write_gate_.Enter();
   return DeleteKeysLocked(keys, total, condition, count);
 }
 
-Status Store::DeleteKeysLocked(
-    std::span<const std::string> keys, std::optional<Total> total,
-    const std::function<bool(const Entry&)>& condition,
-    std::uint64_t& count) noexcept {
+Status Store::DeleteKeysLocked(std::span<const std::string> keys,
+                               std::optional<Total> total,
+                               const EntryCondition& condition,
+                               std::uint64_t& count) noexcept {
   PendingBatch pending;
   StripeLocks locks(*this);
   for (const std::string& key : keys) locks.Add(key);
@@ -55,7 +55,7 @@ Status Store::DeleteKeysLocked(
   for (const std::string& key : keys) {
     OldItem old;
     LARDER_RETURN_IF_ERROR(Lookup(key, pending, old));
-    if (!old.present || !condition(old.entry)) continue;
+    if (!old.present || !condition(key, old.entry)) continue;
     RemoveEntry(key, old, pending);
     if (old.counted) ++deleted;
   }
@@ -82,7 +82,14 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   const auto flush = [&] {
     status = DeleteKeysLocked(
         keys, std::nullopt,
-        [tag](const Entry& entry) { return entry.tag == tag; }, count);
+        [this, tag](std::string_view key, const Entry& entry) {
+          if (entry.tag != tag) return false;
+          if (notifier_) {
+            notifier_->Add(key, entry.value_size, EvictionReason::kCleared);
+          }
+          return true;
+        },
+        count);
     keys.clear();
   };
   for (it->Seek(prefix);
@@ -209,6 +216,10 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
     if (old.present && old.entry.expires_at == parts.expires_at) {
       RemoveEntry(parts.key, old, pending);
       if (old.counted) ++expired;
+      if (notifier_) {
+        notifier_->Add(parts.key, old.entry.value_size,
+                       EvictionReason::kExpired);
+      }
     } else {  // Left over: the entry has gone or has another expiry.
       LARDER_CHECK(pending.batch.Delete(rocks_->access(), line).ok());
     }
@@ -299,6 +310,7 @@ Result<EngineStats> Store::Stats() noexcept {
   stats.bytes_moved = bytes_moved_;
   stats.log_bytes = log_->disk_bytes();
   for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
+  if (notifier_) stats.eviction_events_dropped = notifier_->dropped();
   stats.policy = CurrentSettings().policy;
   const std::scoped_lock lock(ledger_mutex_);
   const auto total = [this](Total which, std::uint64_t unsaved) {

@@ -304,6 +304,7 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   if (reply.status.ok()) reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
   NoteIndexCost(command.key.size(), entry);
+  TellIfDead(command.key, old);
   PutEntry(command.key, old, entry, pending);
   if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
     pending.overlay[std::string(command.key)].run_value = command.value;
@@ -568,6 +569,17 @@ void Store::RemoveEntry(std::string_view key, const OldItem& old,
   }
 }
 
+void Store::TellIfDead(std::string_view key, const OldItem& old) noexcept {
+  if (notifier_ && old.present && !old.counted) TellDead(key, old.entry);
+}
+
+void Store::TellDead(std::string_view key, const Entry& entry) noexcept {
+  if (!notifier_) return;
+  notifier_->Add(key, entry.value_size,
+                 entry.epoch == epoch_ ? EvictionReason::kEvicted
+                                       : EvictionReason::kCleared);
+}
+
 Status Store::ReadOldValue(std::string_view key, OldItem& old,
                            Reply& reply) noexcept {
   if (old.entry.kind == EntryKind::kInline) {
@@ -663,6 +675,7 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
   }
   reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
+  TellIfDead(command.key, old);
   PutEntry(command.key, old, entry, pending);
   pending.delta.Count(Total::kSets);
   pending.user_bytes += kInt64Size;
@@ -709,6 +722,7 @@ void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
       return;
     }
   }
+  TellIfDead(command.key, old);
   RemoveEntry(command.key, old, pending);
   if (old.live) {
     pending.delta.Count(Total::kDeletes);

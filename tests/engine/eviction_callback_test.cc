@@ -1,0 +1,126 @@
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "larder/engine/engine.h"
+
+#include "../temporary_directory.h"
+
+namespace larder {
+namespace {
+
+/// Remembers what a callback was told.
+struct Told {
+  std::mutex mutex;
+  std::map<EvictionReason, std::multiset<std::string>> keys;
+  std::uint64_t bytes = 0;
+
+  EvictionCallback Callback() {
+    return [this](std::string_view key, std::uint64_t size,
+                  EvictionReason reason) {
+      const std::scoped_lock lock(mutex);
+      keys[reason].emplace(key);
+      bytes += size;
+    };
+  }
+};
+
+Reply Do(Engine& engine, const Command& command) {
+  Reply replies[1];
+  EXPECT_TRUE(engine.Execute({&command, 1}, replies).ok());
+  EXPECT_TRUE(replies[0].status.ok()) << replies[0].status.ToString();
+  return std::move(replies[0]);
+}
+
+class EvictionCallbackTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Engine> Open() {
+    EngineOptions options;
+    options.settings = {{"size_limit", "16MiB"}};
+    options.on_eviction = told_.Callback();
+    options.clock = &clock_;
+    auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
+    EXPECT_TRUE(engine) << engine.error().ToString();
+    return std::move(*engine);
+  }
+
+  const testing::TemporaryDirectory directory_;
+  ManualClock clock_{TimePoint(std::chrono::hours(1))};
+  Told told_;
+};
+
+TEST_F(EvictionCallbackTest, EveryEvictedItemIsToldOnce) {
+  auto engine = Open();
+  const std::string value(40000, 'v');
+  constexpr int kCount = 1000;
+  for (int i = 0; i < kCount; ++i) {
+    Do(*engine, SetCommand{.key = "k" + std::to_string(i), .value = value});
+  }
+  const auto stats = engine->Stats();
+  ASSERT_TRUE(stats);
+  ASSERT_GT(stats->evictions, kCount / 2U);
+  EXPECT_EQ(stats->eviction_events_dropped, 0U);
+  const std::uint64_t live = stats->count;
+  ASSERT_TRUE(engine->Close().ok());
+  const auto& evicted = told_.keys[EvictionReason::kEvicted];
+  // What was cut off last may still lie in a segment that is partly alive.
+  EXPECT_GE(evicted.size() + live + 60, static_cast<std::size_t>(kCount));
+  EXPECT_LE(evicted.size() + live, static_cast<std::size_t>(kCount));
+  EXPECT_EQ(std::set<std::string>(evicted.begin(), evicted.end()).size(),
+            evicted.size());
+  EXPECT_EQ(told_.bytes, evicted.size() * value.size());
+  EXPECT_TRUE(evicted.contains("k0"));
+}
+
+TEST_F(EvictionCallbackTest, ExpiredItemIsTold) {
+  auto engine = Open();
+  Do(*engine,
+     SetCommand{.key = "short", .value = "v", .ttl = std::chrono::seconds(1)});
+  Do(*engine, SetCommand{.key = "long", .value = "v"});
+  clock_.Advance(std::chrono::seconds(2));
+  EXPECT_EQ(Do(*engine, ExpireCommand{}).count, 1U);
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_EQ(told_.keys[EvictionReason::kExpired],
+            std::multiset<std::string>{"short"});
+}
+
+TEST_F(EvictionCallbackTest, TagAndClearAreToldAsCleared) {
+  auto engine = Open();
+  const std::string value(5000, 'v');
+  Do(*engine, SetCommand{.key = "tagged", .value = value, .tag = "t"});
+  Do(*engine, SetCommand{.key = "other", .value = value});
+  EXPECT_EQ(Do(*engine, EvictTagCommand{"t"}).count, 1U);
+  EXPECT_EQ(Do(*engine, ClearCommand{}).count, 1U);
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_EQ(told_.keys[EvictionReason::kCleared],
+            (std::multiset<std::string>{"tagged", "other"}));
+}
+
+TEST_F(EvictionCallbackTest, ReplacedAndDeletedAreNotTold) {
+  auto engine = Open();
+  Do(*engine, SetCommand{.key = "k", .value = "1"});
+  Do(*engine, SetCommand{.key = "k", .value = "2"});
+  EXPECT_TRUE(Do(*engine, DeleteCommand{.key = "k"}).applied);
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_TRUE(told_.keys.empty());
+}
+
+TEST_F(EvictionCallbackTest, ThrowingCallbackHarmsNobody) {
+  EngineOptions options;
+  options.clock = &clock_;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    throw 1;
+  };
+  auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
+  ASSERT_TRUE(engine);
+  Do(**engine, SetCommand{.key = "k", .value = "v", .ttl = Duration(1)});
+  clock_.Advance(Duration(2));
+  EXPECT_EQ(Do(**engine, ExpireCommand{}).count, 1U);
+  EXPECT_TRUE((*engine)->Close().ok());
+}
+
+}  // namespace
+}  // namespace larder
