@@ -113,7 +113,8 @@ class Store final : public Engine, private LivenessJudge {
 
   // store_open.cc
   Status Start() noexcept;
-  Status OpenFiles() noexcept;
+  /// Not `writable`: to go on reading while writes fail.
+  Status OpenFiles(bool writable) noexcept;
   Status LoadSettings() noexcept;
   Status LoadLedger() noexcept;
   void MirrorLedger() noexcept;  // Under ledger_mutex_.
@@ -121,11 +122,16 @@ class Store final : public Engine, private LivenessJudge {
   std::uint64_t RunTableBytes(const RunTable::Run& run) noexcept;
   Status RebuildLedger() noexcept;
   Status OpenLog() noexcept;
+  Status RecoverUnlogged() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
   Status ResetDirectory() noexcept;
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen() noexcept;
+  /// OK, or why nothing can be read: closed, or it could not be reopened.
+  Status CheckOpen() noexcept;
+  /// OK, kClosed or kGone.
+  [[nodiscard]] Status CheckOpen() const noexcept;
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
   /// Opens the database again after a failed write, at most every 200 ms.
@@ -317,6 +323,9 @@ class Store final : public Engine, private LivenessJudge {
   const bool read_only_;
   const std::filesystem::path path_;
   std::unique_ptr<CacheDirectory> directory_;
+  // As long as this: readers may hold values that are pinned in it while the
+  // database is reopened.
+  std::shared_ptr<rocksdb::Cache> block_cache_;
   std::unique_ptr<Rocks> rocks_;
   std::unique_ptr<SegmentLog> log_;
   RunTable runs_;
@@ -325,7 +334,13 @@ class Store final : public Engine, private LivenessJudge {
   StripedGate write_gate_;  // Exclusive: clear, evict by tag, check.
   std::array<KeyStripe, kStripeCount> stripes_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> gone_{false};  // The directory is not the one opened.
+  bool recover_unlogged_ = false;  // Used while opening only.
+  // The settings given to Open are not in force yet. They are once: a
+  // reopening must not undo a Reset.
+  bool options_pending_ = true;
 
+  std::mutex reset_mutex_;  // One Reset at a time; taken first.
   mutable std::mutex settings_mutex_;
   Settings settings_;  // Guarded by settings_mutex_; mirrors below.
   std::atomic<std::uint64_t> settings_version_{1};

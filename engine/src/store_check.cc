@@ -1,276 +1,252 @@
+#include "store_check.h"
+
 #include <algorithm>
 
 #include <rocksdb/iterator.h>
 
 #include "coding.h"
-#include "store.h"
 #include "store_keys.h"
 #include "store_pin.h"
-#include "store_scan.h"
 
 // Check: takes one state of index, values and ledger, with all writers out for
 // that moment, and goes through it while they go on. What it finds wrong it
 // mends by key, where the item is still the same.
 
 namespace larder {
+namespace {
 
-/// One run of Check.
-class StoreChecker {
- public:
-  explicit StoreChecker(Store& store) : store_(store) {}
-
-  Result<CheckReport> Run(bool repair) noexcept {
-    LARDER_FAIL_IF_ERROR(Begin());
-    for (entries_->Seek(rocksdb::Slice(&kEntrySpace, 1));
-         entries_->Valid() && entries_->key()[0] == kEntrySpace;
-         entries_->Next()) {
-      CheckEntry();
-    }
-    if (!entries_->status().ok()) {
-      Problem("index: " + entries_->status().ToString());
-      ++report_.values_damaged;
-    }
-    CheckLines();
-    CompareLedger();
-    if (repair) LARDER_FAIL_IF_ERROR(Repair());
-    return std::move(report_);
+void Sum(const LedgerDelta& delta, std::uint64_t& count, std::uint64_t& bytes) {
+  for (const LedgerCell& cell : delta.cells) {
+    count += static_cast<std::uint64_t>(cell.items);
+    bytes += static_cast<std::uint64_t>(cell.bytes);
   }
+}
 
- private:
-  Status Begin() noexcept {
-    Rocks& rocks = *store_.rocks_;
-    std::vector<rocksdb::Iterator*> iterators;
-    rocksdb::ReadOptions read;
-    read.fill_cache = false;
-    store_.write_gate_.lock();
-    view_.epoch = store_.epoch_;
-    for (int c = 0; c < kRankClassCount; ++c) {
-      view_.cutoffs[c] = store_.cutoffs_[c];
-    }
-    {
-      const std::scoped_lock lock(store_.ledger_mutex_);
-      ledger_ = store_.ledger_.Snapshot();
-    }
-    segments_ = store_.log_->Snapshot();
-    const rocksdb::Status stored = rocks.db().Get(
-        read, rocks.counters(), rocksdb::Slice(kLedgerKey), &stored_ledger_);
-    const rocksdb::Status opened = rocks.db().NewIterators(
-        read, {rocks.access(), rocks.access(), rocks.values()}, &iterators);
-    store_.write_gate_.unlock();
-    if (!stored.ok() && !stored.IsNotFound()) {
-      return FromRocks(stored, "reading the ledger");
-    }
-    LARDER_RETURN_IF_ERROR(FromRocks(opened, "opening a check"));
-    entries_.reset(iterators[0]);
-    lines_.reset(iterators[1]);
-    values_.reset(iterators[2]);
-    return Status::Ok();
+}  // namespace
+
+Result<CheckReport> StoreChecker::Run(bool repair) noexcept {
+  LARDER_FAIL_IF_ERROR(Begin());
+  for (entries_->Seek(rocksdb::Slice(&kEntrySpace, 1));
+       entries_->Valid() && entries_->key()[0] == kEntrySpace;
+       entries_->Next()) {
+    CheckEntry();
   }
-
-  void CheckEntry() noexcept {
-    const std::string key(entries_->key().ToStringView().substr(1));
-    Entry entry;
-    const Status decoded = DecodeEntry(entries_->value().ToStringView(), entry);
-    if (!decoded.ok()) {
-      ++report_.values_damaged;
-      Problem(decoded.message());
-      broken_.push_back({key, 0});
-      return;
-    }
-    if (entry.expires_at != kNeverExpires) ++lines_expected_;
-    if (!entry.tag.empty()) ++lines_expected_;
-    if (!view_.IsCounted(entry)) return;
-    ++report_.items_checked;
-    report_.bytes_checked += entry.value_size;
-    LedgerDelta cells;
-    store_.AddCells(key, entry, 1, cells);
-    recount_.Apply(cells);
-    const Result<std::optional<ValueHandle>> value = Value(key, entry);
-    if (value && value->has_value()) return;
-    if (value) {
-      ++report_.values_missing;
-      Problem("item of version " + std::to_string(entry.version) +
-              ": its value is missing");
-    } else if (value.error().code() == StatusCode::kTooLarge) {
-      return;
-    } else {
-      ++report_.values_damaged;
-      Problem("item of version " + std::to_string(entry.version) + ": " +
-              value.error().message());
-    }
-    broken_.push_back({key, entry.version});
+  if (!entries_->status().ok()) {
+    Problem("index: " + entries_->status().ToString());
+    ++report_.values_damaged;
   }
+  CheckLines();
+  CompareLedger();
+  if (repair) LARDER_FAIL_IF_ERROR(Repair());
+  return std::move(report_);
+}
 
-  Result<std::optional<ValueHandle>> Value(const std::string& key,
-                                           const Entry& entry) noexcept {
-    if (entry.kind == EntryKind::kSegments) return Pieces(key, entry);
-    if (entry.kind == EntryKind::kInline) {
-      std::unique_ptr<EntryPin> pin;
-      return store_.ReadValue(key, entry, pin);
-    }
-    const PositionKey position(entry.version);
-    values_->Seek(position.slice());
-    if (!values_->status().ok()) {
-      return Fail(FromRocks(values_->status(), "reading a value"));
-    }
-    if (!values_->Valid() || values_->key() != position.slice()) {
+Status StoreChecker::Begin() noexcept {
+  Rocks& rocks = *store_.rocks_;
+  std::vector<rocksdb::Iterator*> iterators;
+  rocksdb::ReadOptions read;
+  read.fill_cache = false;
+  store_.write_gate_.lock();
+  view_.epoch = store_.epoch_;
+  for (int c = 0; c < kRankClassCount; ++c) {
+    view_.cutoffs[c] = store_.cutoffs_[c];
+  }
+  {
+    const std::scoped_lock lock(store_.ledger_mutex_);
+    ledger_ = store_.ledger_.Snapshot();
+  }
+  segments_ = store_.log_->Snapshot();
+  const rocksdb::Status stored = rocks.db().Get(
+      read, rocks.counters(), rocksdb::Slice(kLedgerKey), &stored_ledger_);
+  const rocksdb::Status opened = rocks.db().NewIterators(
+      read, {rocks.access(), rocks.access(), rocks.values()}, &iterators);
+  store_.write_gate_.unlock();
+  if (!stored.ok() && !stored.IsNotFound()) {
+    return FromRocks(stored, "reading the ledger");
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(opened, "opening a check"));
+  entries_.reset(iterators[0]);
+  lines_.reset(iterators[1]);
+  values_.reset(iterators[2]);
+  return Status::Ok();
+}
+
+void StoreChecker::CheckEntry() noexcept {
+  const std::string key(entries_->key().ToStringView().substr(1));
+  Entry entry;
+  const Status decoded = DecodeEntry(entries_->value().ToStringView(), entry);
+  if (!decoded.ok()) {
+    ++report_.values_damaged;
+    Problem(decoded.message());
+    broken_.push_back({key, 0});
+    return;
+  }
+  if (entry.expires_at != kNeverExpires) ++lines_expected_;
+  if (!entry.tag.empty()) ++lines_expected_;
+  if (!view_.IsCounted(entry)) return;
+  ++report_.items_checked;
+  report_.bytes_checked += entry.value_size;
+  LedgerDelta cells;
+  store_.AddCells(key, entry, 1, cells);
+  recount_.Apply(cells);
+  const Result<std::optional<ValueHandle>> value = Value(key, entry);
+  if (value && value->has_value()) return;
+  if (value) {
+    ++report_.values_missing;
+    Problem("item of version " + std::to_string(entry.version) +
+            ": its value is missing");
+  } else if (value.error().code() == StatusCode::kTooLarge) {
+    return;
+  } else {
+    ++report_.values_damaged;
+    Problem("item of version " + std::to_string(entry.version) + ": " +
+            value.error().message());
+  }
+  broken_.push_back({key, entry.version});
+}
+
+Result<std::optional<ValueHandle>> StoreChecker::Value(
+    const std::string& key, const Entry& entry) noexcept {
+  if (entry.kind == EntryKind::kSegments) return Pieces(key, entry);
+  if (entry.kind == EntryKind::kInline) {
+    std::unique_ptr<EntryPin> pin;
+    return store_.ReadValue(key, entry, pin);
+  }
+  const PositionKey position(entry.version);
+  values_->Seek(position.slice());
+  if (!values_->status().ok()) {
+    return Fail(FromRocks(values_->status(), "reading a value"));
+  }
+  if (!values_->Valid() || values_->key() != position.slice()) {
+    return std::optional<ValueHandle>();
+  }
+  Result<ValueRecord> record =
+      DecodeValueRecord(values_->value().ToStringView(), entry.version);
+  if (!record) return Fail(record.error());
+  if (record->key != key) {
+    return Fail(Status::Corruption("value record: of another item"));
+  }
+  return std::optional<ValueHandle>(ValueHandle());
+}
+
+Result<std::optional<ValueHandle>> StoreChecker::Pieces(
+    const std::string& key, const Entry& entry) noexcept {
+  for (const SegmentPlace& place : entry.extents) {
+    Result<ValueHandle> piece = store_.log_->Read(place, key, entry.version);
+    if (piece) continue;
+    if (piece.error().code() == StatusCode::kNotFound) {
       return std::optional<ValueHandle>();
     }
-    Result<ValueRecord> record =
-        DecodeValueRecord(values_->value().ToStringView(), entry.version);
-    if (!record) return Fail(record.error());
-    if (record->key != key) {
-      return Fail(Status::Corruption("value record: of another item"));
-    }
-    return std::optional<ValueHandle>(ValueHandle());
+    return Fail(piece.error());
   }
+  return std::optional<ValueHandle>(ValueHandle());
+}
 
-  // Piece by piece: a value may be larger than memory.
-  Result<std::optional<ValueHandle>> Pieces(const std::string& key,
-                                            const Entry& entry) noexcept {
-    for (const SegmentPlace& place : entry.extents) {
-      Result<ValueHandle> piece = store_.log_->Read(place, key, entry.version);
-      if (piece) continue;
-      if (piece.error().code() == StatusCode::kNotFound) {
-        return std::optional<ValueHandle>();
-      }
-      return Fail(piece.error());
+void StoreChecker::CheckLines() noexcept {
+  std::uint64_t good = 0;
+  for (lines_->Seek(rocksdb::Slice(&kTagSpace, 1)); lines_->Valid();
+       lines_->Next()) {
+    if (LineMatches(lines_->key().ToStringView())) {
+      ++good;
+    } else {
+      ++report_.index_entries_stale;
     }
-    return std::optional<ValueHandle>(ValueHandle());
   }
+  if (good == lines_expected_) return;
+  report_.counters_match = false;
+  Problem("tag and expiry index: " + std::to_string(lines_expected_ - good) +
+          " lines are missing");
+}
 
-  // Every index line has its entry, and every entry its lines.
-  void CheckLines() noexcept {
-    std::uint64_t good = 0;
-    for (lines_->Seek(rocksdb::Slice(&kTagSpace, 1)); lines_->Valid();
-         lines_->Next()) {
-      if (LineMatches(lines_->key().ToStringView())) {
-        ++good;
-      } else {
-        ++report_.index_entries_stale;
-      }
-    }
-    if (good == lines_expected_) return;
-    lines_missing_ = true;
+bool StoreChecker::LineMatches(std::string_view line) noexcept {
+  const std::optional<TagIndexParts> tag = ParseTagIndexKey(line);
+  const std::optional<ExpiryIndexParts> expiry = ParseExpiryIndexKey(line);
+  if (!tag && !expiry) return false;
+  const EntryKey key(tag ? tag->key : expiry->key);
+  entries_->Seek(ToSlice(key.bytes()));
+  Entry entry;
+  if (!entries_->Valid() || entries_->key() != ToSlice(key.bytes()) ||
+      !DecodeEntry(entries_->value().ToStringView(), entry).ok()) {
+    return false;
+  }
+  return tag ? entry.tag == tag->tag : entry.expires_at == expiry->expires_at;
+}
+
+void StoreChecker::CompareLedger() noexcept {
+  LedgerDelta stored;
+  if (!stored_ledger_.empty() &&
+      !LedgerDelta::Decode(stored_ledger_, stored).ok()) {
+    Problem("the stored ledger is malformed");
     report_.counters_match = false;
-    Problem("tag and expiry index: " + std::to_string(lines_expected_ - good) +
-            " lines are missing");
   }
+  const LedgerDelta recount = recount_.ToDelta();
+  Sum(ledger_, report_.count_ledger, report_.bytes_ledger);
+  Sum(recount, report_.count_recount, report_.bytes_recount);
+  CompareCells(ledger_, recount, "the ledger in memory");
+  // Cutoffs that wait to be saved are the only difference there may be.
+  stored.cutoffs = ledger_.cutoffs;
+  LedgerSum clipped;
+  clipped.Apply(stored);
+  CompareCells(clipped.ToDelta(), recount, "the stored ledger");
+}
 
-  bool LineMatches(std::string_view line) noexcept {
-    const std::optional<TagIndexParts> tag = ParseTagIndexKey(line);
-    const std::optional<ExpiryIndexParts> expiry = ParseExpiryIndexKey(line);
-    if (!tag && !expiry) return false;
-    const EntryKey key(tag ? tag->key : expiry->key);
-    entries_->Seek(ToSlice(key.bytes()));
-    Entry entry;
-    if (!entries_->Valid() || entries_->key() != ToSlice(key.bytes()) ||
-        !DecodeEntry(entries_->value().ToStringView(), entry).ok()) {
-      return false;
-    }
-    return tag ? entry.tag == tag->tag : entry.expires_at == expiry->expires_at;
+void StoreChecker::CompareCells(const LedgerDelta& have,
+                                const LedgerDelta& want,
+                                const std::string& what) noexcept {
+  const bool equal = std::equal(
+      have.cells.begin(), have.cells.end(), want.cells.begin(),
+      want.cells.end(), [](const LedgerCell& a, const LedgerCell& b) {
+        return a.rank == b.rank && a.place == b.place && a.bytes == b.bytes &&
+               a.items == b.items;
+      });
+  if (equal) return;
+  report_.counters_match = false;
+  Problem(what + " differs from a recount");
+}
+
+Status StoreChecker::Repair() noexcept {
+  if (store_.read_only_) return ReadOnlyStatus();
+  LARDER_RETURN_IF_ERROR(store_.CheckWritable());
+  for (const Broken& broken : broken_) {
+    LARDER_RETURN_IF_ERROR(RepairOne(broken));
   }
+  if (report_.counters_match && broken_.empty()) return Status::Ok();
+  ++report_.repaired;
+  return store_.RepairLedger();
+}
 
-  void CompareLedger() noexcept {
-    LedgerDelta stored;
-    if (!stored_ledger_.empty() &&
-        !LedgerDelta::Decode(stored_ledger_, stored).ok()) {
-      Problem("the stored ledger is malformed");
-      report_.counters_match = false;
-    }
-    const LedgerDelta recount = recount_.ToDelta();
-    Sum(ledger_, report_.count_ledger, report_.bytes_ledger);
-    Sum(recount, report_.count_recount, report_.bytes_recount);
-    CompareCells(ledger_, recount, "the ledger in memory");
-    // Cutoffs that wait to be saved are the only difference there may be.
-    stored.cutoffs = ledger_.cutoffs;
-    LedgerSum clipped;
-    clipped.Apply(stored);
-    CompareCells(clipped.ToDelta(), recount, "the stored ledger");
+Status StoreChecker::RepairOne(const Broken& broken) noexcept {
+  if (broken.version == 0) {
+    // It cannot be decoded, so it is in no ledger: just drop it.
+    const EntryKey key(broken.key);
+    ++report_.repaired;
+    return FromRocks(store_.rocks_->db().Delete(rocksdb::WriteOptions(),
+                                                store_.rocks_->access(),
+                                                ToSlice(key.bytes())),
+                     "dropping a damaged entry");
   }
+  const std::string keys[] = {broken.key};
+  std::uint64_t count = 0;
+  LARDER_RETURN_IF_ERROR(store_.DeleteKeys(
+      keys, Total::kCorruptions,
+      [&broken](std::string_view, const Entry& entry) {
+        return entry.version == broken.version;
+      },
+      count));
+  report_.repaired += count;
+  return Status::Ok();
+}
 
-  void Sum(const LedgerDelta& delta, std::uint64_t& count,
-           std::uint64_t& bytes) noexcept {
-    for (const LedgerCell& cell : delta.cells) {
-      count += static_cast<std::uint64_t>(cell.items);
-      bytes += static_cast<std::uint64_t>(cell.bytes);
-    }
+void StoreChecker::Problem(std::string text) noexcept {
+  constexpr std::size_t kProblemCountMax = 100;
+  if (report_.problems.size() < kProblemCountMax) {
+    report_.problems.push_back(std::move(text));
   }
-
-  void CompareCells(const LedgerDelta& have, const LedgerDelta& want,
-                    const std::string& what) noexcept {
-    const bool equal = std::equal(
-        have.cells.begin(), have.cells.end(), want.cells.begin(),
-        want.cells.end(), [](const LedgerCell& a, const LedgerCell& b) {
-          return a.rank == b.rank && a.place == b.place && a.bytes == b.bytes &&
-                 a.items == b.items;
-        });
-    if (equal) return;
-    report_.counters_match = false;
-    Problem(what + " differs from a recount");
-  }
-
-  Status Repair() noexcept {
-    if (store_.read_only_) return ReadOnlyStatus();
-    LARDER_RETURN_IF_ERROR(store_.CheckWritable());
-    for (const Broken& broken : broken_) {
-      const std::string keys[] = {broken.key};
-      if (broken.version == 0) {
-        // It cannot be decoded, so it is in no ledger: just drop it.
-        const EntryKey key(broken.key);
-        LARDER_RETURN_IF_ERROR(
-            FromRocks(store_.rocks_->db().Delete(rocksdb::WriteOptions(),
-                                                 store_.rocks_->access(),
-                                                 ToSlice(key.bytes())),
-                      "dropping a damaged entry"));
-        ++report_.repaired;
-        continue;
-      }
-      std::uint64_t count = 0;
-      LARDER_RETURN_IF_ERROR(store_.DeleteKeys(
-          keys, Total::kCorruptions,
-          [&broken](std::string_view, const Entry& entry) {
-            return entry.version == broken.version;
-          },
-          count));
-      report_.repaired += count;
-    }
-    if (!report_.counters_match || !broken_.empty()) {
-      LARDER_RETURN_IF_ERROR(store_.RepairLedger());
-      ++report_.repaired;
-    }
-    return Status::Ok();
-  }
-
-  void Problem(std::string text) noexcept {
-    constexpr std::size_t kProblemCountMax = 100;
-    if (report_.problems.size() < kProblemCountMax) {
-      report_.problems.push_back(std::move(text));
-    }
-  }
-
-  struct Broken {
-    std::string key;
-    std::uint64_t version;
-  };
-  Store& store_;
-  CheckReport report_;
-  LivenessView view_;
-  LedgerDelta ledger_;
-  LedgerSum recount_;
-  std::string stored_ledger_;
-  std::uint64_t lines_expected_ = 0;
-  bool lines_missing_ = false;
-  std::vector<Broken> broken_;
-  std::unique_ptr<rocksdb::Iterator> entries_;
-  std::unique_ptr<rocksdb::Iterator> lines_;
-  std::unique_ptr<rocksdb::Iterator> values_;
-  std::unique_ptr<SegmentSnapshot> segments_;
-};
+}
 
 Result<CheckReport> Store::Check(bool repair) noexcept {
   const auto gate = store_gate_.Enter();
-  if (closed_) return Fail(ClosedStatus());
+  LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SaveCutoffs());
   return StoreChecker(*this).Run(repair);
 }

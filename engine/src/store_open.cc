@@ -7,6 +7,7 @@
 #include "check.h"
 #include "coding.h"
 #include "store.h"
+#include "store_check.h"
 #include "store_keys.h"
 #include "store_scan.h"
 
@@ -74,7 +75,9 @@ Capabilities Store::capabilities() const noexcept {
 }
 
 Status Store::Start() noexcept {
-  LARDER_RETURN_IF_ERROR(OpenFiles());
+  options_pending_ = true;
+  LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_));
+  options_pending_ = false;
   if (options_.on_eviction && !notifier_ && !read_only_) {
     notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
   }
@@ -84,24 +87,27 @@ Status Store::Start() noexcept {
   return Status::Ok();
 }
 
-Status Store::OpenFiles() noexcept {
+Status Store::OpenFiles(bool writable) noexcept {
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes =
       RocksSizes::For(Settings{}.size_limit, options_.memory_budget_bytes);
-  rocks.read_only = read_only_;
+  rocks.read_only = !writable;
   rocks.judge = this;
+  rocks.cache = block_cache_;
   rocks.log = options_.log;
   Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
   if (!opened) return opened.error();
   rocks_ = std::move(*opened);
+  block_cache_ = rocks_->cache();
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(OpenLog());
-  RestoreReserve();
+  if (writable) RestoreReserve();
   UpdateFreeSpace();
   UpdateBudget();
+  rocks_->StartJudging();
   return Status::Ok();
 }
 
@@ -121,6 +127,7 @@ Status Store::LoadSettings() noexcept {
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading settings"));
   rocksdb::WriteBatch changed;
   for (const auto& [name, value] : options_.settings) {
+    if (!options_pending_) break;
     Result<Settings> next = WithSetting(settings, name, value);
     if (!next) return next.error();
     settings = *next;
@@ -128,7 +135,7 @@ Status Store::LoadSettings() noexcept {
     if (!text) return text.error();
     changed.Put(rocks_->counters(), SettingKey(name), *text);
   }
-  if (!read_only_ && changed.Count() != 0) {
+  if (!rocks_->read_only() && changed.Count() != 0) {
     LARDER_RETURN_IF_ERROR(
         FromRocks(rocks_->db().Write(rocksdb::WriteOptions(), &changed),
                   "writing settings"));
@@ -201,22 +208,18 @@ Status Store::LoadLedger() noexcept {
     const std::scoped_lock lock(ledger_mutex_);
     ledger_ = Ledger(RankSpace::Options{});
     ledger_.space().SetObjective(CurrentSettings().objective);
+    if (options_.random_seed != 0) {
+      ledger_.space().SetRandomSeed(options_.random_seed);
+    }
     ledger_.Apply(all);
     MirrorLedger();
   }
   std::string marker;
-  if (rocks_->db()
-          .Get(rocksdb::ReadOptions(), rocks_->counters(),
-               rocksdb::Slice(kUnloggedKey), &marker)
-          .ok() &&
-      !read_only_) {
-    Log("the last process wrote without a log and did not close: recounting");
-    LARDER_RETURN_IF_ERROR(RebuildLedger());
-    LARDER_RETURN_IF_ERROR(FromRocks(
-        rocks_->db().Delete(rocksdb::WriteOptions(), rocks_->counters(),
-                            rocksdb::Slice(kUnloggedKey)),
-        "clearing the unlogged marker"));
-  }
+  recover_unlogged_ =
+      !read_only_ && rocks_->db()
+                         .Get(rocksdb::ReadOptions(), rocks_->counters(),
+                              rocksdb::Slice(kUnloggedKey), &marker)
+                         .ok();
   unlogged_marked_ = false;
   next_expiry_ = Duration::min().count();
   return Status::Ok();
@@ -321,7 +324,7 @@ std::uint64_t Store::RunTableBytes(const RunTable::Run& run) noexcept {
 Status Store::OpenLog() noexcept {
   SegmentLogOptions options;
   options.segment_size_bytes = static_cast<std::uint32_t>(segment_size_);
-  options.read_only = read_only_;
+  options.read_only = rocks_->read_only();
   std::uint32_t next_id = 1;
   std::set<std::uint32_t> live;
   {
@@ -331,6 +334,8 @@ Status Store::OpenLog() noexcept {
       if (place == kPlaceInline || IsRun(place)) continue;
       live.insert(PlaceNumber(place));
     }
+    // An open stream goes on after a reopening.
+    for (const PlaceId place : stream_pins_) live.insert(PlaceNumber(place));
   }
   Result<std::unique_ptr<SegmentLog>> log =
       SegmentLog::Open(directory_->log_path(), options, next_id,
@@ -358,7 +363,7 @@ Settings Store::CurrentSettings() const noexcept {
 Status Store::Reset(std::string_view name, std::string_view value) noexcept {
   if (read_only_) return ReadOnlyStatus();
   const auto gate = store_gate_.Enter();
-  if (closed_) return ClosedStatus();
+  LARDER_RETURN_IF_ERROR(CheckOpen());
   Result<Settings> next = WithSetting(CurrentSettings(), name, value);
   if (!next) return next.error();
   Result<std::string> text = FormatSetting(*next, name);
@@ -377,7 +382,8 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
 Status Store::Sync() noexcept {
   if (read_only_) return Status::Ok();
   const auto gate = store_gate_.Enter();
-  if (closed_) return ClosedStatus();
+  LARDER_RETURN_IF_ERROR(CheckOpen());
+  LARDER_RETURN_IF_ERROR(CheckWritable());
   LARDER_RETURN_IF_ERROR(log_->SyncAll());
   if (unlogged_marked_) return rocks_->FlushAll();
   return FromRocks(rocks_->db().SyncWAL(), "syncing the log");
@@ -460,6 +466,21 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
   return failure;
 }
 
+Status Store::CheckOpen() noexcept {
+  if (closed_) return ClosedStatus();
+  if (rocks_ && log_) return Status::Ok();
+  const std::scoped_lock lock(fault_mutex_);
+  return fault_;
+}
+
+Status Store::CheckOpen() const noexcept {
+  if (closed_) return ClosedStatus();
+  if (!gone_) return Status::Ok();
+  return {StatusCode::kGone, directory().string() +
+                                 " was removed or replaced while it was "
+                                 "open; close this cache and open it again"};
+}
+
 Status Store::CheckWritable() noexcept {
   if (read_only_) return ReadOnlyStatus();
   if (!faulted_) return Status::Ok();
@@ -476,7 +497,7 @@ void Store::HealIfFaulted() noexcept {
     retry_at_ = now + kReopenInterval;
   }
   store_gate_.lock();
-  if (faulted_ && !closed_) {
+  if (faulted_ && !closed_ && !gone_) {
     const Status status = Reopen();
     const std::scoped_lock lock(fault_mutex_);
     if (status.ok()) {
@@ -499,7 +520,19 @@ Status Store::Reopen() noexcept {
   rocks_.reset();
   log_.reset();
   cutoffs_saved_ = cutoffs_raised_.load();
-  return OpenFiles();
+  evictions_unsaved_ = 0;  // What was not saved is undone.
+  Status status = OpenFiles(/*writable=*/true);
+  if (status.ok()) return status;
+  // Reads go on without a writable database.
+  rocks_.reset();
+  log_.reset();
+  const Status readable = OpenFiles(/*writable=*/false);
+  if (!readable.ok()) {
+    Log("nothing can be read: " + readable.message());
+    rocks_.reset();
+    log_.reset();
+  }
+  return status;
 }
 
 void Store::Log(const std::string& line) const {

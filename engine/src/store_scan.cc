@@ -24,7 +24,7 @@ std::string PrefixEnd(std::string prefix) {
 Result<std::unique_ptr<Scan>> Store::OpenScan(
     const ScanOptions& options) noexcept {
   const auto gate = store_gate_.Enter();
-  if (closed_) return Fail(ClosedStatus());
+  LARDER_FAIL_IF_ERROR(CheckOpen());
   if (options.tag.size() > kTagSizeBytesMax) {
     return Fail(Status::InvalidArgument("scan: tag too long"));
   }
@@ -117,7 +117,7 @@ Result<std::vector<ScanItem>> StoreScan::Next(std::size_t count_max) noexcept {
   const auto gate = store_.store_gate_.Enter();
   const std::scoped_lock lock(mutex_);
   if (invalid_) {
-    if (store_.closed_) return Fail(ClosedStatus());
+    LARDER_FAIL_IF_ERROR(store_.CheckOpen());
     return Fail(Status(StatusCode::kAborted,
                        "the database was reopened after a failed write; "
                        "start the scan again"));

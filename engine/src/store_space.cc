@@ -234,11 +234,17 @@ Status Store::EvictRow(bool& evicted) noexcept {
 }
 
 Status Store::SaveCutoffs() noexcept {
-  const std::uint64_t raised = cutoffs_raised_;
-  if (raised == cutoffs_saved_) return Status::Ok();
+  if (cutoffs_raised_ == cutoffs_saved_) return Status::Ok();
   LedgerDelta delta;
-  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
-    delta.cutoffs[c] = cutoffs_[c];
+  std::uint64_t raised = 0;
+  {
+    // The number and the cutoffs must belong together, or a cutoff that is
+    // being raised would count as saved.
+    const std::scoped_lock lock(ledger_mutex_);
+    raised = cutoffs_raised_;
+    for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+      delta.cutoffs[c] = cutoffs_[c];
+    }
   }
   const std::int64_t evictions = evictions_unsaved_.exchange(0);
   delta.Count(Total::kEvictions, evictions);
@@ -786,6 +792,8 @@ bool Store::CanRescue(const Entry& entry) const noexcept {
 }
 
 void Store::Housekeep() noexcept {
+  if (directory_->CheckPresent().code() == StatusCode::kGone) gone_ = true;
+  if (gone_) return;
   // What fails here fails again, and is reported, at the next write.
   const TimePoint now = clock_.Now();
   for (bool more = true; more && !closed_ && !faulted_;) {
@@ -829,7 +837,7 @@ void Store::HousekeepLoop() noexcept {
     }
     HealIfFaulted();
     const auto gate = store_gate_.Enter();
-    if (closed_ || faulted_) continue;
+    if (closed_ || faulted_ || gone_) continue;
     Housekeep();
     if (round % kRoundsPerSave == 0) {
       SaveTotals().IgnoreError();  // Repeated in a second.

@@ -60,7 +60,7 @@ class StoreWriter final : public ValueWriter {
 
  private:
   Status Enter(std::uint64_t total) const noexcept {
-    if (store_.closed_) return ClosedStatus();
+    LARDER_RETURN_IF_ERROR(store_.CheckOpen());
     LARDER_RETURN_IF_ERROR(store_.CheckWritable());
     return store_.CheckValueSize(total);
   }
@@ -129,7 +129,7 @@ Result<std::unique_ptr<ValueWriter>> Store::OpenWriter(
     const ExecuteOptions& options) noexcept {
   HealIfFaulted();
   const auto gate = store_gate_.Enter();
-  if (closed_) return Fail(ClosedStatus());
+  LARDER_FAIL_IF_ERROR(CheckOpen());
   LARDER_FAIL_IF_ERROR(CheckWritable());
   SetCommand checked = command;
   checked.value = {};
@@ -154,7 +154,7 @@ class StoreReader final : public ValueReader {
   [[nodiscard]] Result<std::size_t> Read(
       std::span<char> buffer) noexcept override {
     const auto gate = store_.store_gate_.Enter();
-    if (store_.closed_) return Fail(ClosedStatus());
+    LARDER_FAIL_IF_ERROR(store_.CheckOpen());
     std::size_t done = 0;
     while (done < buffer.size() && offset_ < info_.size_bytes) {
       if (offset_ >= piece_end_) LARDER_FAIL_IF_ERROR(NextPiece());
@@ -228,7 +228,7 @@ Result<std::unique_ptr<ValueReader>> Store::OpenReader(
     std::string_view key) noexcept {
   {
     const auto gate = store_gate_.Enter();
-    if (closed_) return Fail(ClosedStatus());
+    LARDER_FAIL_IF_ERROR(CheckOpen());
     LARDER_FAIL_IF_ERROR(ValidateCommand(GetCommand{key}));
     const EntryKey entry_key(key);
     rocksdb::PinnableSlice slice;

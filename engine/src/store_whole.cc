@@ -263,7 +263,7 @@ Status Store::SaveTotals() noexcept {
 
 Result<std::uint64_t> Store::Count() noexcept {
   const auto gate = store_gate_.Enter();
-  if (closed_) return Fail(ClosedStatus());
+  LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) {
     LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
     return live_items_.load();
@@ -296,7 +296,7 @@ std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
 
 Result<EngineStats> Store::Stats() noexcept {
   const auto gate = store_gate_.Enter();
-  if (closed_) return Fail(ClosedStatus());
+  LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
   EngineStats stats;
   stats.size_limit = size_limit_;

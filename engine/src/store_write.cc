@@ -83,7 +83,7 @@ Status Store::Execute(std::span<const Command> commands,
       std::count_if(commands.begin(), commands.end(), IsMutation));
   if (mutations != 0) HealIfFaulted();
   const auto gate = store_gate_.Enter();
-  if (closed_) return ClosedStatus();
+  LARDER_RETURN_IF_ERROR(CheckOpen());
   if (mutations == 0) {
     if (commands.size() == 1) {
       Get(std::get<GetCommand>(commands[0]), replies[0]);
@@ -102,7 +102,7 @@ Status Store::Execute(std::span<const Command> commands,
     return Status::Ok();
   }
   Status status = Mutate(commands, replies, options);
-  if (!options_.background) Housekeep();
+  if (!options_.background && !faulted_) Housekeep();
   return status;
 }
 
@@ -423,8 +423,10 @@ Status Store::StampEntry(std::string_view key, const OldItem& old,
   Placement placement = policy_->OnInsert(item, space.context());
   if (entry.pinned) {
     placement.class_index = kClassPinned;
-    const std::uint64_t pinned =
-        space.class_bytes(kClassPinned) + item.size_bytes;
+    std::uint64_t pinned = space.class_bytes(kClassPinned) + item.size_bytes;
+    if (old.counted && old.entry.pinned && !old.pending) {
+      pinned -= std::min(pinned, CostOf(key.size(), old.entry));
+    }
     if (pinned > space.budget() / 2) {
       return Status::NoSpace(
           "pinned items would hold " + std::to_string(pinned) +
@@ -520,8 +522,9 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
   LARDER_CHECK(
       batch.Put(rocks_->access(), ToSlice(entry_key.bytes()), pending.scratch)
           .ok());
+  // Index lines of an entry that does not count may be on their way out.
   const bool same_expiry =
-      old.present && old.entry.expires_at == entry.expires_at;
+      old.counted && old.entry.expires_at == entry.expires_at;
   if (old.present && !same_expiry) RemoveExpiryKey(key, old.entry, batch);
   if (!same_expiry && entry.expires_at != kNeverExpires) {
     LARDER_CHECK(
@@ -529,7 +532,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
             .ok());
   }
   pending.earliest_expiry = std::min(pending.earliest_expiry, entry.expires_at);
-  const bool same_tag = old.present && old.entry.tag == entry.tag;
+  const bool same_tag = old.counted && old.entry.tag == entry.tag;
   if (old.present && !same_tag) RemoveTagKey(key, old.entry, batch);
   if (!same_tag && !entry.tag.empty()) {
     LARDER_CHECK(

@@ -1,0 +1,60 @@
+#ifndef LARDER_ENGINE_SRC_STORE_CHECK_H_
+#define LARDER_ENGINE_SRC_STORE_CHECK_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <rocksdb/iterator.h>
+
+#include "store.h"
+#include "store_scan.h"
+
+namespace larder {
+
+/// One run of Check.
+class StoreChecker {
+ public:
+  explicit StoreChecker(Store& store) : store_(store) {}
+  /// REQUIRES: the caller keeps the store open.
+  Result<CheckReport> Run(bool repair) noexcept;
+
+ private:
+  struct Broken {
+    std::string key;
+    std::uint64_t version;
+  };
+  Status Begin() noexcept;
+  void CheckEntry() noexcept;
+  Result<std::optional<ValueHandle>> Value(const std::string& key,
+                                           const Entry& entry) noexcept;
+  /// Piece by piece: a value may be larger than memory.
+  Result<std::optional<ValueHandle>> Pieces(const std::string& key,
+                                            const Entry& entry) noexcept;
+  /// Every index line has its entry, and every entry its lines.
+  void CheckLines() noexcept;
+  bool LineMatches(std::string_view line) noexcept;
+  void CompareLedger() noexcept;
+  void CompareCells(const LedgerDelta& have, const LedgerDelta& want,
+                    const std::string& what) noexcept;
+  Status Repair() noexcept;
+  Status RepairOne(const Broken& broken) noexcept;
+  void Problem(std::string text) noexcept;
+
+  Store& store_;
+  CheckReport report_;
+  LivenessView view_;
+  LedgerDelta ledger_;
+  LedgerSum recount_;
+  std::string stored_ledger_;
+  std::uint64_t lines_expected_ = 0;
+  std::vector<Broken> broken_;
+  std::unique_ptr<rocksdb::Iterator> entries_;
+  std::unique_ptr<rocksdb::Iterator> lines_;
+  std::unique_ptr<rocksdb::Iterator> values_;
+  std::unique_ptr<SegmentSnapshot> segments_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_STORE_CHECK_H_
