@@ -114,6 +114,10 @@ class Seat {
   /// Names a region of this epoch.
   [[nodiscard]] RegionAddress Address(RegionKind kind,
                                       std::uint64_t number) const;
+  /// Whether another lock owner holds the slot's byte.
+  [[nodiscard]] bool IsSlotAlive(std::size_t slot) const noexcept {
+    return IsOfdLocked(lock_fd_.get(), kSlotByte + slot).value_or(true);
+  }
   /// Opens `seat.lock` once more, for locks of another owner.
   [[nodiscard]] Result<UniqueFd> OpenLockFile() const noexcept;
   [[nodiscard]] const CacheId& id() const noexcept { return control_.id; }

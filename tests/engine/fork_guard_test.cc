@@ -5,12 +5,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "child_process.h"
+#include "forked_process.h"
 
 namespace larder {
 namespace {
 
-using testing::ChildProcess;
+using testing::ForkedProcess;
 
 TEST(ForkGuard, IsQuietInItsOwnProcess) {
   const ForkGuard guard;
@@ -20,7 +20,7 @@ TEST(ForkGuard, IsQuietInItsOwnProcess) {
 
 TEST(ForkGuard, NoticesAFork) {
   const ForkGuard guard;
-  ChildProcess child([&guard](const ChildProcess::Pipe&) {
+  ForkedProcess child([&guard](const ForkedProcess::Pipe&) {
     const ForkGuard own;
     return guard.InChild() && !own.InChild() ? 0 : 1;
   });
@@ -43,9 +43,9 @@ TEST(ForkGuard, NoticesAForkThatRunsNoHandlers) {
 
 TEST(ForkGuard, AGrandchildDiffersFromBoth) {
   const ForkGuard guard;
-  ChildProcess child([&guard](const ChildProcess::Pipe&) {
+  ForkedProcess child([&guard](const ForkedProcess::Pipe&) {
     const ForkGuard own;
-    ChildProcess grandchild([&](const ChildProcess::Pipe&) {
+    ForkedProcess grandchild([&](const ForkedProcess::Pipe&) {
       return guard.InChild() && own.InChild() ? 0 : 1;
     });
     return grandchild.Wait();
@@ -58,13 +58,13 @@ TEST(CloseInChild, TheChildDoesNotHaveTheDescriptor) {
   const int kept = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   {
     const CloseInChild close_in_child(fd);
-    ChildProcess child([=](const ChildProcess::Pipe&) {
+    ForkedProcess child([=](const ForkedProcess::Pipe&) {
       const bool closed = ::fcntl(fd, F_GETFD) == -1;
       return closed && ::fcntl(kept, F_GETFD) != -1 ? 0 : 1;
     });
     EXPECT_EQ(child.Wait(), 0);
   }
-  ChildProcess later([=](const ChildProcess::Pipe&) {
+  ForkedProcess later([=](const ForkedProcess::Pipe&) {
     return ::fcntl(fd, F_GETFD) != -1 ? 0 : 1;
   });
   EXPECT_EQ(later.Wait(), 0);

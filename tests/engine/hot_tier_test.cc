@@ -12,7 +12,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "child_process.h"
+#include "forked_process.h"
 #include "hot_reader.h"
 #include "hot_writer.h"
 #include "temporary_directory.h"
@@ -20,7 +20,7 @@
 namespace larder {
 namespace {
 
-using testing::ChildProcess;
+using testing::ForkedProcess;
 using testing::TemporaryDirectory;
 
 constexpr TimePoint kStart{Duration(1'000'000'000)};
@@ -544,7 +544,7 @@ TEST_F(HotTierCrashTest, KillingTheWriterNeverTearsAValue) {
   std::uint64_t hits = 0;
   std::mt19937 random(4);
   for (int kill = 0; kill < 150; ++kill) {
-    ChildProcess writer_process([&](const ChildProcess::Pipe& pipe) -> int {
+    ForkedProcess writer_process([&](const ForkedProcess::Pipe& pipe) -> int {
       const auto writer = Write();
       pipe.Send(1);
       std::mt19937 choice(static_cast<unsigned>(kill));

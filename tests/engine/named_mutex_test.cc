@@ -9,12 +9,12 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "child_process.h"
+#include "forked_process.h"
 
 namespace larder {
 namespace {
 
-using testing::ChildProcess;
+using testing::ForkedProcess;
 using namespace std::chrono_literals;
 
 SteadyTime After(std::chrono::milliseconds time) {
@@ -48,7 +48,7 @@ class NamedMutexTest : public ::testing::Test {
 TEST_F(NamedMutexTest, ExcludesOtherProcesses) {
   const auto mutex = Open();
   ASSERT_TRUE(mutex->TryLock().value());
-  ChildProcess other([this](const ChildProcess::Pipe&) {
+  ForkedProcess other([this](const ForkedProcess::Pipe&) {
     return NamedMutex::Open(name_).value()->TryLock().value() ? 1 : 0;
   });
   EXPECT_EQ(other.Wait(), 0);
@@ -95,7 +95,7 @@ TEST_F(NamedMutexTest, ASignalDoesNotEndTheWait) {
 }
 
 TEST_F(NamedMutexTest, AdoptTakesItFromADeadOwner) {
-  ChildProcess owner([this](const ChildProcess::Pipe& pipe) {
+  ForkedProcess owner([this](const ForkedProcess::Pipe& pipe) {
     const auto mutex = NamedMutex::Open(name_);
     pipe.Send(mutex.value()->TryLock().value() ? 1 : 0);
     ::pause();

@@ -17,14 +17,14 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "child_process.h"
+#include "forked_process.h"
 #include "temporary_directory.h"
 #include "test_point.h"
 
 namespace larder {
 namespace {
 
-using testing::ChildProcess;
+using testing::ForkedProcess;
 using testing::TemporaryDirectory;
 using namespace std::chrono_literals;
 
@@ -180,7 +180,7 @@ TEST_F(SeatTest, AHolderThatCannotServeGivesTheSeatToTheNext) {
 }
 
 TEST_F(SeatTest, AStoppedHolderIsNamedAndNotDeposed) {
-  ChildProcess holder([this](const ChildProcess::Pipe& pipe) {
+  ForkedProcess holder([this](const ForkedProcess::Pipe& pipe) {
     const auto seat = Attach();
     pipe.Send(seat->TryTake().value() ? 1 : 0);
     seat->Serve();
@@ -206,7 +206,7 @@ TEST_F(SeatTest, AStoppedHolderIsNamedAndNotDeposed) {
 }
 
 TEST_F(SeatTest, AChildOfTheHolderDoesNotKeepTheSeat) {
-  ChildProcess holder([this](const ChildProcess::Pipe& pipe) {
+  ForkedProcess holder([this](const ForkedProcess::Pipe& pipe) {
     const auto seat = Attach();
     if (!seat->TryTake().value()) return 1;
     const pid_t child = ::fork();
@@ -238,7 +238,7 @@ TEST_F(SeatTest, ADestructorInAChildLeavesTheParentAlone) {
   ASSERT_TRUE(seat->TryTake().value());
   seat->Serve();
   const std::uint32_t generation = seat->main().generation.Load();
-  ChildProcess child([&seat](const ChildProcess::Pipe&) {
+  ForkedProcess child([&seat](const ForkedProcess::Pipe&) {
     seat.reset();
     return 0;
   });
@@ -324,7 +324,7 @@ TEST(SeatControlFile, NoFileIsNoControl) {
 // Elections ------------------------------------------------------------------
 
 // A member that reports its pid whenever it gets the seat.
-int RunMember(const SeatOptions& options, const ChildProcess::Pipe& pipe) {
+int RunMember(const SeatOptions& options, const ForkedProcess::Pipe& pipe) {
   const auto seat = Seat::Attach(options);
   if (!seat) return 1;
   if (!(*seat)
@@ -342,9 +342,9 @@ int RunMember(const SeatOptions& options, const ChildProcess::Pipe& pipe) {
 using SeatCrashTest = SeatTest;
 
 TEST_F(SeatCrashTest, TheSeatIsTakenOverAfterEachOf200Kills) {
-  std::list<ChildProcess> members;
+  std::list<ForkedProcess> members;
   const auto spawn = [&] {
-    members.emplace_back([this](const ChildProcess::Pipe& pipe) {
+    members.emplace_back([this](const ForkedProcess::Pipe& pipe) {
       return RunMember(Options(), pipe);
     });
   };
@@ -397,7 +397,7 @@ TEST_P(SeatPointTest, AnotherProcessTakesOver) {
     // Half the time somebody else is attached and nothing is left over.
     std::unique_ptr<Seat> witness = round % 2 == 0 ? nullptr : Attach();
     if (witness == nullptr) Attach();  // An old epoch to clean up.
-    ChildProcess victim([this](const ChildProcess::Pipe&) {
+    ForkedProcess victim([this](const ForkedProcess::Pipe&) {
       test_point_hook = &DieAtPoint;
       auto seat = Seat::Attach(Options());
       if (!seat) return 1;

@@ -9,15 +9,15 @@
 
 #include <gtest/gtest.h>
 
-#include "child_process.h"
 #include "doorbell.h"
+#include "forked_process.h"
 #include "shared_region.h"
 #include "temporary_directory.h"
 
 namespace larder {
 namespace {
 
-using testing::ChildProcess;
+using testing::ForkedProcess;
 
 constexpr std::uint64_t kCapacity = 8192;
 
@@ -127,7 +127,7 @@ TEST(SpscRing, RandomSizesArriveInOrderBetweenProcesses) {
                                            kDataOffset + kCapacity);
   ASSERT_TRUE(region.has_value());
   constexpr std::uint64_t kCount = 500;
-  ChildProcess sender([&](const ChildProcess::Pipe&) {
+  ForkedProcess sender([&](const ForkedProcess::Pipe&) {
     const auto mine =
         SharedRegion::Open(address, SharedRegion::Access::kReadWrite);
     if (!mine) return 1;

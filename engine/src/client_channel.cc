@@ -1,0 +1,353 @@
+// Sending, waiting, and sending again.
+//
+// 1. At most one request of a lane is under way; its sequence is larger than
+//    any before it.
+// 2. "Not applied" is said only if no holder ever claimed the request.
+// 3. The rings are made afresh for each holder, by the client, while no holder
+//    looks at them (ring_generation is another one until they are ready).
+
+#include "client_channel.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "check.h"
+#include "command_codec.h"
+#include "spsc_ring.h"
+#include "test_point.h"
+
+namespace larder {
+
+struct ClientChannel::Lane {
+  std::size_t slot = 0;
+  std::uint64_t uid = 0;
+  std::uint64_t sequence = 0;
+  std::unique_ptr<SharedRegion> region;
+  ClientRegion* shared = nullptr;
+  std::uint32_t generation = 0;  // For which the rings are made.
+  RingProducer requests;
+  RingConsumer replies;
+  MessageAssembler assembler;
+  bool evicted = false;
+  // This request was claimed by a holder that is gone.
+  bool maybe_applied = false;
+};
+
+namespace {
+
+constexpr std::string_view kNotApplied = "not applied";
+constexpr std::string_view kUnknown = "outcome unknown";
+
+}  // namespace
+
+Result<std::unique_ptr<ClientChannel>> ClientChannel::Open(
+    Seat& seat) noexcept {
+  auto fd = seat.OpenLockFile();
+  if (!fd) return Fail(std::move(fd.error()));
+  return std::unique_ptr<ClientChannel>(
+      new ClientChannel(seat, std::move(*fd)));
+}
+
+ClientChannel::ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept
+    : seat_(seat),
+      lock_fd_(std::move(lock_fd)),
+      close_in_child_(lock_fd_.get()) {}
+
+ClientChannel::~ClientChannel() {
+  if (guard_.InChild()) {
+    // The slots are the parent's; the atfork handler has closed the file.
+    static_cast<void>(lock_fd_.Release());
+    return;
+  }
+  for (const auto& lane : lanes_) DetachLane(*lane);
+}
+
+// Lanes
+// ------------------------------------------------------------------------
+
+Result<ClientChannel::Lane*> ClientChannel::TakeLane(
+    SteadyTime deadline) noexcept {
+  std::unique_lock lock(mutex_);
+  while (free_.empty()) {
+    if (lanes_.size() + attaching_ < kLaneCountMax) {
+      ++attaching_;
+      lock.unlock();
+      auto lane = AttachLane(deadline);
+      lock.lock();
+      --attaching_;
+      if (!lane) return Fail(std::move(lane.error()));
+      lanes_.push_back(std::move(*lane));
+      return lanes_.back().get();
+    }
+    if (lane_free_.wait_until(lock, deadline) == std::cv_status::timeout &&
+        free_.empty()) {
+      return Fail(seat_.DescribeTimeout(kNotApplied));
+    }
+  }
+  Lane* lane = free_.back();
+  free_.pop_back();
+  return lane;
+}
+
+void ClientChannel::GiveLane(Lane* lane) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (lane->evicted || seat_is_here_.load(std::memory_order_relaxed)) {
+    DetachLane(*lane);
+    std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
+  } else {
+    free_.push_back(lane);
+  }
+  lane_free_.notify_one();
+}
+
+// A slot whose byte is ours now. REQUIRES: the control section.
+Result<std::size_t> ClientChannel::ClaimSlot() noexcept {
+  MainRegion& main = seat_.main();
+  for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+    // Skips our own, whose locks would be granted again.
+    const std::uint64_t uid =
+        main.slots[slot].uid.load(std::memory_order_relaxed);
+    if (uid != 0 && seat_.IsSlotAlive(slot)) continue;
+    const Result<bool> locked =
+        TryOfdLock(lock_fd_.get(), kSlotByte + slot, OfdLock::kExclusive);
+    if (!locked) return Fail(locked.error());
+    if (!*locked) continue;
+    if (uid != 0) {
+      // Its process died, and no holder was there to see it.
+      SharedRegion::Unlink(seat_.Address(RegionKind::kClient, uid));
+    }
+    return slot;
+  }
+  return Fail(Status::NoSpace(
+      "the " + std::to_string(kSlotCountMax) + " places for clients of " +
+      seat_.directory().string() + " are taken: close some"));
+}
+
+Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
+    SteadyTime deadline) noexcept {
+  auto control = seat_.LockControl(deadline);
+  if (!control) return Fail(std::move(control.error()));
+  const auto random = CacheId::Random();
+  if (!random) return Fail(random.error());
+  auto lane = std::make_unique<Lane>();
+  lane->uid = random->low | 1;  // Not 0.
+  const RegionAddress address = seat_.Address(RegionKind::kClient, lane->uid);
+  auto region =
+      SharedRegion::Create(address, sizeof(ClientRegion), sizeof(ClientRegion));
+  if (!region) return Fail(std::move(region.error()));
+  lane->region = std::move(*region);
+  lane->shared = lane->region->At<ClientRegion>(0);
+  TestPoint("lane.region_created");
+  const Result<std::size_t> slot = ClaimSlot();
+  if (!slot) {
+    SharedRegion::Unlink(address);
+    return Fail(slot.error());
+  }
+  TestPoint("lane.slot_claimed");
+  lane->slot = *slot;
+  ClientSlot& shared = seat_.main().slots[*slot];
+  const ProcessIdentity self = ProcessIdentity::Self();
+  shared.pid.store(self.pid, std::memory_order_relaxed);
+  shared.start_time.store(self.start_time, std::memory_order_relaxed);
+  shared.pid_namespace.store(self.pid_namespace, std::memory_order_relaxed);
+  shared.requests.store(0, std::memory_order_relaxed);
+  shared.bytes.store(0, std::memory_order_relaxed);
+  // Release pairs with the holder's acquire: the region is there.
+  shared.uid.store(lane->uid, std::memory_order_release);
+  TestPoint("lane.published");
+  return lane;
+}
+
+void ClientChannel::DetachLane(Lane& lane) noexcept {
+  MainRegion& main = seat_.main();
+  std::uint64_t uid = lane.uid;
+  main.slots[lane.slot].uid.compare_exchange_strong(uid, 0);
+  SharedRegion::Unlink(seat_.Address(RegionKind::kClient, lane.uid));
+  static_cast<void>(
+      TryOfdLock(lock_fd_.get(), kSlotByte + lane.slot, OfdLock::kNone));
+  main.doorbell.Ring(lane.slot);
+}
+
+void ClientChannel::SetSeatIsHere(bool here) noexcept {
+  const std::lock_guard lock(mutex_);
+  seat_is_here_.store(here, std::memory_order_seq_cst);
+  if (!here) return;
+  for (Lane* lane : std::exchange(free_, {})) {
+    DetachLane(*lane);
+    std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
+  }
+  for (const auto& lane : lanes_) lane->shared->client.WakeIfAsleep();
+}
+
+// Calls
+// ------------------------------------------------------------------------
+
+Result<std::string> ClientChannel::Call(std::string_view message,
+                                        SteadyTime deadline,
+                                        const RunHere& run_here) noexcept {
+  if (guard_.InChild()) {
+    return Fail(
+        Status::Closed("a forked child does not share its parent's channel"));
+  }
+  LARDER_ASSERT(!message.empty() && message.size() <= kMessageSizeBytesMax);
+  if (seat_is_here_.load(std::memory_order_seq_cst)) return run_here(0, 0);
+  const Result<Lane*> lane = TakeLane(deadline);
+  if (!lane) return Fail(lane.error());
+  auto reply = Run(**lane, message, deadline, run_here);
+  // Not before run_here is done: with the lane its session record goes.
+  GiveLane(*lane);
+  return reply;
+}
+
+Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
+                                       SteadyTime deadline,
+                                       const RunHere& run_here) noexcept {
+  ++lane.sequence;
+  lane.maybe_applied = false;
+  lane.shared->request_state.Offer(lane.sequence);
+  std::string reply;
+  for (;;) {
+    std::uint32_t generation = 0;
+    const bool served = AwaitHolder(generation, deadline);
+    if (seat_is_here_.load(std::memory_order_seq_cst)) {
+      return run_here(lane.uid, lane.sequence);
+    }
+    Wait wait = Wait::kTimedOut;
+    if (served) {
+      if (lane.generation != generation) MakeRings(lane, generation);
+      wait = Send(lane, message, deadline);
+    }
+    if (wait == Wait::kReady) wait = Receive(lane, deadline, reply);
+    switch (wait) {
+      case Wait::kReady:
+        return reply;
+      case Wait::kHolderChanged:
+        break;
+      case Wait::kTimedOut:
+        return Fail(GiveUp(lane, false));
+      case Wait::kEvicted:
+        return Fail(GiveUp(lane, true));
+    }
+  }
+}
+
+Status ClientChannel::GiveUp(Lane& lane, bool evicted) noexcept {
+  TestPoint("call.give_up");
+  const bool cancelled = lane.shared->request_state.Cancel(lane.sequence);
+  const std::string_view outcome =
+      cancelled && !lane.maybe_applied ? kNotApplied : kUnknown;
+  if (!evicted) return seat_.DescribeTimeout(outcome);
+  lane.evicted = true;
+  return {StatusCode::kAborted,
+          "the process that has " + seat_.directory().string() +
+              " open took this client off; " + std::string(outcome)};
+}
+
+// Waits until somebody serves; false: nobody did before the deadline, or the
+// seat is here.
+bool ClientChannel::AwaitHolder(std::uint32_t& generation,
+                                SteadyTime deadline) noexcept {
+  const Generation& shared = seat_.main().generation;
+  for (;;) {
+    if (seat_is_here_.load(std::memory_order_seq_cst)) return false;
+    generation = shared.Load();
+    if (Generation::IsServing(generation)) return true;
+    const auto rest = deadline - std::chrono::steady_clock::now();
+    if (rest <= SteadyTime::duration(0)) return false;
+    shared.WaitWhile(generation,
+                     std::min<SteadyTime::duration>(rest, kWaitSlice));
+  }
+}
+
+// A new holder starts from empty rings. What an old one claimed and did not
+// answer stays in doubt.
+void ClientChannel::MakeRings(Lane& lane, std::uint32_t generation) noexcept {
+  ClientRegion& shared = *lane.shared;
+  if (shared.request_state.IsClaimed(lane.sequence)) lane.maybe_applied = true;
+  shared.request_state.Offer(lane.sequence);
+  for (RingWords* words : {&shared.request, &shared.reply}) {
+    words->tail.store(0, std::memory_order_relaxed);
+    words->head.store(0, std::memory_order_relaxed);
+  }
+  shared.holder_wants_space.store(0, std::memory_order_relaxed);
+  lane.requests =
+      RingProducer(&shared.request, shared.request_data, kRequestRingSize);
+  lane.replies = RingConsumer(&shared.reply, shared.reply_data, kReplyRingSize);
+  lane.assembler.Clear();
+  lane.generation = generation;
+  // Release pairs with the holder's acquire: the rings are as above.
+  shared.ring_generation.store(generation, std::memory_order_release);
+}
+
+// Waits for `ready`, as long as the same holder serves.
+template <typename Ready>
+ClientChannel::Wait ClientChannel::WaitFor(Lane& lane, SteadyTime deadline,
+                                           Ready&& ready) noexcept {
+  const MainRegion& main = seat_.main();
+  const auto changed = [&] {
+    return main.generation.Load() != lane.generation ||
+           seat_is_here_.load(std::memory_order_seq_cst);
+  };
+  const auto due = [&] { return ready() || changed(); };
+  SpinUntil(due);
+  for (;;) {
+    if (ready()) return Wait::kReady;
+    if (changed()) return Wait::kHolderChanged;
+    if (main.slots[lane.slot].uid.load(std::memory_order_relaxed) != lane.uid) {
+      return Wait::kEvicted;
+    }
+    const auto rest = deadline - std::chrono::steady_clock::now();
+    if (rest <= SteadyTime::duration(0)) return Wait::kTimedOut;
+    lane.shared->client.SleepUnless(
+        due, std::min<SteadyTime::duration>(rest, kWaitSlice));
+  }
+}
+
+ClientChannel::Wait ClientChannel::Send(Lane& lane, std::string_view message,
+                                        SteadyTime deadline) noexcept {
+  FrameHeader header;
+  header.uid = lane.uid;
+  header.sequence = lane.sequence;
+  header.deadline_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                           deadline.time_since_epoch())
+                           .count();
+  for (std::size_t sent = 0;;) {
+    const auto size = lane.requests.Write(header, message, sent);
+    if (!size) return Wait::kEvicted;  // A broken holder; take another lane.
+    sent += *size;
+    if (*size != 0) seat_.main().doorbell.Ring(lane.slot);
+    if (sent == message.size()) return Wait::kReady;
+    const Wait wait =
+        WaitFor(lane, deadline, [&lane] { return lane.requests.HasSpace(); });
+    if (wait != Wait::kReady) return wait;
+  }
+}
+
+ClientChannel::Wait ClientChannel::Receive(Lane& lane, SteadyTime deadline,
+                                           std::string& reply) noexcept {
+  ClientRegion& shared = *lane.shared;
+  for (;;) {
+    const Wait wait =
+        WaitFor(lane, deadline, [&lane] { return lane.replies.HasData(); });
+    if (wait != Wait::kReady) return wait;
+    const auto frame = lane.replies.Take(lane.assembler.buffer());
+    if (!frame) return Wait::kEvicted;
+    if (!*frame) continue;
+    // seq_cst, after the space was made; see SeatServer::SendRest.
+    if (shared.holder_wants_space.load(std::memory_order_seq_cst) != 0) {
+      shared.holder_wants_space.store(0, std::memory_order_seq_cst);
+      seat_.main().doorbell.Ring(lane.slot);
+    }
+    const auto whole =
+        lane.assembler.Add(**frame, std::numeric_limits<std::uint32_t>::max());
+    if (!whole) return Wait::kEvicted;
+    if (!*whole) continue;
+    const std::uint64_t sequence = lane.assembler.first().sequence;
+    reply = lane.assembler.Release();
+    // Else the late answer to a request that we gave up.
+    if (sequence == lane.sequence) return Wait::kReady;
+  }
+}
+
+}  // namespace larder

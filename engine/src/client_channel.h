@@ -1,0 +1,109 @@
+#ifndef LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_
+#define LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "larder/engine/status.h"
+
+#include "client_region.h"
+#include "fork_guard.h"
+#include "seat.h"
+#include "unique_fd.h"
+
+namespace larder {
+
+/// The client's side of the rings: sends messages to whoever holds the seat
+/// and waits for the answers. If the holder changes, the message is sent
+/// again; session records make that harmless.
+///
+/// A thread that calls takes one of a few lanes, each a client of its own in
+/// the eyes of the holder, with at most one request under way: that is what
+/// lets one record per client decide whether a request was executed.
+///
+/// Threads:   thread-safe.
+/// Processes: the holder may stop, die or change at any time. In a forked
+///            child every call is kClosed: it opens a channel of its own.
+/// Cost:      two copies of the message and the answer, and the switch to the
+///            holder's process and back; 2-20 us. Idle: nothing.
+class ClientChannel {
+ public:
+  /// Most lanes of one channel; more threads wait for each other.
+  static constexpr std::size_t kLaneCountMax = 8;
+
+  /// Nothing is attached before the first call. `seat` must outlive it.
+  static Result<std::unique_ptr<ClientChannel>> Open(Seat& seat) noexcept;
+  /// REQUIRES: no call is under way.
+  ~ClientChannel();
+  ClientChannel(const ClientChannel&) = delete;
+  ClientChannel& operator=(const ClientChannel&) = delete;
+
+  /// Executes a message in this process, which holds the seat, and returns the
+  /// reply. Whoever had the seat before may have executed it already: look at
+  /// the session record of `uid` for `sequence` first. `uid` 0: it was never
+  /// sent, and needs no record.
+  using RunHere =
+      std::function<std::string(std::uint64_t uid, std::uint64_t sequence)>;
+  /// Returns the answer. `run_here` is called if this process gets the seat
+  /// before there is one. REQUIRES: `message` is not empty and at most
+  /// kMessageSizeBytesMax long.
+  /// Errors: kTimedOut, kHolderNotResponding, kSeatUnavailable (each says "not
+  /// applied" or "outcome unknown"), kNoSpace (too many clients, no memory for
+  /// a lane), kAborted (the holder took this client off), kClosed.
+  Result<std::string> Call(std::string_view message, SteadyTime deadline,
+                           const RunHere& run_here) noexcept;
+
+  /// Tells calls under way that this process holds the seat (and must not wait
+  /// for itself); false: not any more. Lanes are given back with true. To be
+  /// called before SeatServer::Start.
+  void SetSeatIsHere(bool here) noexcept;
+
+ private:
+  struct Lane;
+  explicit ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept;
+  Result<Lane*> TakeLane(SteadyTime deadline) noexcept;
+  void GiveLane(Lane* lane) noexcept;
+  Result<std::unique_ptr<Lane>> AttachLane(SteadyTime deadline) noexcept;
+  Result<std::size_t> ClaimSlot() noexcept;
+  void DetachLane(Lane& lane) noexcept;
+
+  Result<std::string> Run(Lane& lane, std::string_view message,
+                          SteadyTime deadline,
+                          const RunHere& run_here) noexcept;
+  Status GiveUp(Lane& lane, bool evicted) noexcept;
+  enum class Wait : std::uint8_t {
+    kReady,
+    kHolderChanged,
+    kTimedOut,
+    kEvicted
+  };
+  bool AwaitHolder(std::uint32_t& generation, SteadyTime deadline) noexcept;
+  void MakeRings(Lane& lane, std::uint32_t generation) noexcept;
+  Wait Send(Lane& lane, std::string_view message, SteadyTime deadline) noexcept;
+  Wait Receive(Lane& lane, SteadyTime deadline, std::string& reply) noexcept;
+  template <typename Ready>
+  Wait WaitFor(Lane& lane, SteadyTime deadline, Ready&& ready) noexcept;
+
+  Seat& seat_;
+  const ForkGuard guard_;
+  UniqueFd lock_fd_;  // Other than the seat's: the holder's may be ours.
+  CloseInChild close_in_child_;
+  std::atomic<bool> seat_is_here_{false};
+  // Guards the lanes; taken alone, but for the control section of the seat.
+  std::mutex mutex_;
+  std::condition_variable lane_free_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<Lane*> free_;
+  std::size_t attaching_ = 0;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_

@@ -1,0 +1,106 @@
+#ifndef LARDER_ENGINE_SRC_SEAT_SERVER_H_
+#define LARDER_ENGINE_SRC_SEAT_SERVER_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "larder/engine/status.h"
+
+#include "client_region.h"
+#include "command_codec.h"
+#include "doorbell.h"
+#include "seat.h"
+#include "shared_region.h"
+#include "spsc_ring.h"
+
+namespace larder {
+
+/// One message of a client, claimed and to be answered.
+struct ServedRequest {
+  std::uint64_t uid = 0;       ///< Of the client.
+  std::uint64_t sequence = 0;  ///< The client's number of it; only grows.
+  /// See DecodeMessage. A private copy: it does not change.
+  std::string message;
+  /// To be filled in; must not be empty.
+  std::string reply;
+};
+
+/// What the holder does with requests. All calls come from one thread.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+  /// Executes all requests, at most one of each client, and fills in their
+  /// replies. When it returns, what the replies say has happened must survive
+  /// this process. A request that was executed before (by a holder that died
+  /// before it answered) comes again with the same uid and sequence.
+  virtual void Execute(std::span<ServedRequest> requests) noexcept = 0;
+  /// The client is gone; its uid never comes again.
+  virtual void ClientGone(std::uint64_t uid) noexcept = 0;
+  /// Called about once a second.
+  virtual void Tick() noexcept {}
+};
+
+/// The holder's side of the rings: takes requests of all clients, has them
+/// executed together, and answers. What it reads from a client is copied
+/// before it is checked; a malformed message ends that client and no other.
+///
+/// Threads:   thread-safe; it runs a thread of its own.
+/// Processes: in the holder of the seat. Clients may die at any time.
+/// Lifetime:  Start after the store is open; Stop before it is closed.
+class SeatServer {
+ public:
+  /// Declares the generation as serving and starts. Seat and handler must
+  /// outlive it. REQUIRES: seat.held().
+  static Result<std::unique_ptr<SeatServer>> Start(
+      Seat& seat, RequestHandler& handler) noexcept;
+  ~SeatServer();
+  SeatServer(const SeatServer&) = delete;
+  SeatServer& operator=(const SeatServer&) = delete;
+
+  /// Finishes what is being executed and ends. Requests that were not taken
+  /// stay with their clients, who send them to the next holder.
+  void Stop() noexcept;
+  /// Clients that are attached now.
+  [[nodiscard]] std::size_t client_count() const noexcept {
+    return client_count_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Client;
+  SeatServer(Seat& seat, RequestHandler& handler) noexcept;
+  void Run() noexcept;
+  bool ServeOnce() noexcept;
+  void Visit(std::size_t slot) noexcept;
+  void OpenClient(std::size_t slot, std::uint64_t uid) noexcept;
+  void DropClient(std::size_t slot) noexcept;
+  void EvictClient(std::size_t slot) noexcept;
+  void TakeRequests(Client& client) noexcept;
+  [[nodiscard]] Result<bool> TakeFrame(Client& client) noexcept;
+  void Admit(Client& client) noexcept;
+  void ExecuteTaken() noexcept;
+  void SendRest(Client& client) noexcept;
+  void SweepDead() noexcept;
+
+  Seat& seat_;
+  RequestHandler& handler_;
+  MainRegion& main_;
+  const std::uint32_t generation_;
+  std::array<std::unique_ptr<Client>, kSlotCountMax> clients_;
+  std::vector<ServedRequest> taken_;
+  std::vector<std::size_t> taken_slots_;  // taken_[i] is of that slot.
+  // Slots to look at although they did not ring.
+  Doorbell::Slots again_{};
+  std::atomic<std::size_t> client_count_{0};
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SEAT_SERVER_H_
