@@ -79,6 +79,8 @@ Result<RunResult> RunThroughEngine(const Trace& trace, const RunSpec& spec,
       {"objective", std::string(NameOf(spec.objective))}};
   engine_options.clock = &clock;
   engine_options.random_seed = spec.random_seed;
+  // Housekeeping in the calls: the same requests give the same result.
+  engine_options.background = false;
   engine_options.serve_evicted = options.serve_evicted;
   engine_options.logical_capacity = spec.capacity;
   Result<std::unique_ptr<Engine>> engine =

@@ -162,7 +162,8 @@ Status CheckGnuplot() {
 Status DrawMissRatioCurves(const std::vector<ReplayRow>& rows,
                            const std::string& path) {
   const Panels panels(rows);
-  Script script(panels.Head(path) + "set logscale x\nset autoscale xfix\nset format x '%.0s%c'\n");
+  Script script(panels.Head(path) +
+                "set logscale x\nset autoscale xfix\nset format x '%.0s%c'\n");
   for (const std::string& trace : panels.traces) {
     std::string unit = "bytes";
     std::vector<ReplayRow> own;

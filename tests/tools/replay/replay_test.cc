@@ -1,0 +1,243 @@
+#include "replay.h"
+
+#include <algorithm>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "replay_command.h"
+#include "replay_report.h"
+#include "trace_files.h"
+
+namespace larder::replay {
+namespace {
+
+using Json = nlohmann::json;
+
+class ReplayTest : public testing::TraceFiles {
+ protected:
+  ReplayOptions Options(std::vector<std::string> policies) {
+    ReplayOptions options;
+    options.traces = {sample_};
+    options.policies = std::move(policies);
+    options.sizes = {"5%", "20%"};
+    options.progress = ShowProgress::kNever;
+    return options;
+  }
+  int Run(const ReplayOptions& options) {
+    out_.str({});
+    err_.str({});
+    return RunReplay(options, out_, err_);
+  }
+  [[nodiscard]] std::string out() const { return out_.str(); }
+  [[nodiscard]] std::string err() const { return err_.str(); }
+
+  std::string sample_ = std::string(LARDER_TEST_DATA) + "/sample_trace.csv";
+
+ private:
+  std::ostringstream out_;
+  std::ostringstream err_;
+};
+
+TEST_F(ReplayTest, JsonHasOneResultForEachPolicyAndSize) {
+  ReplayOptions options = Options({"least-recently-used", "belady"});
+  options.output = ReplayOutput::kJson;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  const Json json = Json::parse(out());
+  ASSERT_EQ(json["results"].size(), 4U);
+  const Json& first = json["results"][0];
+  EXPECT_EQ(first["trace"], "sample_trace");
+  EXPECT_EQ(first["policy"], "least-recently-used");
+  EXPECT_EQ(first["size_text"], "5%");
+  EXPECT_EQ(first["unit"], "bytes");
+  EXPECT_EQ(first["requests"], 2000);
+  EXPECT_TRUE(first["write_amplification"].is_null());
+  for (const Json& result : json["results"]) {
+    for (const char* ratio : {"object_miss_ratio", "byte_miss_ratio"}) {
+      EXPECT_GT(result[ratio], 0.0);
+      EXPECT_LT(result[ratio], 1.0);
+    }
+    EXPECT_GE(result["restamps_per_request"], 0.0);
+    EXPECT_GE(result["seconds"], 0.0);
+    EXPECT_GT(result["size"], 0);
+  }
+  EXPECT_LT(json["results"][2]["object_miss_ratio"],
+            json["results"][0]["object_miss_ratio"]);
+  EXPECT_EQ(json["traces"][0]["requests"], 2000);
+}
+
+TEST_F(ReplayTest, TableHasALineForEachRun) {
+  ASSERT_EQ(Run(Options({"lru", "bound"})), kReplayOk) << err();
+  std::istringstream lines(out());
+  std::string line;
+  std::size_t count = 0;
+  while (std::getline(lines, line)) ++count;
+  EXPECT_EQ(count, 5U);
+  EXPECT_TRUE(out().starts_with("trace "));
+  EXPECT_EQ(out().find("write amp"), std::string::npos);
+}
+
+TEST_F(ReplayTest, CsvHasAsManyFieldsInEachLine) {
+  ReplayOptions options = Options({"lru"});
+  options.output = ReplayOutput::kCsv;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  std::istringstream lines(out());
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_TRUE(line.starts_with("trace,policy,objective,via,size,"));
+  const auto commas = std::ranges::count(line, ',');
+  while (std::getline(lines, line)) {
+    EXPECT_EQ(std::ranges::count(line, ','), commas) << line;
+  }
+}
+
+TEST_F(ReplayTest, BoundIsNotAboveAnyPolicyOnObjectsOfOneSize) {
+  ReplayOptions options = Options({"all", "baselines"});
+  options.ignore_size = true;
+  options.output = ReplayOutput::kJson;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  const Json json = Json::parse(out());
+  double bound = 1;
+  for (const Json& result : json["results"]) {
+    if (result["policy"] == "bound" && result["size_text"] == "5%") {
+      bound = result["object_miss_ratio"];
+    }
+  }
+  for (const Json& result : json["results"]) {
+    if (result["size_text"] != "5%") continue;
+    EXPECT_GE(result["object_miss_ratio"], bound) << result["policy"];
+  }
+}
+
+TEST_F(ReplayTest, SameRunTwiceGivesTheSameRatiosOnAnyNumberOfThreads) {
+  ReplayOptions options = Options({"all"});
+  options.output = ReplayOutput::kJson;
+  options.thread_count = 1;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  const std::string report = Write("report.json", out());
+  options.thread_count = 4;
+  options.baseline_path = report;
+  options.tolerance = 0;
+  EXPECT_EQ(Run(options), kReplayOk) << err();
+  EXPECT_NE(err().find("compared 18 of 18 results"), std::string::npos)
+      << err();
+}
+
+TEST_F(ReplayTest, DeviationFromTheBaselineSetsTheExitCode) {
+  ReplayOptions options = Options({"lru"});
+  options.output = ReplayOutput::kJson;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  Json json = Json::parse(out());
+  json["results"][1]["object_miss_ratio"] =
+      json["results"][1]["object_miss_ratio"].get<double>() - 0.02;
+  options.baseline_path = Write("report.json", json.dump());
+  EXPECT_EQ(Run(options), kReplayDeviates);
+  EXPECT_NE(err().find("deviates: sample_trace lru 20%"), std::string::npos)
+      << err();
+  options.tolerance = 0.03;
+  EXPECT_EQ(Run(options), kReplayOk) << err();
+}
+
+TEST_F(ReplayTest, BaselineThatIsNoReportIsAnError) {
+  ReplayOptions options = Options({"lru"});
+  for (const char* text : {"", "[]", R"({"results": [{"trace": 1}]})"}) {
+    options.baseline_path = Write("report.json", text);
+    EXPECT_EQ(Run(options), kReplayError) << text;
+  }
+  options.baseline_path = Write("report.json", R"({"results": []})");
+  EXPECT_EQ(Run(options), kReplayError);
+  EXPECT_NE(err().find("no result with the same"), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, UnknownPolicyListsTheNames) {
+  EXPECT_EQ(Run(Options({"mru"})), kReplayUsage);
+  for (const char* name : {"mru", "adaptive", "s3-fifo", "belady", "bound"}) {
+    EXPECT_NE(err().find(name), std::string::npos) << err();
+  }
+}
+
+TEST_F(ReplayTest, BaselineDoesNotRunThroughTheEngine) {
+  ReplayOptions options = Options({"lirs"});
+  options.via = ReplayVia::kEngine;
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_EQ(err().find("belady"), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, SizeBelowTheMinimumTellsTheMinimum) {
+  ReplayOptions options = Options({"lru"});
+  options.sizes = {"0"};
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_NE(err().find("the minimum is 1"), std::string::npos) << err();
+  options.sizes = {"0.0000001%"};
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_NE(err().find("the minimum is "), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, BadRowIsAnErrorUnlessSkippedAndThenReported) {
+  ReplayOptions options = Options({"lru"});
+  options.traces = {Write("t.csv",
+                          "time_ms,key,size,op,ttl_s\n0,a,1,get,0\n"
+                          "oops\n1,a,1,get,0\n")};
+  options.sizes = {"1"};
+  EXPECT_EQ(Run(options), kReplayError);
+  EXPECT_NE(err().find("t.csv:3: expected 5 fields"), std::string::npos)
+      << err();
+  options.load.skip_bad_count_max = 1;
+  EXPECT_EQ(Run(options), kReplayOk);
+  EXPECT_NE(err().find("skipped 1 bad rows"), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, ObjectivesAreForOwnPoliciesOnly) {
+  ReplayOptions options = Options({"adaptive", "lru"});
+  options.sizes = {"5%"};
+  options.objectives = {Objective::kObjects, Objective::kBytes};
+  options.output = ReplayOutput::kJson;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  const Json json = Json::parse(out());
+  ASSERT_EQ(json["results"].size(), 3U);
+  EXPECT_EQ(json["results"][1]["objective"], "bytes");
+  EXPECT_EQ(json["results"][2]["policy"], "lru");
+}
+
+TEST_F(ReplayTest, PlotsAreSvgWithACurveForEachPolicyAndTheBound) {
+  if (!CheckGnuplot().ok()) GTEST_SKIP() << "no gnuplot";
+  ReplayOptions options = Options({"lru", "adaptive"});
+  options.plot_path = Path("it's a plot.svg");
+  options.plot_time_path = Path("time.svg");
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  for (const std::string& path : {options.plot_path, options.plot_time_path}) {
+    const std::string svg = Read(path);
+    EXPECT_NE(svg.find("<svg"), std::string::npos);
+    EXPECT_NE(svg.find("adaptive"), std::string::npos);
+    EXPECT_NE(svg.find("bound (Belady)"), std::string::npos);
+  }
+}
+
+TEST_F(ReplayTest, CommandLineIsUnderstood) {
+  CLI::App app;
+  ReplayOptions options;
+  AddReplayOptions(app, options);
+  app.parse(
+      "--policy gdsf,lru -p adaptive a.csv b.bin --size 64MiB,5% --via engine "
+      "--objective bytes --format csv --skip-bad 7 --ttl --csv --tolerance 0.5",
+      false);
+  EXPECT_EQ(options.traces, (std::vector<std::string>{"a.csv", "b.bin"}));
+  EXPECT_EQ(options.policies,
+            (std::vector<std::string>{"gdsf", "lru", "adaptive"}));
+  EXPECT_EQ(options.sizes, (std::vector<std::string>{"64MiB", "5%"}));
+  EXPECT_EQ(options.via, ReplayVia::kEngine);
+  EXPECT_EQ(options.objectives, std::vector{Objective::kBytes});
+  EXPECT_EQ(options.load.format, TraceFormat::kCsv);
+  EXPECT_EQ(options.load.skip_bad_count_max, 7U);
+  EXPECT_TRUE(options.use_ttl);
+  EXPECT_EQ(options.output, ReplayOutput::kCsv);
+  EXPECT_EQ(options.tolerance, 0.5);
+  EXPECT_THROW(app.parse("t --via disk", false), CLI::ParseError);
+  EXPECT_THROW(app.parse("t --objective speed", false), CLI::ParseError);
+}
+
+}  // namespace
+}  // namespace larder::replay
