@@ -7,6 +7,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/compaction_filter.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
@@ -71,17 +72,22 @@ class JudgeFilter final : public rocksdb::CompactionFilter {
 
 class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
  public:
-  JudgeFilterFactory(LivenessJudge* judge, bool values)
-      : judge_(judge), values_(values) {}
+  JudgeFilterFactory(LivenessJudge* judge, bool values,
+                     std::shared_ptr<const std::atomic<bool>> judging)
+      : judge_(judge), values_(values), judging_(std::move(judging)) {}
   [[nodiscard]] const char* Name() const override { return "larder.judge"; }
   std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(
       const rocksdb::CompactionFilter::Context& /*context*/) override {
+    // RocksDB may compact as soon as it is open, and the judge knows nothing
+    // before it has read the ledger: such a compaction drops nothing.
+    if (!*judging_) return nullptr;
     return std::make_unique<JudgeFilter>(judge_, values_);
   }
 
  private:
   LivenessJudge* judge_;
   bool values_;
+  std::shared_ptr<const std::atomic<bool>> judging_;
 };
 
 // Knows the size of the tables of `access`, and keeps RocksDB from resuming.
@@ -148,7 +154,8 @@ rocksdb::BlockBasedTableOptions CommonTable(
 }
 
 rocksdb::ColumnFamilyOptions ValuesFamily(
-    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache,
+    const std::shared_ptr<std::atomic<bool>>& judging) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.write_buffer_size = open.sizes.write_buffer;
   options.arena_block_size = open.sizes.write_buffer / kArenaBlocks;
@@ -161,13 +168,14 @@ rocksdb::ColumnFamilyOptions ValuesFamily(
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   if (open.judge != nullptr) {
     options.compaction_filter_factory =
-        std::make_shared<JudgeFilterFactory>(open.judge, true);
+        std::make_shared<JudgeFilterFactory>(open.judge, true, judging);
   }
   return options;
 }
 
 rocksdb::ColumnFamilyOptions AccessFamily(
-    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache,
+    const std::shared_ptr<std::atomic<bool>>& judging) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.level_compaction_dynamic_level_bytes = true;
   options.level0_file_num_compaction_trigger = kIndexLevelZeroFiles;
@@ -184,7 +192,7 @@ rocksdb::ColumnFamilyOptions AccessFamily(
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   if (open.judge != nullptr) {
     options.compaction_filter_factory =
-        std::make_shared<JudgeFilterFactory>(open.judge, false);
+        std::make_shared<JudgeFilterFactory>(open.judge, false, judging);
   }
   return options;
 }
@@ -253,15 +261,18 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->files_->Recount(options.path.string());
   rocks->env_ = rocksdb::NewCompositeEnv(rocks->files_);
   const std::shared_ptr<rocksdb::Cache> cache =
-      rocksdb::NewLRUCache(options.sizes.memory_budget, 4);
+      options.cache != nullptr
+          ? options.cache
+          : rocksdb::NewLRUCache(options.sizes.memory_budget, 4);
+  rocks->cache_ = cache;
   rocksdb::DBOptions db_options =
       DatabaseOptions(options, rocks->env_.get(), cache);
   db_options.listeners.push_back(
       std::make_shared<Listener>(rocks->access_bytes_));
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, CommonFamily(options.sizes)},
-      {"values", ValuesFamily(options, cache)},
-      {"access", AccessFamily(options, cache)},
+      {"values", ValuesFamily(options, cache, rocks->judging_)},
+      {"access", AccessFamily(options, cache, rocks->judging_)},
       {"counters", CountersFamily(options, cache)}};
   rocksdb::DB* db = nullptr;
   const std::string path = options.path.string();
@@ -334,6 +345,9 @@ Status Rocks::Close() {
 
 void Rocks::Abandon() noexcept {
   if (!db_) return;
+  // Compactions ask the judge, who uses the handles: they end first.
+  *judging_ = false;
+  rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (rocksdb::ColumnFamilyHandle* family : families_) {
     db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   }

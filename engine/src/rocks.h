@@ -53,7 +53,9 @@ class Rocks {
     std::filesystem::path path;
     RocksSizes sizes;
     bool read_only = false;
-    LivenessJudge* judge = nullptr;
+    LivenessJudge* judge = nullptr;  ///< Asked from StartJudging on.
+    /// Used instead of a new one: values pinned in it outlive this.
+    std::shared_ptr<rocksdb::Cache> cache;
     LogCallback log;
   };
   /// Errors: kCorruption, kNoSpace, kIoError.
@@ -76,6 +78,14 @@ class Rocks {
     return *files_;
   }
 
+  [[nodiscard]] const std::shared_ptr<rocksdb::Cache>& cache() const noexcept {
+    return cache_;
+  }
+  [[nodiscard]] bool read_only() const noexcept { return read_only_; }
+
+  /// The judge knows from now on what is dead.
+  void StartJudging() noexcept { *judging_ = true; }
+
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
   /// What compactions of `access` by RocksDB may need on top of them.
@@ -91,6 +101,9 @@ class Rocks {
  private:
   Rocks() = default;
 
+  std::shared_ptr<rocksdb::Cache> cache_;
+  std::shared_ptr<std::atomic<bool>> judging_ =
+      std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<CountingFileSystem> files_;
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
