@@ -3,6 +3,10 @@
 #include <memory>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "larder/engine/limits.h"
+
 #include "output.h"
 
 namespace larder::tools {
@@ -22,6 +26,13 @@ int RunAndClose(Result<std::unique_ptr<Cache>> cache,
 }
 
 }  // namespace
+
+Status CheckKeySize(std::string_view key) {
+  if (key.size() <= kKeySizeBytesMax) {
+    return Status::Ok();
+  }
+  return {StatusCode::kKeyTooLarge, fmt::format("key of {} bytes", key.size())};
+}
 
 CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format) {
   CacheOptions options;

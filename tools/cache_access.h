@@ -28,6 +28,10 @@ int ChangeCache(const std::string& directory, const OutputFormat& format,
 int CreateCache(const std::string& directory, const SettingList& settings,
                 const OutputFormat& format, const CacheAction& action);
 
+/// What a command that may create its cache checks before it does, so that a
+/// refused item leaves no new directory. Errors: kKeyTooLarge.
+Status CheckKeySize(std::string_view key);
+
 /// Options for Cache::Open in `mode`.
 CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format);
 

@@ -166,6 +166,9 @@ struct IncrOptions {
 };
 
 int RunIncr(const IncrOptions& options, const OutputFormat& format) {
+  if (const Status key = CheckKeySize(options.key.key); !key.ok()) {
+    return ReportError(key, options.directory);
+  }
   const auto incr = [&](Cache& cache) -> Result<int> {
     SetOptions set;
     set.ttl = options.ttl;

@@ -177,6 +177,9 @@ int Run(const Options& options, const OutputFormat& format) {
     return ReportUsage("VALUE: " + number.error().ToString(),
                        "leave out --int to store text");
   }
+  if (const Status key = CheckKeySize(options.key.key); !key.ok()) {
+    return ReportError(key, options.directory);
+  }
   const auto store = [&](Cache& cache) -> Result<int> {
     SetCommand command = MakeSetCommand(options);
     command.value = options.value;

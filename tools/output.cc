@@ -1,6 +1,7 @@
 #include "output.h"
 
 #include <array>
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
@@ -15,16 +16,12 @@ namespace {
 constexpr std::string_view kBase64Alphabet =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-// What a user of the command line can do about it; empty if the message has
-// to say that itself.
+// What a user of the command line can do about it; empty if the engine's
+// message says that itself.
 std::string_view Remedy(StatusCode code) {
   switch (code) {
     case StatusCode::kNotFound:
       return "check the path; 'larder set', 'fill' or 'import' makes a cache";
-    case StatusCode::kNotADirectory:
-      return "give a directory";
-    case StatusCode::kForeignDirectory:
-      return "give a new or empty directory, or one that larder made";
     case StatusCode::kPermissionDenied:
       return "check owner, mode and mount";
     case StatusCode::kUnsupportedFormat:
@@ -58,9 +55,27 @@ std::string_view Remedy(StatusCode code) {
   }
 }
 
+bool IsPathCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+         std::string_view("_-./").find(c) != std::string_view::npos;
+}
+
+// True if `line` has `part` as a word or phrase of its own.
+bool Mentions(std::string_view line, std::string_view part) {
+  for (std::size_t at = line.find(part); at != std::string_view::npos;
+       at = line.find(part, at + 1)) {
+    const std::size_t end = at + part.size();
+    if ((at == 0 || !IsPathCharacter(line[at - 1])) &&
+        (end == line.size() || !IsPathCharacter(line[end]))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Appends `part` after ": " unless there is nothing new in it.
 void AppendPart(std::string& line, std::string_view part) {
-  if (!part.empty() && line.find(part) == std::string::npos) {
+  if (!part.empty() && !Mentions(line, part)) {
     line += ": ";
     line += part;
   }
