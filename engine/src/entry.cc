@@ -52,7 +52,8 @@ Status DecodePlace(ByteReader& reader, Entry& entry) {
   const std::uint64_t count = reader.Varint();
   constexpr std::size_t kExtentSize = 12;
   if (!reader.ok() || count == 0 ||
-      reader.rest().size() != count * kExtentSize) {
+      count != reader.rest().size() / kExtentSize ||
+      reader.rest().size() % kExtentSize != 0) {
     return Malformed("extent list has a wrong length");
   }
   std::uint64_t total = 0;

@@ -128,9 +128,7 @@ class Store final : public Engine, private LivenessJudge {
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen() noexcept;
-  /// OK, or why nothing can be read: closed, or it could not be reopened.
-  Status CheckOpen() noexcept;
-  /// OK, kClosed or kGone.
+  /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
@@ -408,7 +406,7 @@ class Store final : public Engine, private LivenessJudge {
   TouchBuffer touches_;
   std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.
 
-  std::mutex fault_mutex_;
+  mutable std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
   std::atomic<bool> faulted_{false};
   std::chrono::steady_clock::time_point retry_at_{};

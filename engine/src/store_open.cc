@@ -466,19 +466,16 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
   return failure;
 }
 
-Status Store::CheckOpen() noexcept {
-  if (closed_) return ClosedStatus();
-  if (rocks_ && log_) return Status::Ok();
-  const std::scoped_lock lock(fault_mutex_);
-  return fault_;
-}
-
 Status Store::CheckOpen() const noexcept {
   if (closed_) return ClosedStatus();
-  if (!gone_) return Status::Ok();
-  return {StatusCode::kGone, directory().string() +
-                                 " was removed or replaced while it was "
-                                 "open; close this cache and open it again"};
+  if (gone_) {
+    return {StatusCode::kGone, directory().string() +
+                                   " was removed or replaced while it was "
+                                   "open; close this cache and open it again"};
+  }
+  if (rocks_ && log_) return Status::Ok();
+  const std::scoped_lock lock(fault_mutex_);
+  return fault_;  // Not even a read-only reopening worked.
 }
 
 Status Store::CheckWritable() noexcept {
