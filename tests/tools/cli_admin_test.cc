@@ -137,8 +137,8 @@ TEST_F(CliAdmin, SettingsAreShownAndChangedForGood) {
 }
 
 TEST_F(CliAdmin, BenchReportsEveryOperation) {
-  auto result = OkJson({"bench", cache(), "--operations", "2000",
-                              "--warmup", "100", "--threads", "2"});
+  auto result = OkJson({"bench", cache(), "--operations", "2000", "--warmup",
+                        "100", "--threads", "2"});
   EXPECT_GT(result["operations_per_second"], 0.0);
   EXPECT_GT(result["seconds"], 0.0);
   std::uint64_t count = 0;
@@ -156,10 +156,9 @@ TEST_F(CliAdmin, BenchReportsEveryOperation) {
 }
 
 TEST_F(CliAdmin, BenchTakesMixSizesAndDistribution) {
-  auto result =
-      OkJson({"bench", cache(), "--operations", "500", "--warmup", "0", "--mix",
-              "0/1/0", "--keys", "10", "--value-size", "2KiB..2KiB",
-              "--distribution", "zipf:0.99"});
+  auto result = OkJson({"bench", cache(), "--operations", "500", "--warmup",
+                        "0", "--mix", "0/1/0", "--keys", "10", "--value-size",
+                        "2KiB..2KiB", "--distribution", "zipf:0.99"});
   EXPECT_EQ(result["operations"]["set"]["count"], 500);
   EXPECT_EQ(result["operations"]["get"]["count"], 0);
   EXPECT_LE(OkJson({"stats", cache()})["count"], 10);
