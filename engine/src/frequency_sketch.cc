@@ -12,7 +12,7 @@
 
 #include <bit>
 
-#include "assert.h"
+#include "check.h"
 
 namespace larder {
 namespace {

@@ -14,7 +14,7 @@
 #include <limits>
 #include <utility>
 
-#include "assert.h"
+#include "check.h"
 
 namespace larder {
 namespace {
