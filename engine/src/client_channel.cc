@@ -29,6 +29,7 @@ struct ClientChannel::Lane {
   RingProducer requests;
   RingConsumer replies;
   MessageAssembler assembler;
+  AdaptiveSpin spin;
   bool evicted = false;
   // This request was claimed by a holder that is gone.
   bool maybe_applied = false;
@@ -290,7 +291,7 @@ ClientChannel::Wait ClientChannel::WaitFor(Lane& lane, SteadyTime deadline,
            seat_is_here_.load(std::memory_order_seq_cst);
   };
   const auto due = [&] { return ready() || changed(); };
-  SpinUntil(due);
+  lane.spin.Until(due);
   for (;;) {
     if (ready()) return Wait::kReady;
     if (changed()) return Wait::kHolderChanged;

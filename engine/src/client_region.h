@@ -13,7 +13,7 @@
 
 namespace larder {
 
-inline constexpr std::uint64_t kRequestRingSize = 64 * 1024;
+inline constexpr std::uint64_t kRequestRingSize = 128 * 1024;
 inline constexpr std::uint64_t kReplyRingSize = 128 * 1024;
 
 /// What has become of a client's request; one word with its sequence, so that

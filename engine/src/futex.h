@@ -55,24 +55,43 @@ inline void CpuPause() noexcept {
 }
 
 /// Waits actively, but never for long: pauses for 1.5 us, then yields the CPU
-/// up to 50 us. Pausing alone would starve the very process one waits for on a
-/// machine with one CPU. True as soon as `ready()`.
-template <typename Ready>
-bool SpinUntil(Ready&& ready) noexcept {
-  constexpr std::chrono::nanoseconds kPauseMax{1'500};
-  constexpr std::chrono::nanoseconds kYieldMax{50'000};
-  if (ready()) return true;
-  const SteadyTime start = std::chrono::steady_clock::now();
-  while (std::chrono::steady_clock::now() - start < kPauseMax) {
-    for (int i = 0; i < 4; ++i) CpuPause();
+/// up to 50 us. Pausing alone would starve the very process one waits for when
+/// both share a CPU; there even a short pause is wasted, so it is left out
+/// while it does not help.
+///
+/// Threads: thread-compatible; one object per waiting thread.
+class AdaptiveSpin {
+ public:
+  /// True as soon as `ready()`, false if that takes too long.
+  template <typename Ready>
+  bool Until(Ready&& ready) noexcept {
     if (ready()) return true;
+    const SteadyTime start = std::chrono::steady_clock::now();
+    if (failures_ < kFailuresMax || ++skipped_ % kProbeEvery == 0) {
+      while (std::chrono::steady_clock::now() - start < kPauseMax) {
+        for (int i = 0; i < 4; ++i) CpuPause();
+        if (ready()) {
+          failures_ = 0;
+          return true;
+        }
+      }
+      if (failures_ < kFailuresMax) ++failures_;
+    }
+    do {
+      ::sched_yield();
+      if (ready()) return true;
+    } while (std::chrono::steady_clock::now() - start < kYieldMax);
+    return false;
   }
-  do {
-    ::sched_yield();
-    if (ready()) return true;
-  } while (std::chrono::steady_clock::now() - start < kYieldMax);
-  return false;
-}
+
+ private:
+  static constexpr std::chrono::nanoseconds kPauseMax{1'500};
+  static constexpr std::chrono::nanoseconds kYieldMax{50'000};
+  static constexpr std::uint32_t kFailuresMax = 4;
+  static constexpr std::uint32_t kProbeEvery = 16;
+  std::uint32_t failures_ = 0;  // Pauses in a row that were in vain.
+  std::uint32_t skipped_ = 0;
+};
 
 /// A sleeping flag that is also the futex word: 1 while its one owner sleeps
 /// or is about to. The owner sets it and then looks again for work; the other

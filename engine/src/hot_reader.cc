@@ -135,6 +135,7 @@ HotReader::Look HotReader::LookAt(std::uint64_t index, const HotKey& key,
   const std::uint64_t first = entry.words[0].load(std::memory_order_acquire);
   if (static_cast<std::uint32_t>(first >> 32) != key.tag()) return Look::kOther;
   if (first % 2 != 0) return Look::kTorn;
+  __builtin_prefetch(&regions_.touched[index]);
   const std::uint64_t generation =
       regions_.header->generation.load(std::memory_order_acquire);
   const HotPlace place =
@@ -188,6 +189,10 @@ HotReader::Look HotReader::ReadBlock(const HotEntry& entry, std::uint64_t first,
     return Look::kTorn;
   }
   char* const at = regions_.blocks + offset;
+  // Out of the CPU's cache each of these lines takes as long as all the rest.
+  for (std::uint64_t line = 64; line < layout.size && line < 512; line += 64) {
+    __builtin_prefetch(at + line);
+  }
   if (!EqualsShared(key.bytes, at + sizeof(HotBlock))) return Look::kOther;
   HotBlock block;
   LoadShared(&block, at, sizeof(block));

@@ -94,7 +94,7 @@ void SeatServer::Run() noexcept {
     }
     if (worked) continue;
     Doorbell& doorbell = main_.doorbell;
-    if (SpinUntil([&doorbell] { return doorbell.Rung(); })) {
+    if (spin_.Until([&doorbell] { return doorbell.Rung(); })) {
       // A nudge alone would keep it rung.
       doorbell.Wait(std::chrono::nanoseconds(0));
     } else {

@@ -94,6 +94,7 @@ class SeatServer {
   std::array<std::unique_ptr<Client>, kSlotCountMax> clients_;
   std::vector<ServedRequest> taken_;
   std::vector<std::size_t> taken_slots_;  // taken_[i] is of that slot.
+  AdaptiveSpin spin_;
   // Slots to look at although they did not ring.
   Doorbell::Slots again_{};
   std::atomic<std::size_t> client_count_{0};

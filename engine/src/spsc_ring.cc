@@ -29,6 +29,8 @@ constexpr std::uint64_t kWord = sizeof(std::uint64_t);
 constexpr std::size_t kHeaderWords = sizeof(FrameHeader) / kWord;
 // Smallest space for which a piece of a longer message is worth a frame.
 constexpr std::uint64_t kPieceSizeMin = 1024;
+// Largest piece: the other side copies one while we copy the next.
+constexpr std::uint64_t kPieceSizeMax = 16 * 1024;
 
 constexpr std::uint64_t RoundUp(std::uint64_t size) noexcept {
   return (size + kWord - 1) & ~(kWord - 1);
@@ -81,7 +83,8 @@ Result<std::size_t> RingProducer::Write(FrameHeader header,
     if (Free(head_seen_) < wanted) return 0;
   }
   const std::uint64_t space = Free(head_seen_) - sizeof(FrameHeader);
-  const std::size_t size = std::min<std::uint64_t>(rest, space);
+  const std::size_t size =
+      std::min({std::uint64_t{rest}, space, kPieceSizeMax});
   header.size = static_cast<std::uint32_t>(size);
   header.offset = static_cast<std::uint32_t>(offset);
   header.message_size = static_cast<std::uint32_t>(message.size());

@@ -264,12 +264,13 @@ TEST(Doorbell, NoWakeUpIsLost) {
   for (std::size_t c = 0; c < kClients; ++c) {
     clients.emplace_back([&, c] {
       Line& line = lines[c];
+      AdaptiveSpin spin;
       for (std::uint32_t round = 1; round <= kRounds; ++round) {
         line.asked.store(round);
         doorbell.Ring(c * 100);
         const auto answered = [&] { return line.answered.load() == round; };
         // Straight to sleep most of the time, to provoke the race.
-        if (round % 4 == 0) SpinUntil(answered);
+        if (round % 4 == 0) spin.Until(answered);
         while (!answered()) {
           line.asleep.SleepUnless(answered, std::chrono::minutes(1));
         }

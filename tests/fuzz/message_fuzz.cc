@@ -60,15 +60,33 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1,
                                size - 1);
   switch (data[0] % 9) {
-    case 0: CommandsSurviveARoundTrip(bytes); break;
-    case 1: RepliesSurviveARoundTrip(bytes); break;
-    case 2: PagesSurviveARoundTrip(bytes); break;
-    case 3: static_cast<void>(DecodeScanOptions(bytes)); break;
-    case 4: static_cast<void>(DecodeStats(bytes)); break;
-    case 5: static_cast<void>(DecodeCheckReport(bytes)); break;
-    case 6: static_cast<void>(DecodeSettings(bytes)); break;
-    case 7: static_cast<void>(DecodeGrantRequest(bytes)); break;
-    default: static_cast<void>(DecodeGrants(bytes)); break;
+    case 0:
+      CommandsSurviveARoundTrip(bytes);
+      break;
+    case 1:
+      RepliesSurviveARoundTrip(bytes);
+      break;
+    case 2:
+      PagesSurviveARoundTrip(bytes);
+      break;
+    case 3:
+      static_cast<void>(DecodeScanOptions(bytes));
+      break;
+    case 4:
+      static_cast<void>(DecodeStats(bytes));
+      break;
+    case 5:
+      static_cast<void>(DecodeCheckReport(bytes));
+      break;
+    case 6:
+      static_cast<void>(DecodeSettings(bytes));
+      break;
+    case 7:
+      static_cast<void>(DecodeGrantRequest(bytes));
+      break;
+    default:
+      static_cast<void>(DecodeGrants(bytes));
+      break;
   }
   return 0;
 }
