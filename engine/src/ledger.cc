@@ -20,11 +20,28 @@ void Ledger::Apply(const LedgerDelta& delta) {
     if (delta.cutoffs[c] > space_.cutoff(c)) RaiseCutoff(c, delta.cutoffs[c]);
   }
   for (const LedgerCell& cell : delta.cells) AddCell(cell);
+  AddToSpace(delta.cells);
+}
+
+void Ledger::AddToSpace(const std::vector<LedgerCell>& cells) {
+  // Row by row: an item in several places has a cell for each, of which one
+  // counts the item, and a row knows no bytes without items.
+  sorted_ = cells;
+  std::sort(
+      sorted_.begin(), sorted_.end(),
+      [](const LedgerCell& a, const LedgerCell& b) { return a.rank < b.rank; });
+  for (std::size_t i = 0; i < sorted_.size();) {
+    LedgerCell row = sorted_[i];
+    for (++i; i < sorted_.size() && sorted_[i].rank == row.rank; ++i) {
+      row.bytes += sorted_[i].bytes;
+      row.items += sorted_[i].items;
+    }
+    space_.Add(row.rank, row.bytes, row.items);
+  }
 }
 
 void Ledger::AddCell(const LedgerCell& cell) {
   if (!space_.IsLive(cell.rank)) return;
-  space_.Add(cell.rank, cell.bytes, cell.items);
   auto& row = rows_[cell.rank];
   PlaceUse& in_row = row[cell.place];
   in_row.bytes += cell.bytes;

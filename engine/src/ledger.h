@@ -67,6 +67,7 @@ class Ledger {
 
  private:
   void AddCell(const LedgerCell& cell);
+  void AddToSpace(const std::vector<LedgerCell>& cells);
   void RaiseCutoff(std::uint8_t class_index, Rank cutoff);
   void DropRow(Rank rank);
 
@@ -74,6 +75,7 @@ class Ledger {
   LedgerDelta scalars_;  // Its `cells` stay empty.
   std::unordered_map<Rank, std::unordered_map<PlaceId, PlaceUse>> rows_;
   std::unordered_map<PlaceId, PlaceUse> places_;
+  std::vector<LedgerCell> sorted_;  // Scratch of AddToSpace.
 };
 
 }  // namespace larder

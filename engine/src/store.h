@@ -169,6 +169,8 @@ class Store final : public Engine, private LivenessJudge {
                               const Status& status) noexcept;
   [[nodiscard]] std::uint64_t IncomingBytes(
       const Command& command) const noexcept;
+  /// False if a Set of `key` just now would replace an item.
+  [[nodiscard]] bool MayAddItem(std::string_view key) noexcept;
   void Apply(const Command& command, PendingBatch& pending,
              Reply& reply) noexcept;
   void ApplySet(const SetCommand& command, const StoredValue* stored,

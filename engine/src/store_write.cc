@@ -160,6 +160,13 @@ std::uint64_t Store::IncomingBytes(const Command& command) const noexcept {
   return 0;
 }
 
+bool Store::MayAddItem(std::string_view key) noexcept {
+  if (item_count_limit_ == 0) return true;  // Nobody asks: save the lookup.
+  const PendingBatch none;
+  OldItem old;
+  return !Lookup(key, none, old).ok() || !old.counted;
+}
+
 Status Store::Mutate(std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
@@ -169,12 +176,13 @@ Status Store::Mutate(std::span<const Command> commands,
   Status first_failure;
   for (std::size_t i = 0; i < commands.size(); ++i) {
     replies[i].status = ValidateCommand(commands[i]);
-    if (!replies[i].status.ok() && first_failure.ok()) {
-      first_failure = replies[i].status;
+    if (!replies[i].status.ok()) {  // It needs no room.
+      if (first_failure.ok()) first_failure = replies[i].status;
+      continue;
     }
     const std::uint64_t bytes = IncomingBytes(commands[i]);
     incoming += bytes;
-    items += bytes != 0 ? 1 : 0;
+    items += bytes != 0 && MayAddItem(KeyOf(commands[i])) ? 1 : 0;
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (incoming != 0) {
@@ -274,10 +282,12 @@ TimePoint Store::ExpiryOf(const std::optional<Duration>& ttl,
     wanted = Duration(default_ttl_.load());
     if (wanted == Duration(0)) return kNeverExpires;
   }
-  if (wanted > kNeverExpires - now) return kNeverExpires;
-  constexpr TimePoint kEarliest = TimePoint::min();
-  if (wanted < kEarliest - now) return kEarliest;
-  return now + wanted;
+  Duration::rep micros = 0;
+  if (__builtin_add_overflow(now.time_since_epoch().count(), wanted.count(),
+                             &micros)) {
+    return wanted > Duration(0) ? kNeverExpires : TimePoint::min();
+  }
+  return TimePoint(Duration(micros));
 }
 
 void Store::ApplySet(const SetCommand& command, const StoredValue* stored,

@@ -208,6 +208,38 @@ TEST_F(LedgerTest, ALoadedSnapshotGoesOnAlike) {
   }
 }
 
+// A large value lies in several segments; one cell counts the item, in any
+// order with the others.
+TEST_F(LedgerTest, AnItemInSeveralPlacesCountsAllItsBytes) {
+  const Rank rank = ledger_.space().Stamp({kClassMain, 1.0, 0});
+  LedgerDelta stored;
+  stored.Add(rank, 2, 1000, 0);
+  stored.Add(rank, 4, 500, 0);
+  stored.Add(rank, 6, 30, 1);
+  Apply(stored);
+  EXPECT_EQ(ledger_.space().live_bytes(), 1530U);
+  EXPECT_EQ(ledger_.space().live_items(), 1U);
+
+  LedgerDelta moved;  // By cleaning: one of its pieces.
+  moved.Add(rank, 2, -1000, 0);
+  moved.Add(rank, 8, 1000, 0);
+  Apply(moved);
+  EXPECT_EQ(ledger_.space().live_bytes(), 1530U);
+
+  Ledger loaded{RankSpace::Options{}};
+  loaded.Apply(disk_.ToDelta());
+  EXPECT_EQ(loaded.space().live_bytes(), 1530U);
+
+  LedgerDelta deleted;
+  deleted.Add(rank, 6, -30, -1);
+  deleted.Add(rank, 8, -1000, 0);
+  deleted.Add(rank, 4, -500, 0);
+  Apply(deleted);
+  EXPECT_EQ(ledger_.space().live_bytes(), 0U);
+  EXPECT_EQ(ledger_.space().live_items(), 0U);
+  EXPECT_TRUE(ledger_.places().empty());
+}
+
 TEST_F(LedgerTest, DeltasOfDeadRanksChangeNothing) {
   Set(1, {kClassMain, 1.0, 0}, 3, 100);
   const NaiveLedger::Item dead = *naive_.Find(1);

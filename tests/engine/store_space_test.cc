@@ -1,0 +1,575 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "larder/engine/policy.h"
+
+#include "engine/store_fixture.h"
+#include "test_values.h"
+
+// The directory under its limit: eviction, freeing and cleaning, seen from
+// outside.
+
+namespace larder::testing {
+namespace {
+
+using std::chrono::seconds;
+
+std::string KeyOf(std::uint64_t i) { return "key" + std::to_string(i); }
+
+/// Test names have letters and digits only.
+std::string NameOf(std::string_view policy) {
+  std::string name;
+  for (const char c : policy) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) name.push_back(c);
+  }
+  return name;
+}
+
+struct Mix {
+  std::string name;
+  std::size_t size_min;
+  std::size_t size_max;
+};
+
+std::size_t SizeOf(const Mix& mix, Random& random) {
+  if (mix.size_min == mix.size_max) return mix.size_min;
+  // Log-uniform: as many between 1 and 2 KiB as between 64 and 128.
+  const double low = std::log(static_cast<double>(mix.size_min));
+  const double high = std::log(static_cast<double>(mix.size_max));
+  const double at = static_cast<double>(random.Below(1 << 20)) / (1 << 20);
+  return static_cast<std::size_t>(std::exp(low + (high - low) * at));
+}
+
+// ------------------------------------------------------------- the limit
+
+class StoreLimit
+    : public StoreFixture,
+      public ::testing::WithParamInterface<std::tuple<std::string, Mix>> {};
+
+TEST_P(StoreLimit, TheDirectoryNeverPassesIt) {
+  constexpr std::uint64_t kLimit = 16 * kMiB;
+  const auto& [policy, mix] = GetParam();
+  Open({{"size_limit", "16MiB"}, {"policy", policy}});
+  Random random(SeedFromEnvironment(41));
+  std::uint64_t written = 0;
+  std::uint64_t highest = 0;
+  // Small items cost a multiple of their bytes.
+  const std::uint64_t enough = mix.size_max <= 100   ? kLimit / 2
+                               : mix.size_max < 1024 ? kLimit
+                                                     : 2 * kLimit;
+  for (std::uint64_t i = 0; written < enough; ++i) {
+    const std::size_t size = SizeOf(mix, random);
+    // A third overwrites, so that segments have holes.
+    const std::uint64_t key = random.OneIn(3) ? random.Below(i + 1) : i;
+    const Status status = Set(KeyOf(key), MakeValue(i, size));
+    ASSERT_EQ(status.ToString(), "kOk") << i;
+    written += size;
+    if (random.OneIn(4)) Get(KeyOf(random.Below(i + 1)));
+    if (size >= 4096 || i % 32 == 0) {
+      highest = std::max(highest, DirectoryBytes());
+      ASSERT_LE(highest, kLimit) << "after " << i;
+    }
+  }
+  EXPECT_GT(Stats().evictions, 0U);
+  EXPECT_GT(highest, kLimit / 2);  // It was full.
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Mixes, StoreLimit,
+    ::testing::Combine(::testing::Values("least-recently-stored", "s3-fifo"),
+                       ::testing::Values(Mix{"Tiny", 100, 100},
+                                         Mix{"Small", 600, 600},
+                                         Mix{"Page", 4096, 4096},
+                                         Mix{"Large", 65536, 65536},
+                                         Mix{"Huge", 2 << 20, 2 << 20},
+                                         Mix{"Mixed", 64, 1 << 20})),
+    [](const auto& test) {
+      return NameOf(std::get<0>(test.param)) + std::get<1>(test.param).name;
+    });
+
+// ------------------------------------------------- random histories, policies
+
+class StorePolicies : public StoreFixture,
+                      public ::testing::WithParamInterface<std::string> {
+ protected:
+  void Step(Random& random, std::uint64_t step) {
+    const std::string key = KeyOf(random.Below(400));
+    const std::string tag =
+        random.OneIn(3) ? "" : "tag" + std::to_string(step % 5);
+    switch (random.Below(16)) {
+      case 0:
+        Run(DeleteCommand{.key = key, .with_value = random.OneIn(2)});
+        break;
+      case 1:
+        Run(TouchCommand{.key = key, .ttl = seconds(random.Below(60))});
+        break;
+      case 2:
+        Run(IncrCommand{.key = key + "n", .tag = tag});
+        break;
+      case 3:
+        clock_.Advance(seconds(random.Below(5)));
+        break;
+      case 4:
+        if (random.OneIn(40)) Run(EvictTagCommand{tag});
+        break;
+      case 5:
+        if (random.OneIn(200)) Run(ClearCommand{});
+        if (random.OneIn(60)) Run(CullCommand{});
+        break;
+      case 6:
+      case 7:
+      case 8:
+        Get(key);
+        break;
+      default:
+        const std::size_t size = SizeOf({"", 1, 300'000}, random);
+        const Reply reply = Run(SetCommand{
+            .key = key,
+            .value = MakeValue(step, size),
+            .ttl = random.OneIn(3)
+                       ? std::optional<Duration>(seconds(random.Below(100)))
+                       : std::nullopt,
+            .tag = tag,
+            .pinned = random.OneIn(100),
+            .cost = static_cast<float>(random.Below(4)) + 0.5F});
+        ASSERT_EQ(reply.status.ToString(), "kOk");
+    }
+  }
+};
+
+TEST_P(StorePolicies, CountersEqualARecountAfterRandomHistories) {
+  Open({{"size_limit", "16MiB"}, {"policy", GetParam()}});
+  Random random(SeedFromEnvironment(42));
+  for (std::uint64_t step = 0; step < 1500; ++step) {
+    ASSERT_NO_FATAL_FAILURE(Step(random, step)) << step;
+    if (step % 500 == 250) {
+      ASSERT_NO_FATAL_FAILURE(ExpectSound()) << step;
+    }
+    if (step == 1000) {
+      ASSERT_NO_FATAL_FAILURE(Reopen());
+    }
+    ASSERT_LE(DirectoryBytes(), 16 * kMiB) << step;
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+  const EngineStats before = Stats();
+  ASSERT_NO_FATAL_FAILURE(Reopen());
+  EXPECT_EQ(Stats().count, before.count);
+  EXPECT_EQ(Stats().live_bytes, before.live_bytes);
+  EXPECT_EQ(Stats().evictions, before.evictions);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+std::vector<std::string> EvictingPolicies() {
+  std::vector<std::string> names = PolicyNames();
+  std::erase(names, "none");  // Its cache is full at the end of the history.
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, StorePolicies,
+                         ::testing::ValuesIn(EvictingPolicies()),
+                         [](const auto& test) { return NameOf(test.param); });
+
+// ------------------------------------------------------------ single cases
+
+class StoreSpace : public StoreFixture {
+ protected:
+  /// Stores items of 64 KiB until one is refused or `bytes` are written.
+  int Fill(std::uint64_t bytes, int first = 0, std::size_t size = 65536) {
+    int i = first;
+    for (std::uint64_t written = 0; written < bytes; written += size, ++i) {
+      const auto n = static_cast<std::uint64_t>(i);
+      if (!Set(KeyOf(n), MakeValue(n, size)).ok()) break;
+    }
+    return i;
+  }
+};
+
+TEST_F(StoreSpace, WhenFullIsFailRefusesAndEvictsNothing) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  const int stored = Fill(64 * kMiB);
+  ASSERT_GT(stored, 150);  // 9.4 MiB.
+  ASSERT_LT(stored, 256);
+  EXPECT_EQ(Set("more", MakeValue(1, 65536)).code(), StatusCode::kNoSpace);
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().count, static_cast<std::uint64_t>(stored));
+  for (std::uint64_t i = 0; i < static_cast<std::uint64_t>(stored); ++i) {
+    ASSERT_TRUE(Get(KeyOf(i)) == MakeValue(i, 65536)) << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, WhenFullIsFailTakesItemsAgainAfterDeletes) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  const int stored = Fill(64 * kMiB);
+  for (std::uint64_t i = 0; i < 64; ++i) {
+    EXPECT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied);
+  }
+  for (std::uint64_t i = 1000; i < 1030; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), MakeValue(i, 65536)).ToString(), "kOk") << i;
+  }
+  EXPECT_EQ(Stats().count, static_cast<std::uint64_t>(stored) - 64 + 30);
+  EXPECT_LE(DirectoryBytes(), 16 * kMiB);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, PolicyNoneRefusesWhenFull) {
+  Open({{"size_limit", "16MiB"}, {"policy", "none"}});
+  const int stored = Fill(64 * kMiB);
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().count, static_cast<std::uint64_t>(stored));
+  EXPECT_EQ(Set("more", MakeValue(1, 65536)).code(), StatusCode::kNoSpace);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, ItemCountLimitHolds) {
+  Open({{"size_limit", "16MiB"}, {"item_count_limit", "100"}});
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), "value").ToString(), "kOk");
+    ASSERT_LE(Stats().count, 100U) << i;
+  }
+  EXPECT_GT(Stats().count, 50U);
+  EXPECT_TRUE(IsLive(KeyOf(999)));
+  EXPECT_EQ(Stats().evictions, 1000 - Stats().count);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, OverwritingAtTheItemCountLimitIsNoNewItem) {
+  Open({{"size_limit", "16MiB"},
+        {"item_count_limit", "10"},
+        {"when_full", "fail"}});
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), "old").ToString(), "kOk");
+  }
+  EXPECT_EQ(Set("eleventh", "x").code(), StatusCode::kNoSpace);
+  EXPECT_EQ(Set(KeyOf(3), "new").ToString(), "kOk");
+  EXPECT_EQ(Get(KeyOf(3)), "new");
+}
+
+TEST_F(StoreSpace, PinnedItemsAreNeverEvicted) {
+  Open({{"size_limit", "16MiB"}});
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const std::string value = MakeValue(i, 100'000);
+    ASSERT_TRUE(Run(SetCommand{.key = "pinned" + std::to_string(i),
+                               .value = value,
+                               .pinned = true})
+                    .applied);
+  }
+  Fill(48 * kMiB);
+  EXPECT_GT(Stats().evictions, 100U);
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    EXPECT_TRUE(Get("pinned" + std::to_string(i)) == MakeValue(i, 100'000));
+  }
+  EXPECT_GE(Stats().pinned_bytes, 2'000'000U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, PinnedItemsPastHalfOfTheCacheAreRefused) {
+  Open({{"size_limit", "16MiB"}});
+  Reply reply;
+  std::uint64_t stored = 0;
+  for (; stored < 100; ++stored) {
+    const std::string value = MakeValue(stored, 500'000);
+    reply =
+        Run(SetCommand{.key = KeyOf(stored), .value = value, .pinned = true});
+    if (!reply.status.ok()) break;
+  }
+  EXPECT_EQ(reply.status.code(), StatusCode::kNoSpace);
+  EXPECT_FALSE(reply.applied);
+  EXPECT_GE(stored, 8U);
+  EXPECT_LE(stored, 16U);
+  EXPECT_EQ(Stats().count, stored);
+  // Others still fit, and so does a new value of one that is pinned.
+  EXPECT_EQ(Set("other", "value").ToString(), "kOk");
+  const std::string again = MakeValue(99, 500'000);
+  EXPECT_TRUE(
+      Run(SetCommand{.key = KeyOf(0), .value = again, .pinned = true}).applied);
+  EXPECT_TRUE(Get(KeyOf(0)) == again);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, ThePolicyCanBeSwitchedWhileFull) {
+  Open({{"size_limit", "16MiB"}, {"policy", "least-recently-used"}});
+  int next = Fill(20 * kMiB);
+  for (const std::string& name : EvictingPolicies()) {
+    ASSERT_EQ(engine_->Reset("policy", name).ToString(), "kOk");
+    const int end = Fill(4 * kMiB, next);
+    ASSERT_EQ(end, next + 64) << name;  // None was refused.
+    next = end;
+    EXPECT_TRUE(IsLive(KeyOf(static_cast<std::uint64_t>(next - 1)))) << name;
+    ASSERT_LE(DirectoryBytes(), 16 * kMiB) << name;
+    ASSERT_NO_FATAL_FAILURE(ExpectSound()) << name;
+  }
+}
+
+TEST_F(StoreSpace, CullEvictsDownToItsTarget) {
+  Open({{"size_limit", "32MiB"}});
+  Fill(20 * kMiB);
+  const EngineStats before = Stats();
+  const Reply reply = Run(CullCommand{.live_bytes_target = 5 * kMiB});
+  ASSERT_EQ(reply.status.ToString(), "kOk");
+  const EngineStats after = Stats();
+  EXPECT_LE(after.live_bytes, 5 * kMiB);
+  EXPECT_GT(after.live_bytes, 4 * kMiB);  // One row at most too many.
+  EXPECT_EQ(reply.count, before.count - after.count);
+  EXPECT_EQ(after.evictions - before.evictions, reply.count);
+  EXPECT_LT(DirectoryBytes(), 10 * kMiB);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, CullWithinTheLimitsEvictsNothing) {
+  Open({{"size_limit", "32MiB"}});
+  Fill(10 * kMiB);
+  EXPECT_EQ(Run(CullCommand{}).count, 0U);
+  EXPECT_EQ(Stats().count, 160U);
+}
+
+TEST_F(StoreSpace, ClearFreesTheSegmentsAtOnce) {
+  Open({{"size_limit", "32MiB"}});
+  Fill(20 * kMiB);
+  for (std::uint64_t i = 0; i < 4000; ++i) {
+    ASSERT_TRUE(Set("small" + std::to_string(i), MakeValue(i, 600)).ok());
+  }
+  const std::uint64_t before = DirectoryBytes();
+  EXPECT_GT(before, 20 * kMiB);
+  EXPECT_EQ(Run(ClearCommand{}).count, 4320U);
+  EXPECT_EQ(Stats().count, 0U);
+  EXPECT_EQ(Stats().live_bytes, 0U);
+  EXPECT_EQ(Stats().segments, 0U);
+  EXPECT_LT(DirectoryBytes(), 8 * kMiB);
+  EXPECT_FALSE(Get(KeyOf(1)).has_value());
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+  EXPECT_EQ(Set("after", "value").ToString(), "kOk");
+  EXPECT_EQ(Get("after"), "value");
+}
+
+TEST_F(StoreSpace, ValuesThatCanNeverFitChangeNothing) {
+  Open({{"size_limit", "16MiB"}});
+  Fill(4 * kMiB);
+  const EngineStats before = Stats();
+  const std::string huge(16 * kMiB, 'x');
+  EXPECT_EQ(Set(KeyOf(0), huge).code(), StatusCode::kTooLarge);
+  EXPECT_TRUE(Get(KeyOf(0)) == MakeValue(0, 65536));
+  EXPECT_EQ(Stats().count, before.count);
+  EXPECT_EQ(Stats().live_bytes, before.live_bytes);
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().bytes_written_user, before.bytes_written_user);
+}
+
+TEST_F(StoreSpace, ItemSizeLimitIsTooLarge) {
+  Open({{"size_limit", "16MiB"}, {"item_size_limit", "1000"}});
+  EXPECT_EQ(Set("a", std::string(1001, 'x')).code(), StatusCode::kTooLarge);
+  EXPECT_EQ(Set("a", std::string(1000, 'x')).ToString(), "kOk");
+}
+
+TEST_F(StoreSpace, TheLargestValueFitsAFullCache) {
+  Open({{"size_limit", "16MiB"}});
+  Fill(20 * kMiB);
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const std::string value = MakeValue(i, 9 * kMiB);
+    ASSERT_EQ(Set("large", value).ToString(), "kOk") << i;
+    ASSERT_LE(DirectoryBytes(), 16 * kMiB) << i;
+    EXPECT_TRUE(Get("large") == value);
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, AnEvictedKeyCanBeStoredAgain) {
+  Open({{"size_limit", "16MiB"}});
+  ASSERT_TRUE(Run(SetCommand{.key = "old",
+                             .value = MakeValue(1, 5000),
+                             .ttl = seconds(90),
+                             .tag = "tag"})
+                  .applied);
+  Fill(24 * kMiB);
+  ASSERT_FALSE(Get("old").has_value());
+  ASSERT_TRUE(Run(SetCommand{.key = "old",
+                             .value = MakeValue(2, 5000),
+                             .ttl = seconds(90),
+                             .tag = "tag"})
+                  .applied);
+  EXPECT_TRUE(Get("old") == MakeValue(2, 5000));
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+  EXPECT_EQ(Run(EvictTagCommand{"tag"}).count, 1U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, ExpiredItemsSettleExactly) {
+  Open({{"size_limit", "32MiB"}});
+  for (std::uint64_t i = 0; i < 3000; ++i) {
+    const std::string value = MakeValue(i, i % 3 == 0 ? 50 : 2000);
+    ASSERT_TRUE(
+        Run(SetCommand{
+                .key = KeyOf(i), .value = value, .ttl = seconds(1 + i % 100)})
+            .applied);
+  }
+  for (std::uint64_t second = 1; second <= 100; ++second) {
+    clock_.Advance(seconds(1));
+    ASSERT_EQ(*engine_->Count(), 3000 - 30 * second) << second;
+  }
+  EXPECT_EQ(Stats().expirations, 3000U);
+  EXPECT_EQ(Stats().live_bytes, 0U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, ANewTtlMovesTheSettlement) {
+  Open({{"size_limit", "16MiB"}});
+  for (const char* key : {"stays", "goes", "for ever"}) {
+    Run(SetCommand{.key = key, .value = "v", .ttl = seconds(10)});
+  }
+  Run(TouchCommand{.key = "stays", .ttl = seconds(100)});
+  Run(TouchCommand{.key = "for ever"});
+  clock_.Advance(seconds(10));
+  EXPECT_EQ(*engine_->Count(), 2U);
+  Run(TouchCommand{.key = "for ever", .ttl = seconds(1)});
+  clock_.Advance(seconds(1));
+  EXPECT_EQ(*engine_->Count(), 1U);
+  clock_.Advance(seconds(89));
+  EXPECT_EQ(*engine_->Count(), 0U);
+  EXPECT_EQ(Stats().expirations, 3U);
+}
+
+// ----------------------------------------------------------------- cleaning
+
+TEST_F(StoreSpace, CleanedValuesStayReadableForWhoeverHoldsThem) {
+  Open({{"size_limit", "16MiB"}, {"policy", "least-recently-used"}});
+  constexpr std::size_t kSize = 30'000;
+  const std::string streamed = MakeValue(777, 3'000'000);
+  ASSERT_TRUE(
+      Run(SetCommand{.key = "stream", .value = streamed, .pinned = true})
+          .applied);
+  // Of each ten items nine are small holes to be; the tenth is pinned.
+  std::map<std::string, std::string> kept;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    const bool keep = i % 10 == 0;
+    const std::string value = MakeValue(i, kSize);
+    ASSERT_TRUE(Run(SetCommand{.key = KeyOf(i), .value = value, .pinned = keep})
+                    .applied);
+    if (keep) kept[KeyOf(i)] = value;
+  }
+  const Reply held = Run(GetCommand{.key = KeyOf(10)});
+  auto reader = engine_->OpenReader("stream");
+  ASSERT_TRUE(reader.has_value() && *reader != nullptr);
+  std::string read(1'000'000, '\0');
+  ASSERT_EQ(*(*reader)->Read(read), read.size());
+  auto scan = engine_->OpenScan({.with_values = true});
+  ASSERT_TRUE(scan.has_value());
+  const auto page = (*scan)->Next(5);
+  ASSERT_TRUE(page.has_value());
+  std::map<std::string, std::string> scanned;
+  for (const ScanItem& item : *page) scanned[item.key] = item.value.ToString();
+
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    if (i % 10 != 0) Run(DeleteCommand{.key = KeyOf(i)});
+  }
+  for (std::uint64_t i = 0; i < 600; ++i) {
+    ASSERT_EQ(Set("new" + std::to_string(i), MakeValue(i, kSize)).ToString(),
+              "kOk");
+    ASSERT_LE(DirectoryBytes(), 16 * kMiB);
+  }
+  EXPECT_GT(Stats().segments_cleaned, 0U);
+  EXPECT_GT(Stats().bytes_moved, 0U);
+
+  EXPECT_TRUE(held.value.bytes() == MakeValue(10, kSize));
+  for (const auto& [key, value] : kept) EXPECT_TRUE(Get(key) == value) << key;
+  std::string rest(streamed.size(), '\0');
+  const auto more = (*reader)->Read(rest);
+  ASSERT_TRUE(more.has_value()) << more.error().ToString();
+  rest.resize(*more);
+  EXPECT_TRUE(read + rest == streamed);
+  for (bool more_pages = true; more_pages;) {
+    const auto next = (*scan)->Next(50);
+    ASSERT_TRUE(next.has_value()) << next.error().ToString();
+    for (const ScanItem& item : *next) {
+      scanned[item.key] = item.value.ToString();
+    }
+    more_pages = !next->empty();
+  }
+  EXPECT_EQ(scanned.size(), 301U);  // All that lived when it was opened.
+  EXPECT_TRUE(scanned["stream"] == streamed);
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    EXPECT_TRUE(scanned[KeyOf(i)] == MakeValue(i, kSize)) << i;
+  }
+  scan->reset();
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, RunsWithHolesAreCleaned) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  // Small values: in runs of the database. Every fifth stays.
+  for (std::uint64_t i = 0; i < 9000; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), MakeValue(i, 600)).ToString(), "kOk") << i;
+    if (i >= 100 && i % 5 != 0)
+      Run(DeleteCommand{.key = KeyOf(i - 100 - i % 5 + 1)});
+  }
+  for (std::uint64_t i = 0; i < 9000; ++i) {
+    if (i % 5 != 0) Run(DeleteCommand{.key = KeyOf(i)});
+  }
+  for (std::uint64_t i = 10'000; i < 22'000; ++i) {
+    const Status status = Set(KeyOf(i), MakeValue(i, 600));
+    ASSERT_EQ(status.ToString(), "kOk") << i;
+    if (i % 5 != 0) {
+      ASSERT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied);
+    }
+    if (i % 64 == 0) {
+      ASSERT_LE(DirectoryBytes(), 16 * kMiB) << i;
+    }
+  }
+  for (std::uint64_t i = 10'000; i < 22'000; i += 5) {
+    ASSERT_TRUE(Get(KeyOf(i)) == MakeValue(i, 600)) << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, ALowerLimitTakesEffectAtOnce) {
+  Open({{"size_limit", "48MiB"}});
+  Fill(40 * kMiB);
+  EXPECT_GT(DirectoryBytes(), 32 * kMiB);
+  ASSERT_EQ(engine_->Reset("size_limit", "16MiB").ToString(), "kOk");
+  EXPECT_LE(DirectoryBytes(), 16 * kMiB);
+  EXPECT_GT(Stats().count, 50U);
+  Fill(8 * kMiB, 10'000);
+  EXPECT_LE(DirectoryBytes(), 16 * kMiB);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, AHigherLimitTakesEffectAtOnce) {
+  Open({{"size_limit", "16MiB"}});
+  Fill(20 * kMiB);
+  const EngineStats before = Stats();
+  ASSERT_EQ(engine_->Reset("size_limit", "64MiB").ToString(), "kOk");
+  Fill(20 * kMiB, 10'000);
+  EXPECT_EQ(Stats().evictions, before.evictions);
+  EXPECT_EQ(Stats().count, before.count + 320);
+}
+
+// A compaction as the database opens must not take what was stored after a
+// Clear, in another epoch, for dead.
+TEST_F(StoreSpace, NothingIsLostOverManyReopenings) {
+  Open({{"size_limit", "16MiB"}});
+  ASSERT_EQ(Set("cleared", "value").ToString(), "kOk");
+  ASSERT_EQ(Run(ClearCommand{}).count, 1U);
+  std::uint64_t stored = 0;
+  for (int session = 0; session < 12; ++session) {
+    for (int i = 0; i < 40; ++i, ++stored) {
+      ASSERT_TRUE(Run(SetCommand{.key = KeyOf(stored * 7919 % 480),
+                                 .value = MakeValue(stored, 100),
+                                 .ttl = std::chrono::hours(1),
+                                 .tag = "tag"})
+                      .applied);
+    }
+    ASSERT_NO_FATAL_FAILURE(Reopen());
+    ASSERT_EQ(Stats().count, stored) << session;
+    ASSERT_NO_FATAL_FAILURE(ExpectSound()) << session;
+  }
+  EXPECT_EQ(Run(EvictTagCommand{"tag"}).count, stored);
+}
+
+}  // namespace
+}  // namespace larder::testing
