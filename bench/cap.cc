@@ -35,7 +35,7 @@ struct Arguments {
   std::string json;
   std::string plot;
   double factor = 3.0;
-  double sample_rate = 20.0;
+  double sample_rate = 50.0;
   std::uint64_t seed = 1;
   bool without_raw = false;
   bool check = false;

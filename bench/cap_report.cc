@@ -156,7 +156,7 @@ std::string CapPlotScript(const std::vector<CapResult>& results,
   script += fmt::format(
       "set multiplot layout {},{} title 'Directory and live payload, both over "
       "the limit, by what was written (in limits)'\n"
-      "set yrange [0:*<1.3]\nset xrange [0:*]\nset grid lc rgb '#dddddd'\n"
+      "set yrange [0:1.1<*]\nset xrange [0:*]\nset grid lc rgb '#dddddd'\n"
       "set key bottom right\n",
       rows, columns);
   for (int i = 0; i < count; ++i) {

@@ -22,7 +22,7 @@ struct CapOptions {
   /// How many times the limit is written.
   double factor = 3.0;
   std::uint64_t seed = 1;
-  std::chrono::microseconds sample_period{50'000};
+  std::chrono::microseconds sample_period{20'000};
   /// Run raw RocksDB under the same sequence, for the ratio.
   bool with_raw = true;
 };

@@ -86,8 +86,8 @@ std::string RenderPlotScript(const BenchResults& results,
       "of the value'\n"
       "set logscale xy\nset grid lc rgb '#dddddd'\nset key top left\n"
       "set xrange [70:1500000]\n"
-      "set xtics ('100 B' 100, '1 KiB' 1024, '16 KiB' 16384, '64 KiB' 65536, "
-      "'1 MiB' 1048576)\n";
+      "set xtics ('100' 100, '1K' 1024, '16K' 16384, '64K' 65536, "
+      "'1M' 1048576)\n";
   return script + panels + "unset multiplot\n";
 }
 
