@@ -217,6 +217,8 @@ rocksdb::DBOptions DatabaseOptions(
   options.max_total_wal_size = open.sizes.wal_total;
   options.bytes_per_sync = 1 << 20;
   options.avoid_flush_during_shutdown = true;
+  // Opening writes next to nothing, so it works on a full disk.
+  options.avoid_flush_during_recovery = true;
   options.allow_fallocate = false;
   options.max_manifest_file_size = 1 << 20;
   options.manifest_preallocation_size = 64 * 1024;

@@ -160,6 +160,8 @@ class Store final : public Engine, private LivenessJudge {
   void NoteHit(std::string_view key, const Entry& entry) noexcept;
 
   // store_write.cc
+  Status TryExecute(std::span<const Command> commands, std::span<Reply> replies,
+                    const ExecuteOptions& options) noexcept;
   Status Mutate(std::span<const Command> commands, std::span<Reply> replies,
                 const ExecuteOptions& options) noexcept;
   Status ValidateCommand(const Command& command) const noexcept;

@@ -77,6 +77,7 @@ Capabilities Store::capabilities() const noexcept {
 Status Store::Start() noexcept {
   options_pending_ = true;
   LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_));
+  RestoreReserve();
   options_pending_ = false;
   if (options_.on_eviction && !notifier_ && !read_only_) {
     notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
@@ -97,6 +98,10 @@ Status Store::OpenFiles(bool writable) noexcept {
   rocks.cache = block_cache_;
   rocks.log = options_.log;
   Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
+  if (!opened && opened.error().code() == StatusCode::kNoSpace && writable &&
+      directory_->ReleaseReserve().ok()) {
+    opened = Rocks::Open(rocks);
+  }
   if (!opened) return opened.error();
   rocks_ = std::move(*opened);
   block_cache_ = rocks_->cache();
@@ -104,7 +109,6 @@ Status Store::OpenFiles(bool writable) noexcept {
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(OpenLog());
-  if (writable) RestoreReserve();
   UpdateFreeSpace();
   UpdateBudget();
   rocks_->StartJudging();

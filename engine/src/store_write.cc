@@ -42,6 +42,11 @@ bool IsWhole(const Command& command) noexcept {
          std::holds_alternative<CullCommand>(command);
 }
 
+bool NeedsRoom(const Command& command) noexcept {
+  return std::holds_alternative<SetCommand>(command) ||
+         std::holds_alternative<IncrCommand>(command);
+}
+
 /// Bytes that were granted to a writer, until it has written them.
 class InFlight {
  public:
@@ -79,12 +84,27 @@ Status Store::Execute(std::span<const Command> commands,
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
-  const auto mutations = static_cast<std::size_t>(
-      std::count_if(commands.begin(), commands.end(), IsMutation));
-  if (mutations != 0) HealIfFaulted();
+  Status status = TryExecute(commands, replies, options);
+  if (faulted_ && std::none_of(commands.begin(), commands.end(), NeedsRoom) &&
+      (status.code() == StatusCode::kNoSpace ||
+       (!replies.empty() &&
+        replies[0].status.code() == StatusCode::kNoSpace))) {
+    // The disk is full, and the reserve was given back for just this.
+    for (Reply& reply : replies) reply = Reply();
+    status = TryExecute(commands, replies, options);
+  }
+  return status;
+}
+
+Status Store::TryExecute(std::span<const Command> commands,
+                         std::span<Reply> replies,
+                         const ExecuteOptions& options) noexcept {
+  const bool reads_only =
+      std::none_of(commands.begin(), commands.end(), IsMutation);
+  if (!reads_only) HealIfFaulted();
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
-  if (mutations == 0) {
+  if (reads_only) {
     if (commands.size() == 1) {
       Get(std::get<GetCommand>(commands[0]), replies[0]);
     } else if (!commands.empty()) {
