@@ -572,7 +572,6 @@ Status ModelEngine::Sync() noexcept {
 
 Status ModelEngine::Close() noexcept {
   const std::lock_guard lock(disk_->mutex);
-  LARDER_RETURN_IF_ERROR(Usable());
   closed_ = true;
   return {};
 }

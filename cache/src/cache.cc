@@ -4,10 +4,10 @@
 #include <string>
 #include <utility>
 
+#include "cache_temporary_directory.h"
 #include "commands.h"
 #include "compression_choice.h"
 #include "decompressing.h"
-#include "temporary_directory.h"
 
 // The facade: each call builds commands on the stack, has the engine execute
 // them and maps the replies. It keeps no state of its own but the choice of

@@ -5,10 +5,10 @@
 
 #include "larder/cache/cache.h"
 
+#include "cache_temporary_directory.h"
 #include "commands.h"
 #include "compression_choice.h"
 #include "decompressing.h"
-#include "temporary_directory.h"
 #include "write_batch_impl.h"
 
 // Calls on many items: one Execute each, so that they are one message and one

@@ -2,8 +2,8 @@
 
 #include "larder/cache/cache.h"
 
+#include "cache_temporary_directory.h"
 #include "compression_choice.h"
-#include "temporary_directory.h"
 
 namespace larder {
 

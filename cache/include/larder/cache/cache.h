@@ -58,7 +58,7 @@ class Cache {
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
   /// Ends background work and closes the directory; every later call is
-  /// kClosed. Everything acknowledged stays (but for Durability::kNone).
+  /// kClosed, but for another Close. Everything acknowledged stays.
   [[nodiscard]] Status Close() noexcept;
 
   // Single items -------------------------------------------------------------

@@ -1,5 +1,5 @@
-#ifndef LARDER_CACHE_SRC_TEMPORARY_DIRECTORY_H_
-#define LARDER_CACHE_SRC_TEMPORARY_DIRECTORY_H_
+#ifndef LARDER_CACHE_SRC_CACHE_TEMPORARY_DIRECTORY_H_
+#define LARDER_CACHE_SRC_CACHE_TEMPORARY_DIRECTORY_H_
 
 #include <cerrno>
 #include <cstdlib>
@@ -52,4 +52,4 @@ class Cache::TemporaryDirectory {
 
 }  // namespace larder
 
-#endif  // LARDER_CACHE_SRC_TEMPORARY_DIRECTORY_H_
+#endif  // LARDER_CACHE_SRC_CACHE_TEMPORARY_DIRECTORY_H_
