@@ -129,7 +129,7 @@ class Listener final : public rocksdb::EventListener {
 constexpr std::uint64_t kArenaBlocks = 8;
 constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
 // Level 0 is compacted from this many tables on.
-constexpr int kIndexLevelZeroFiles = 4;
+constexpr int kIndexLevelZeroFiles = 2;
 // Bounds one compaction of the index, and so the space that it needs.
 constexpr std::uint64_t kIndexCompactionFiles = 4;
 

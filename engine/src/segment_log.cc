@@ -11,11 +11,12 @@
 //
 // Always: 1. a file in the table is readable or was cut from outside;
 // 2. a removed file stays in the table while a snapshot older than its removal
-// lives, and is mapped; 3. only the file at open_ has the log's own hold.
+// lives, and is mapped; 3. only the files in open_ have the log's own hold.
 
 #include "segment_log.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -119,8 +120,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status Load(std::uint32_t next_id_min,
               const std::function<bool(std::uint32_t)>& live);
 
-  Result<SegmentGrant> Reserve(std::size_t key_size,
-                               std::size_t payload_wanted) noexcept override;
+  Result<SegmentGrant> Reserve(std::size_t key_size, std::size_t payload_wanted,
+                               LogStream stream) noexcept override;
   Result<SegmentPlace> Write(SegmentGrant& grant,
                              const SegmentRecord& record) noexcept override;
   Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
@@ -138,7 +139,7 @@ class SegmentLogOnDisk final : public SegmentLog {
     return file && file->state() != SegmentFile::State::kRemoved;
   }
   [[nodiscard]] std::uint32_t open_id() const noexcept override {
-    return open_id_;
+    return open_[static_cast<std::size_t>(LogStream::kNew)].id;
   }
   [[nodiscard]] std::uint32_t next_id() const noexcept override {
     return next_id_;
@@ -167,8 +168,14 @@ class SegmentLogOnDisk final : public SegmentLog {
   // Read-only: looks for a file that appeared since. nullptr: there is none.
   FilePtr FindOnDisk(std::uint32_t id);
   Result<MappingPtr> MappingFor(std::uint32_t id, std::uint64_t end);
-  Status RollTo(std::uint32_t size);
-  Status SealOpenLocked();
+  // A segment that records are appended to.
+  struct OpenSegment {
+    FilePtr file;
+    std::uint64_t offset = 0;
+    std::atomic<std::uint32_t> id{0};
+  };
+  Status RollTo(OpenSegment& open, std::uint32_t size);
+  Status SealLocked(OpenSegment& open);
   Status SyncFiles(bool earlier);
 
   const SegmentFile::Environment environment_;
@@ -176,10 +183,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   MappingClock clock_;
   std::atomic<std::uint32_t> segment_size_;
 
-  std::mutex append_mutex_;  // Guards the open file and where it goes on.
-  FilePtr open_;
-  std::uint64_t append_offset_ = 0;
-  std::atomic<std::uint32_t> open_id_{0};  // Written under append_mutex_.
+  std::mutex append_mutex_;  // Guards the open files and where they go on.
+  std::array<OpenSegment, kLogStreamCount> open_;
   std::atomic<std::uint32_t> next_id_{1};  // Written under append_mutex_.
 
   std::mutex sync_mutex_;  // Held over a sync, so that a second caller waits.
@@ -248,9 +253,9 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
 }
 
 // Opens the next segment. Under append_mutex_.
-Status SegmentLogOnDisk::RollTo(std::uint32_t size) {
+Status SegmentLogOnDisk::RollTo(OpenSegment& open, std::uint32_t size) {
   // Whether the old one could be sealed is no concern of the new record.
-  SealOpenLocked().IgnoreError();
+  SealLocked(open).IgnoreError();
   if (next_id_ == UINT32_MAX) {
     return Status::Internal("all segment ids are used up");
   }
@@ -268,15 +273,16 @@ Status SegmentLogOnDisk::RollTo(std::uint32_t size) {
     table_.emplace((*file)->id(), *file);
   }
   directory_unsynced_ = true;
-  open_ = std::move(*file);
-  open_id_ = open_->id();
+  open.file = std::move(*file);
+  open.id = open.file->id();
   ++next_id_;
-  append_offset_ = 0;
+  open.offset = 0;
   return Status::Ok();
 }
 
-Result<SegmentGrant> SegmentLogOnDisk::Reserve(
-    std::size_t key_size, std::size_t payload_wanted) noexcept {
+Result<SegmentGrant> SegmentLogOnDisk::Reserve(std::size_t key_size,
+                                               std::size_t payload_wanted,
+                                               LogStream stream) noexcept {
   if (environment_->read_only) {
     return Fail(ReadOnlyError());
   }
@@ -289,26 +295,27 @@ Result<SegmentGrant> SegmentLogOnDisk::Reserve(
       std::min<std::uint64_t>(payload_wanted, kSegmentPieceBytesMin);
   const std::uint64_t before_payload = PayloadStart(key_size);
   const std::lock_guard lock(append_mutex_);
+  OpenSegment& open = open_[static_cast<std::size_t>(stream)];
   const auto payload_room = [&]() -> std::int64_t {
-    return static_cast<std::int64_t>(open_->capacity() - kSegmentFooterSize -
-                                     append_offset_) -
+    return static_cast<std::int64_t>(open.file->capacity() -
+                                     kSegmentFooterSize - open.offset) -
            static_cast<std::int64_t>(before_payload);
   };
-  if (!open_ || open_->sync_failed() ||
+  if (!open.file || open.file->sync_failed() ||
       payload_room() < static_cast<std::int64_t>(least)) {
-    if (Status status = RollTo(segment_size_); !status.ok()) {
+    if (Status status = RollTo(open, segment_size_); !status.ok()) {
       return Fail(std::move(status));
     }
   }
   SegmentGrant grant;
-  grant.offset = static_cast<std::uint32_t>(append_offset_);
+  grant.offset = static_cast<std::uint32_t>(open.offset);
   grant.key_size = static_cast<std::uint32_t>(key_size);
   grant.payload_size = static_cast<std::uint32_t>(std::min<std::uint64_t>(
       payload_wanted, static_cast<std::uint64_t>(payload_room())));
-  open_->AddHold();
-  grant.file = open_;
-  append_offset_ += RecordSize(key_size, grant.payload_size);
-  open_->AccountUpTo(append_offset_);
+  open.file->AddHold();
+  grant.file = open.file;
+  open.offset += RecordSize(key_size, grant.payload_size);
+  open.file->AccountUpTo(open.offset);
   return grant;
 }
 
@@ -486,15 +493,22 @@ Status SegmentLogOnDisk::SealOpen() noexcept {
     return ReadOnlyError();
   }
   const std::lock_guard lock(append_mutex_);
-  return SealOpenLocked();
+  Status first;
+  for (OpenSegment& open : open_) {
+    Status status = SealLocked(open);
+    if (first.ok()) {
+      first = std::move(status);
+    }
+  }
+  return first;
 }
 
-Status SegmentLogOnDisk::SealOpenLocked() {
-  if (!open_) {
+Status SegmentLogOnDisk::SealLocked(OpenSegment& open) {
+  if (!open.file) {
     return Status::Ok();
   }
-  open_id_ = 0;
-  const FilePtr file = std::move(open_);
+  open.id = 0;
+  const FilePtr file = std::move(open.file);
   const Status status = file->DropHold();
   if (file->state() == SegmentFile::State::kRemoved) {  // It was empty.
     const std::unique_lock lock(table_mutex_);

@@ -55,6 +55,12 @@ struct SegmentLogOptions {
   std::function<void(std::string_view line)> log = {};
 };
 
+/// Which open segment a record goes to. What cleaning moves has lived long and
+/// is kept apart from what is new: a segment of new records is soon dead whole,
+/// one of old ones stays full (Rosenblum and Ousterhout, 1992).
+enum class LogStream : std::uint8_t { kNew = 0, kMoved = 1 };
+inline constexpr std::size_t kLogStreamCount = 2;
+
 struct SegmentInfo {
   std::uint32_t id = 0;
   std::uint64_t size_bytes = 0;  ///< Of the file, 0 if it has gone.
@@ -120,8 +126,9 @@ class SegmentLog {
   /// payload; the grant may be smaller (never under min(payload_wanted, 64
   /// KiB)) so that segments are filled to their end. Opens the next segment
   /// when needed, sealing the old one once its last grant is written.
-  virtual Result<SegmentGrant> Reserve(std::size_t key_size,
-                                       std::size_t payload_wanted) noexcept = 0;
+  virtual Result<SegmentGrant> Reserve(
+      std::size_t key_size, std::size_t payload_wanted,
+      LogStream stream = LogStream::kNew) noexcept = 0;
   /// Writes `record` (key and payload of the sizes granted) with one pwritev.
   /// A grant can be used once; after an error it is a gap. Errors: kNoSpace,
   /// kIoError, kInvalidArgument (other sizes, used before).
@@ -144,7 +151,7 @@ class SegmentLog {
   /// reading. Errors: kNotFound, kAborted (it is open or a grant is out; try
   /// later), kIoError (it stays).
   virtual Status Remove(std::uint32_t id) noexcept = 0;
-  /// Seals the open segment now, if it holds anything.
+  /// Seals the open segments now, if they hold anything.
   virtual Status SealOpen() noexcept = 0;
   /// Later segments get this size.
   virtual void SetSegmentSize(std::uint32_t bytes) noexcept = 0;

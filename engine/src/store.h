@@ -196,8 +196,8 @@ class Store final : public Engine, private LivenessJudge {
   /// Appends `bytes`, a part of a value, to the log of large values.
   Status AppendToLog(std::string_view key, CodecId codec, std::uint64_t version,
                      std::uint64_t value_size, std::uint64_t value_offset,
-                     std::string_view bytes,
-                     std::vector<SegmentPlace>& extents) noexcept;
+                     std::string_view bytes, std::vector<SegmentPlace>& extents,
+                     LogStream stream = LogStream::kNew) noexcept;
   Status SegmentFailure(const Status& status) noexcept;
   void RemoveExpiryKey(std::string_view key, const Entry& entry,
                        rocksdb::WriteBatch& batch) noexcept;
@@ -292,6 +292,8 @@ class Store final : public Engine, private LivenessJudge {
   /// Bytes that the live items need in `access`, about.
   [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
   [[nodiscard]] bool IndexIsMostlyDead() const noexcept;
+  /// So dead that the background thread alone does not keep up.
+  [[nodiscard]] bool IndexNeedsWriter() const noexcept;
   /// Rewrites the next table of the index without its dead lines.
   void CompactIndexStep() noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
@@ -389,6 +391,8 @@ class Store final : public Engine, private LivenessJudge {
   // The positions that the compaction filter may drop.
   std::atomic<std::uint64_t> cleaning_first_{0};
   std::atomic<std::uint64_t> cleaning_end_{0};
+  // Room that only cleaning may use, while there is something to clean.
+  std::atomic<std::uint64_t> cleaning_reserve_{0};
   // Bytes that writers were granted and have not written yet.
   std::atomic<std::uint64_t> in_flight_bytes_{0};
 

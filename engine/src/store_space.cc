@@ -31,8 +31,8 @@ namespace larder {
 namespace {
 
 // Share of the log that may be dead before cleaning is preferred to evicting.
-// Lower keeps more alive and moves more: at 0.12 a victim is about 0.77 full.
-constexpr double kDeadShareMax = 0.12;
+// Lower keeps more alive and moves more.
+constexpr double kDeadShareMax = 0.14;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
 // The index may hold this share of the limit in dead lines, besides a quarter
@@ -83,7 +83,8 @@ bool Store::HasRoom(std::uint64_t incoming_bytes) const noexcept {
   // the WAL's contents, a compaction of the index.
   const std::uint64_t headroom =
       rocks_->files().wal_bytes() + rocks_->access_table_bytes() + kSlackBytes;
-  return UsedBytes() + headroom + in_flight <= EffectiveLimit();
+  return UsedBytes() + headroom + cleaning_reserve_ + in_flight <=
+         EffectiveLimit();
 }
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
@@ -166,7 +167,10 @@ Status Store::Reclaim(bool& progress) noexcept {
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     progress = freed != 0;
     if (progress) return Status::Ok();
-    if (IndexIsMostlyDead()) {
+    const double dead_share = DeadShare();
+    cleaning_reserve_ =
+        dead_share > kDeadShareMax / 2 ? segment_size_.load() : 0;
+    if (IndexNeedsWriter()) {
       const std::uint64_t before = rocks_->access_table_bytes();
       index_pressed_ = true;
       CompactIndexStep();
@@ -174,7 +178,7 @@ Status Store::Reclaim(bool& progress) noexcept {
       progress = rocks_->access_table_bytes() < before;
       if (progress) return Status::Ok();
     }
-    if (DeadShare() > kDeadShareMax) {
+    if (dead_share > kDeadShareMax) {
       LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
       if (progress) return Status::Ok();
     }
@@ -263,7 +267,6 @@ Status Store::SaveCutoffs() noexcept {
 
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
   std::vector<PlaceId> dead;
-  const std::uint32_t open = log_->open_id();
   const std::uint32_t current = runs_.current();
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
@@ -274,7 +277,7 @@ std::vector<PlaceId> Store::DeadPlaces() const noexcept {
   };
   for (const SegmentInfo& segment : segments) {
     const PlaceId place = PlaceOfSegment(segment.id);
-    if (segment.id != open && is_dead(place)) dead.push_back(place);
+    if (segment.sealed && is_dead(place)) dead.push_back(place);
   }
   for (const RunTable::Run& run : runs) {
     const PlaceId place = PlaceOfRun(run.id);
@@ -441,7 +444,6 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
   Victim best;
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
-  const std::uint32_t open = log_->open_id();
   const std::uint32_t current = runs_.current();
   {
     const std::scoped_lock lock(ledger_mutex_);
@@ -457,7 +459,7 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
     };
     for (const SegmentInfo& segment : segments) {
       const PlaceId place = PlaceOfSegment(segment.id);
-      if (segment.id == open || stream_pins_.contains(place)) continue;
+      if (!segment.sealed || stream_pins_.contains(place)) continue;
       const double s =
           score(place, segment.size_bytes, log_->next_id() - segment.id);
       if (s > best.score) {
@@ -693,6 +695,13 @@ bool Store::IndexIsMostlyDead() const noexcept {
   const std::uint64_t live = IndexLiveBytes();
   const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
   return rocks_->access_table_bytes() > live + live / 4 + slack;
+}
+
+bool Store::IndexNeedsWriter() const noexcept {
+  const std::uint64_t live = IndexLiveBytes();
+  const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
+  return rocks_->access_table_bytes() >
+         live + (options_.background ? live : live / 4) + slack;
 }
 
 void Store::CompactIndexStep() noexcept {

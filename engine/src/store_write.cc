@@ -404,12 +404,13 @@ void Store::CarryRun(const RunTable::Position& position,
 Status Store::AppendToLog(std::string_view key, CodecId codec,
                           std::uint64_t version, std::uint64_t value_size,
                           std::uint64_t value_offset, std::string_view bytes,
-                          std::vector<SegmentPlace>& extents) noexcept {
+                          std::vector<SegmentPlace>& extents,
+                          LogStream stream) noexcept {
   std::uint64_t done = 0;
   while (done < bytes.size()) {
     const std::size_t wanted =
         std::min<std::uint64_t>(bytes.size() - done, kChunkSizeBytesMax);
-    Result<SegmentGrant> grant = log_->Reserve(key.size(), wanted);
+    Result<SegmentGrant> grant = log_->Reserve(key.size(), wanted, stream);
     if (!grant) return SegmentFailure(grant.error());
     SegmentRecord record;
     record.key = key;

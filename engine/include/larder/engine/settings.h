@@ -45,7 +45,7 @@ struct Settings {
   /// TTL of a Set that names none; zero = never expires.
   Duration default_ttl{0};
   /// Values from this size go to segment files; 256 B..1 MiB.
-  std::uint64_t large_value_min = 1024;
+  std::uint64_t large_value_min = 512;
   /// Values up to this size ride in the index entry; 0..4 KiB, and less than
   /// large_value_min.
   std::uint64_t inline_value_max = 128;
