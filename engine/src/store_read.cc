@@ -95,7 +95,7 @@ void Store::Get(const GetCommand& command, Reply& reply) noexcept {
     }
     version_tried = version;
   }
-  misses_.Add();
+  if (command.with_value) misses_.Add();
 }
 
 void Store::MultiGet(std::span<const Command> commands,

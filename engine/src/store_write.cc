@@ -618,7 +618,9 @@ Status Store::ReadOldValue(std::string_view key, OldItem& old,
                            Reply& reply) noexcept {
   if (old.entry.kind == EntryKind::kInline) {
     reply.value = ValueHandle::FromString(std::string(old.entry.inline_value));
-  } else if (old.pending && old.entry.kind == EntryKind::kRun) {
+  } else if (old.entry.kind == EntryKind::kRun && !old.pending_value.empty()) {
+    // Written by this batch. Else it is on disk, whatever the batch did to the
+    // entry: a run has no empty values.
     reply.value = ValueHandle::FromString(std::string(old.pending_value));
   } else {
     std::unique_ptr<EntryPin> no_pin;
@@ -675,7 +677,9 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
     reply.status = ReadOldValue(command.key, old, current);
     if (!reply.status.ok()) return;
     if (current.value.size() != kInt64Size) {
-      reply.status = Status::Corruption("an integer of a wrong size");
+      reply.status = Status::TypeMismatch(
+          "Incr of a value of " + std::to_string(current.value.size()) +
+          " bytes: an integer has " + std::to_string(kInt64Size));
       return;
     }
     base = LoadFixed<std::int64_t>(current.value.bytes().data());
