@@ -44,6 +44,19 @@ TEST_P(EngineConformance, BatchPopReturnsWhatTheBatchSet) {
   EXPECT_FALSE(IsLive("key"));
 }
 
+TEST_P(EngineConformance, BatchReadsTheValueOfAnItemThatItTouched) {
+  for (const std::size_t size : {8U, 500U, 5000U, 100000U, 3U << 20}) {
+    const std::string value = MakeValue(size, size);
+    ASSERT_TRUE(Set("key", value).applied);
+    const auto replies =
+        RunAll({TouchCommand{.key = "key", .ttl = seconds(5)},
+                GetCommand{.key = "key"},
+                DeleteCommand{.key = "key", .with_value = true}});
+    EXPECT_TRUE(replies[1].value.bytes() == value) << size;
+    EXPECT_TRUE(replies[2].value.bytes() == value) << size;
+  }
+}
+
 TEST_P(EngineConformance, BatchLastSetOfAKeyWins) {
   RunAll({SetCommand{.key = "key", .value = "1", .tag = "red"},
           SetCommand{.key = "key", .value = "2"}, DeleteCommand{.key = "key"},

@@ -83,6 +83,14 @@ TEST_P(EngineConformance, IncrOfALargeValueIsATypeMismatch) {
   EXPECT_EQ(ValueOf("key"), std::string(100000, 'x'));
 }
 
+TEST_P(EngineConformance, IncrOfAnIntegerOfAWrongSizeIsATypeMismatch) {
+  ASSERT_TRUE(
+      Run(SetCommand{.key = "key", .value = "123", .codec = kCodecInt64})
+          .applied);
+  EXPECT_EQ(Incr("key", 1).status.code(), StatusCode::kTypeMismatch);
+  EXPECT_EQ(ValueOf("key"), "123");
+}
+
 TEST_P(EngineConformance, IncrAboveTheLargestIntegerIsOutOfRange) {
   ASSERT_EQ(Incr("key", kMax).integer, kMax);
   EXPECT_EQ(Incr("key", 1).status.code(), StatusCode::kOutOfRange);

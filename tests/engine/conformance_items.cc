@@ -291,7 +291,7 @@ TEST_P(EngineConformance, HitsAndMissesAreCountedForGetsOnly) {
   EXPECT_TRUE(Inspect("key").applied);
   EXPECT_FALSE(Inspect("nobody").applied);
   EXPECT_EQ(Stats().hits, 1U);
-  EXPECT_EQ(Stats().misses, 2U);
+  EXPECT_EQ(Stats().misses, 2U) << "an Inspect counted";
 }
 
 TEST_P(EngineConformance, HandleKeepsItsBytesWhateverHappensToTheItem) {

@@ -4,7 +4,7 @@ namespace larder::testing {
 namespace {
 
 INSTANTIATE_TEST_SUITE_P(Engines, EngineConformance,
-                         ::testing::Values(ModelFactory()),
+                         ::testing::Values(ModelFactory(), StoreFactory()),
                          [](const auto& param) { return param.param.name; });
 
 }  // namespace

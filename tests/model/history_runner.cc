@@ -180,7 +180,12 @@ class Runner {
 
   void RunAll(std::span<const Op> ops, bool all_or_nothing,
               Durability durability) {
-    for (const Op& op : ops) ForgetIfEvicted(op.key);
+    for (const Op& op : ops) {
+      ForgetIfEvicted(op.key);
+      if (op.kind == OpKind::kEvictTag || op.kind == OpKind::kClear) {
+        ForgetAllEvicted();
+      }
+    }
     const Executed model = Execute(*model_, ops, all_or_nothing, durability);
     const Executed subject =
         Execute(*subject_, ops, all_or_nothing, durability);
@@ -333,6 +338,10 @@ class Runner {
     model_disk_->items.erase(name);
   }
 
+  void ForgetAllEvicted() {
+    for (std::uint8_t key = 0; key < kKeyCountMax; ++key) ForgetIfEvicted(key);
+  }
+
   // Streams ------------------------------------------------------------------
 
   void RunStreamIn(const Op& op) {
@@ -423,10 +432,7 @@ class Runner {
   }
 
   void CompareScans(const ScanOptions& options, std::size_t page_size) {
-    if (options_.with_eviction) {
-      for (std::uint8_t key = 0; key < kKeyCountMax; ++key)
-        ForgetIfEvicted(key);
-    }
+    ForgetAllEvicted();
     const auto model = ScanAll(*model_, options, kScanPageCountMax);
     const auto subject = ScanAll(*subject_, options, page_size);
     if (!problem_.empty()) return;
@@ -472,10 +478,7 @@ class Runner {
   }
 
   void CompareCounts() {
-    if (options_.with_eviction) {
-      for (std::uint8_t key = 0; key < kKeyCountMax; ++key)
-        ForgetIfEvicted(key);
-    }
+    ForgetAllEvicted();
     const auto model = model_->Count();
     const auto subject = subject_->Count();
     if (!subject) {
