@@ -1,0 +1,156 @@
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+#include <unistd.h>
+
+#include "larder/cache/cache.h"
+
+#include "fault/damage_items.h"
+#include "spawned_process.h"
+
+// Opens a damaged directory and says what is left of it:
+//   damage_reader DIR
+// A process of its own, so that a crash or a hang is seen as what it is. The
+// report on descriptor 3 is "opened RIGHT MISSING CORRUPT" or "refused CODE
+// MESSAGE"; whatever must never happen is told on stderr and exits with 1.
+
+namespace larder::testing {
+namespace {
+
+[[noreturn]] void Fail(const std::string& what) {
+  std::fprintf(stderr, "damage_reader: %s\n", what.c_str());
+  std::_Exit(1);
+}
+
+struct Found {
+  int right = 0;
+  int missing = 0;
+  int corrupt = 0;
+};
+
+/// Gets every item: each is right, a miss, or kCorruption.
+Found ReadAll(Cache& cache) {
+  Found found;
+  for (int i = 0; i < kDamageItemCount; ++i) {
+    const auto value = cache.Get(DamageKey(i));
+    if (!value) {
+      if (value.error().code() != StatusCode::kCorruption) {
+        Fail("Get of " + DamageKey(i) + ": " + value.error().ToString());
+      }
+      ++found.corrupt;
+    } else if (!*value) {
+      ++found.missing;
+    } else if ((*value)->bytes() != DamageValue(i)) {
+      Fail("wrong bytes for " + DamageKey(i));
+    } else {
+      ++found.right;
+    }
+  }
+  return found;
+}
+
+/// Scans: every item is one of ours and right.
+void ScanAll(Cache& cache) {
+  std::map<std::string, int, std::less<>> numbers;
+  for (int i = 0; i < kDamageItemCount; ++i) numbers[DamageKey(i)] = i;
+  auto scan = cache.OpenScan({.with_values = true});
+  if (!scan) return;  // A clear refusal.
+  while (true) {
+    const auto page = (*scan)->Next(50);
+    if (!page || page->empty()) return;
+    for (const ScanItem& item : *page) {
+      const auto it = numbers.find(item.key);
+      if (it == numbers.end()) Fail("a key that was never set: " + item.key);
+      if (item.value.bytes() != DamageValue(it->second)) {
+        Fail("wrong bytes in a scan for " + item.key);
+      }
+    }
+  }
+}
+
+/// Check(repair) mends; afterwards everything is in order and works.
+void Heal(Cache& cache) {
+  const auto repaired = cache.Check(true);
+  if (!repaired) Fail("Check(repair): " + repaired.error().ToString());
+  const auto healthy = cache.Check(false);
+  if (!healthy) Fail("Check: " + healthy.error().ToString());
+  if (!healthy->ok()) {
+    Fail("not healed: " +
+         (healthy->problems.empty() ? "counters" : healthy->problems.front()));
+  }
+  const Found found = ReadAll(cache);
+  if (found.corrupt != 0) Fail("damaged items after a repair");
+  const auto count = cache.Count();
+  if (!count || *count != static_cast<std::uint64_t>(found.right)) {
+    Fail("Count differs from what can be read");
+  }
+  for (const std::size_t size : {10U, 5000U, 50000U}) {
+    const std::string value = MakeValue(1, size);
+    const Status set = cache.Set("new", value);
+    if (!set.ok()) Fail("Set after a repair: " + set.ToString());
+    const auto got = cache.Get("new");
+    if (!got || !*got || (*got)->bytes() != value) Fail("Get after a repair");
+  }
+  const auto deleted = cache.Delete("new");
+  if (!deleted || !*deleted) Fail("Delete after a repair");
+}
+
+/// A directory that is damaged beyond repair can be reset, if asked to.
+void ResetDamaged(const std::string& path) {
+  CacheOptions options;
+  options.when_damaged = WhenDamaged::kReset;
+  const auto cache = Cache::Open(path, options);
+  if (!cache) Fail("Open with kReset: " + cache.error().ToString());
+  ReadAll(**cache);
+  Heal(**cache);
+}
+
+int Run(const std::string& path) {
+  ::alarm(60);  // A hang is a failure.
+  std::string report;
+  {
+    const auto cache = Cache::Open(path);
+    if (!cache) {
+      const Status& status = cache.error();
+      if (status.message().empty()) Fail("Open failed without a message");
+      report = "refused " + std::string(StatusCodeName(status.code())) + " " +
+               status.message();
+      if (status.code() == StatusCode::kCorruption) {
+        ResetDamaged(path);
+      } else if (status.code() != StatusCode::kUnsupportedFormat &&
+                 status.code() != StatusCode::kForeignDirectory) {
+        // The stamp may look like a newer one's, or be gone. All else would
+        // brick the directory: only kCorruption can be reset.
+        Fail("Open: " + status.ToString());
+      }
+    } else {
+      const Found found = ReadAll(**cache);
+      ScanAll(**cache);
+      Heal(**cache);
+      report = "opened " + std::to_string(found.right) + " " +
+               std::to_string(found.missing) + " " +
+               std::to_string(found.corrupt);
+      const Status closed = (*cache)->Close();
+      if (!closed.ok()) Fail("Close: " + closed.ToString());
+    }
+  }
+  if (report.starts_with("opened")) {  // And it stays healed.
+    const auto cache = Cache::Open(path);
+    if (!cache) Fail("second Open: " + cache.error().ToString());
+    const auto healthy = (*cache)->Check(false);
+    if (!healthy || !healthy->ok()) Fail("not healed for good");
+  }
+  return ::write(kReportFd, report.data(), report.size()) ==
+                 static_cast<ssize_t>(report.size())
+             ? 0
+             : 2;
+}
+
+}  // namespace
+}  // namespace larder::testing
+
+int main(int count, char** arguments) {
+  return count == 2 ? larder::testing::Run(arguments[1]) : 2;
+}

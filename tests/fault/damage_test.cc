@@ -1,0 +1,291 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "larder/cache/cache.h"
+
+#include "fault/damage_items.h"
+#include "spawned_process.h"
+#include "temporary_directory.h"
+
+// Damages one file of a cache directory at a time and has damage_reader look
+// at the rest: the right value, a miss or kCorruption; never wrong bytes, a
+// crash or a hang; and Check(repair) heals. Each kind of file, in a directory
+// that was closed and in one whose process was killed.
+
+namespace larder::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  return bytes.str();
+}
+
+void WriteFile(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+/// Files of one kind have one name here: "000012.sst" is "*.sst".
+std::string KindOf(const fs::path& file) {
+  const std::string name = file.filename();
+  for (const char* extension : {".sst", ".log", ".seg", ".ldb"}) {
+    if (name.ends_with(extension)) return std::string("*") + extension;
+  }
+  for (const char* prefix : {"MANIFEST", "OPTIONS", "LOG"}) {
+    if (name.starts_with(prefix)) return prefix;
+  }
+  return name;
+}
+
+struct Damage {
+  std::string name;
+  std::function<std::string(std::string bytes, Random& random)> apply;
+  bool one_byte = false;  ///< Touches one byte only.
+};
+
+std::string FlipBitAt(std::string bytes, std::size_t at, Random& random) {
+  if (!bytes.empty()) {
+    bytes[at % bytes.size()] ^= static_cast<char>(1U << random.Below(8));
+  }
+  return bytes;
+}
+
+const std::vector<Damage>& AllDamages() {
+  static const std::vector<Damage> damages = {
+      {"bit flipped in the first bytes",
+       [](std::string b, Random& r) {
+         return FlipBitAt(std::move(b), r.Below(16), r);
+       },
+       true},
+      {"bit flipped at a third",
+       [](std::string b, Random& r) {
+         const std::size_t at = b.size() / 3;
+         return FlipBitAt(std::move(b), at, r);
+       },
+       true},
+      {"bit flipped somewhere",
+       [](std::string b, Random& r) {
+         return FlipBitAt(std::move(b), r.Next() % (1U << 30), r);
+       },
+       true},
+      {"bit flipped somewhere else",
+       [](std::string b, Random& r) {
+         return FlipBitAt(std::move(b), r.Next() % (1U << 30), r);
+       },
+       true},
+      {"bit flipped in the last bytes",
+       [](std::string b, Random& r) {
+         const std::size_t at =
+             b.size() - std::min<std::size_t>(b.size(), 1 + r.Below(40));
+         return FlipBitAt(std::move(b), at, r);
+       },
+       true},
+      {"cut to nothing", [](std::string, Random&) { return std::string(); }},
+      {"cut by half",
+       [](std::string b, Random&) { return b.substr(0, b.size() / 2); }},
+      {"last byte cut off",
+       [](std::string b, Random&) {
+         return b.substr(0, b.size() - (b.empty() ? 0 : 1));
+       }},
+      {"garbage appended",
+       [](std::string b, Random& r) { return b + MakeValue(r.Next(), 300); }},
+      {"2 KB of garbage in the middle",
+       [](std::string b, Random& r) {
+         const std::string garbage =
+             MakeValue(r.Next(), std::min<std::size_t>(2000, b.size()));
+         return b.replace(r.Below(b.size() - garbage.size() + 1),
+                          garbage.size(), garbage);
+       }},
+      {"2 KB of zeros at the start",
+       [](std::string b, Random&) {
+         const std::size_t size = std::min<std::size_t>(2000, b.size());
+         return b.replace(0, size, std::string(size, '\0'));
+       }},
+      {"all garbage",
+       [](std::string b, Random& r) { return MakeValue(r.Next(), b.size()); }},
+  };
+  return damages;
+}
+
+class DamageTest : public ::testing::Test {
+ protected:
+  /// What damage_reader found.
+  struct Outcome {
+    bool opened = false;
+    int right = 0;
+    int missing = 0;
+    int corrupt = 0;
+    std::string refusal;
+  };
+
+  static void SetUpTestSuite() {
+    home_ = new TemporaryDirectory(TemporaryDirectory::Place::kMemory);
+    CacheOptions options;
+    options.settings = {{"size_limit", "64MiB"}};
+    auto cache = Cache::Open(home_->path() / "closed", options);
+    ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
+    // In two runs, so that there are database files of the first one.
+    Fill(**cache, 0, kDamageItemCount / 2);
+    ASSERT_EQ((*cache)->Close().ToString(), "kOk");
+    cache = Cache::Open(home_->path() / "closed");
+    ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
+    Fill(**cache, kDamageItemCount / 2, kDamageItemCount);
+    // A copy of a directory at rest is what a killed process leaves.
+    fs::copy(home_->path() / "closed", home_->path() / "killed",
+             fs::copy_options::recursive);
+    ASSERT_EQ((*cache)->Close().ToString(), "kOk");
+  }
+  static void TearDownTestSuite() {
+    delete home_;
+    home_ = nullptr;
+  }
+
+  static void Fill(Cache& cache, int begin, int end) {
+    for (int i = begin; i < end; ++i) {
+      ASSERT_EQ(cache
+                    .Set(DamageKey(i), DamageValue(i),
+                         {.tag = i % 3 == 0 ? "red" : ""})
+                    .ToString(),
+                "kOk");
+    }
+  }
+
+  /// The files below `directory`, by kind, relative to it.
+  static std::map<std::string, std::vector<fs::path>> FilesOf(
+      const fs::path& directory) {
+    std::map<std::string, std::vector<fs::path>> files;
+    for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+      if (entry.is_regular_file()) {
+        files[KindOf(entry.path())].push_back(
+            fs::relative(entry.path(), directory));
+      }
+    }
+    return files;
+  }
+
+  /// Copies `variant`, has `damage` done to the copy and looks at the rest.
+  static Outcome Try(const std::string& variant,
+                     const std::function<void(const fs::path&)>& damage) {
+    const fs::path copy = home_->path() / "copy";
+    fs::remove_all(copy);
+    fs::copy(home_->path() / variant, copy, fs::copy_options::recursive);
+    fs::permissions(copy, fs::perms::owner_all);
+    damage(copy);
+    SpawnedProcess reader(LARDER_DAMAGE_READER, {copy.string()});
+    std::vector<char> bytes;
+    while (reader.ReadUntil(
+        SpawnedProcess::Clock::now() + std::chrono::seconds(90), bytes)) {
+    }
+    const int status = reader.Wait();
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        << (WIFSIGNALED(status)
+                ? "killed by signal " + std::to_string(WTERMSIG(status))
+                : "exit code " + std::to_string(WEXITSTATUS(status)));
+    Outcome outcome;
+    std::istringstream report(std::string(bytes.begin(), bytes.end()));
+    std::string word;
+    report >> word;
+    outcome.opened = word == "opened";
+    if (outcome.opened) {
+      report >> outcome.right >> outcome.missing >> outcome.corrupt;
+    } else {
+      std::getline(report, outcome.refusal);
+    }
+    return outcome;
+  }
+
+  static TemporaryDirectory* home_;
+};
+
+TemporaryDirectory* DamageTest::home_ = nullptr;
+
+TEST_F(DamageTest, UndamagedDirectoriesHaveEverything) {
+  for (const char* variant : {"closed", "killed"}) {
+    const Outcome outcome = Try(variant, [](const fs::path&) {});
+    EXPECT_TRUE(outcome.opened) << variant << ": " << outcome.refusal;
+    EXPECT_EQ(outcome.right, kDamageItemCount) << variant;
+  }
+}
+
+TEST_F(DamageTest, DirectoriesHaveEveryKindOfFile) {
+  std::set<std::string> kinds;
+  for (const char* variant : {"closed", "killed"}) {
+    for (const auto& [kind, files] : FilesOf(home_->path() / variant)) {
+      kinds.insert(kind);
+    }
+  }
+  for (const char* kind : {"*.sst", "*.log", "*.seg", "MANIFEST", "CURRENT"}) {
+    EXPECT_TRUE(kinds.contains(kind)) << kind;
+  }
+}
+
+/// One variant of the directory, to be damaged in all ways.
+class DamageOf : public DamageTest,
+                 public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(DamageOf, AnyFileIsNeverServedAsGoodData) {
+  const std::uint64_t seed = SeedFromEnvironment(1);
+  Random random(seed);
+  std::printf("LARDER_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  int opened = 0;
+  int refused = 0;
+  for (const auto& [kind, files] : FilesOf(home_->path() / GetParam())) {
+    for (const Damage& damage : AllDamages()) {
+      const fs::path file = files[random.Below(files.size())];
+      SCOPED_TRACE(file.string() + ": " + damage.name);
+      const Outcome outcome = Try(GetParam(), [&](const fs::path& directory) {
+        WriteFile(directory / file,
+                  damage.apply(ReadFile(directory / file), random));
+      });
+      ++(outcome.opened ? opened : refused);
+      if (!outcome.opened) {
+        std::printf("  %s, %s: refused%s\n", file.c_str(), damage.name.c_str(),
+                    outcome.refusal.c_str());
+      }
+      if (kind == "*.seg" && damage.one_byte) {
+        // Only what is damaged is lost.
+        EXPECT_TRUE(outcome.opened) << outcome.refusal;
+        EXPECT_GE(outcome.right, kDamageItemCount - 1);
+      }
+    }
+  }
+  std::printf("%d opened, %d refused\n", opened, refused);
+  EXPECT_GT(opened, refused);
+}
+
+TEST_P(DamageOf, AnyFileMayBeMissing) {
+  for (const auto& [kind, files] : FilesOf(home_->path() / GetParam())) {
+    SCOPED_TRACE(files.front().string() + " removed");
+    const Outcome outcome = Try(GetParam(), [&](const fs::path& directory) {
+      fs::remove(directory / files.front());
+    });
+    if (!outcome.opened) {
+      std::printf("  %s removed: refused%s\n", files.front().c_str(),
+                  outcome.refusal.c_str());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, DamageOf,
+                         ::testing::Values("closed", "killed"),
+                         [](const auto& variant) {
+                           return std::string(variant.param);
+                         });
+
+}  // namespace
+}  // namespace larder::testing
