@@ -27,7 +27,7 @@ namespace larder::bench {
 
 namespace {
 
-constexpr std::size_t kWriteBufferBytes = std::size_t{16} << 20;
+constexpr std::size_t kWriteBufferBytes = 4 << 20;
 constexpr int kWriteBufferCount = 3;
 constexpr int kBackgroundJobs = 2;
 constexpr double kBloomBitsPerKey = 10.0;

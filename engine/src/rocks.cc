@@ -14,6 +14,7 @@
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/options_util.h>
 #include <rocksdb/write_buffer_manager.h>
 
 #include "coding.h"
@@ -135,8 +136,8 @@ constexpr std::uint64_t kIndexCompactionFiles = 4;
 
 rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
   rocksdb::ColumnFamilyOptions options;
-  options.write_buffer_size = sizes.index_buffer;
-  options.arena_block_size = sizes.index_buffer / kArenaBlocks;
+  options.write_buffer_size = sizes.write_buffer;
+  options.arena_block_size = sizes.write_buffer / kArenaBlocks;
   options.max_write_buffer_number = 3;
   options.target_file_size_base = sizes.index_file;
   options.compression = rocksdb::kNoCompression;
@@ -157,8 +158,6 @@ rocksdb::ColumnFamilyOptions ValuesFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache,
     const std::shared_ptr<std::atomic<bool>>& judging) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
-  options.write_buffer_size = open.sizes.write_buffer;
-  options.arena_block_size = open.sizes.write_buffer / kArenaBlocks;
   options.target_file_size_base = open.sizes.table_file;
   options.num_levels = 2;
   options.level0_file_num_compaction_trigger = 1;
@@ -180,7 +179,7 @@ rocksdb::ColumnFamilyOptions AccessFamily(
   options.level_compaction_dynamic_level_bytes = true;
   options.level0_file_num_compaction_trigger = kIndexLevelZeroFiles;
   options.max_bytes_for_level_base =
-      kIndexLevelZeroFiles * open.sizes.index_buffer;
+      kIndexLevelZeroFiles * open.sizes.write_buffer;
   options.max_compaction_bytes = kIndexCompactionFiles * open.sizes.index_file;
   options.memtable_prefix_bloom_size_ratio = 0.1;
   options.memtable_whole_key_filtering = true;
@@ -242,15 +241,42 @@ RocksSizes RocksSizes::For(std::uint64_t size_limit,
   constexpr std::uint64_t kKiB = 1024;
   constexpr std::uint64_t kMiB = 1024 * kKiB;
   RocksSizes sizes;
-  sizes.write_buffer = std::clamp(size_limit / 64, 256 * kKiB, 16 * kMiB);
+  sizes.write_buffer = std::clamp(size_limit / 256, 128 * kKiB, 4 * kMiB);
   sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 16 * kMiB);
-  sizes.index_buffer = std::clamp(size_limit / 256, 128 * kKiB, 8 * kMiB);
   sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
   sizes.index_file = std::clamp(size_limit / 512, 128 * kKiB, 16 * kMiB);
   sizes.memory_budget = memory_budget != 0
                             ? std::max(memory_budget, kMiB)
                             : std::clamp(size_limit / 16, 8 * kMiB, 64 * kMiB);
   return sizes;
+}
+
+std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
+                                             std::uint64_t memory_budget) {
+  rocksdb::ConfigOptions config;
+  config.ignore_unknown_options = true;
+  config.ignore_unsupported_options = true;
+  rocksdb::DBOptions database;
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  if (!rocksdb::LoadLatestOptions(config, path.string(), &database, &families)
+           .ok()) {
+    return std::nullopt;
+  }
+  RocksSizes sizes;
+  sizes.wal_total = database.max_total_wal_size;
+  for (const rocksdb::ColumnFamilyDescriptor& family : families) {
+    if (family.name == "values") {
+      sizes.write_buffer = family.options.write_buffer_size;
+      sizes.table_file = family.options.target_file_size_base;
+    } else if (family.name == "access") {
+      sizes.index_file = family.options.target_file_size_base;
+    }
+  }
+  // The limit is not known yet, so neither is the memory: the default's.
+  sizes.memory_budget = For(Settings{}.size_limit, memory_budget).memory_budget;
+  const bool whole = sizes.write_buffer != 0 && sizes.wal_total != 0 &&
+                     sizes.table_file != 0 && sizes.index_file != 0;
+  return whole ? std::optional(sizes) : std::nullopt;
 }
 
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
@@ -303,13 +329,16 @@ std::uint64_t Rocks::access_table_bytes() const noexcept {
 std::uint64_t Rocks::access_headroom_bytes() const noexcept {
   // Level 0 into the base level, and one compaction further down.
   return std::min(access_table_bytes(),
-                  2 * kIndexLevelZeroFiles * sizes_.index_buffer +
+                  2 * kIndexLevelZeroFiles * sizes_.write_buffer +
                       kIndexCompactionFiles * sizes_.index_file);
 }
 
 void Rocks::Resize(const RocksSizes& sizes) {
-  if (read_only_ || sizes == sizes_) return;
-  sizes_ = sizes;
+  // The memory is given at Open only.
+  RocksSizes wanted = sizes;
+  wanted.memory_budget = sizes_.memory_budget;
+  if (read_only_ || wanted == sizes_) return;
+  sizes_ = wanted;
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.
@@ -327,8 +356,8 @@ void Rocks::Resize(const RocksSizes& sizes) {
         .PermitUncheckedError();
   };
   resize(values(), sizes.write_buffer, sizes.table_file);
-  resize(access(), sizes.index_buffer, sizes.index_file);
-  resize(counters(), sizes.index_buffer, sizes.index_file);
+  resize(access(), sizes.write_buffer, sizes.index_file);
+  resize(counters(), sizes.write_buffer, sizes.index_file);
   db_->SetDBOptions({{"max_total_wal_size", std::to_string(sizes.wal_total)}})
       .PermitUncheckedError();
 }

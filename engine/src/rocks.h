@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -32,8 +33,7 @@ class LivenessJudge {
 
 /// Sizes that follow from the settings; docs/tuning.md explains them.
 struct RocksSizes {
-  std::uint64_t write_buffer = 0;   ///< Of `values`.
-  std::uint64_t index_buffer = 0;   ///< Of `access` and `counters`.
+  std::uint64_t write_buffer = 0;   ///< Of one family.
   std::uint64_t wal_total = 0;      ///< Beyond it families are flushed.
   std::uint64_t memory_budget = 0;  ///< Block cache with write buffers.
   std::uint64_t table_file = 0;     ///< Target size in `values`.
@@ -41,6 +41,9 @@ struct RocksSizes {
 
   [[nodiscard]] static RocksSizes For(std::uint64_t size_limit,
                                       std::uint64_t memory_budget) noexcept;
+  /// Those that the database at `path` has; nullopt if it cannot be told.
+  [[nodiscard]] static std::optional<RocksSizes> Stored(
+      const std::filesystem::path& path, std::uint64_t memory_budget);
   friend bool operator==(const RocksSizes&, const RocksSizes&) = default;
 };
 

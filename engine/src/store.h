@@ -277,6 +277,7 @@ class Store final : public Engine, private LivenessJudge {
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Frees them; how many.
   Status FreeDeadPlaces(std::size_t& freed) noexcept;
+  Status FreePlaces(std::span<const PlaceId> dead, std::size_t& freed) noexcept;
   /// Tells the eviction callback of the items that die with a place, and drops
   /// their entries, so that each is told once.
   Status TellOfPlace(PlaceId place) noexcept;

@@ -91,8 +91,9 @@ Status Store::Start() noexcept {
 Status Store::OpenFiles(bool writable) noexcept {
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
-  rocks.sizes =
-      RocksSizes::For(Settings{}.size_limit, options_.memory_budget_bytes);
+  rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)
+                    .value_or(RocksSizes::For(Settings{}.size_limit,
+                                              options_.memory_budget_bytes));
   rocks.read_only = !writable;
   rocks.judge = this;
   rocks.cache = block_cache_;

@@ -49,10 +49,11 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
       scan->view_.cutoffs[c] = store.cutoffs_[c];
     }
     scan->view_.now = store.clock_.Now();
-    if (options.with_values) scan->segments_ = store.log_->Snapshot();
+    if (options.with_values) scan->segments_[0] = store.log_->Snapshot();
     const rocksdb::Status status =
         rocks.db().NewIterators(read, families, &iterators);
     if (!status.ok()) return Fail(FromRocks(status, "opening a scan"));
+    if (options.with_values) scan->segments_[1] = store.log_->Snapshot();
   }
   std::size_t next = 0;
   scan->lines_.reset(iterators[next++]);
@@ -188,7 +189,7 @@ void StoreScan::Invalidate() noexcept {
   lines_.reset();
   entries_.reset();
   values_.reset();
-  segments_.reset();
+  for (auto& segments : segments_) segments.reset();
 }
 
 }  // namespace larder

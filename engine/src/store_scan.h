@@ -64,7 +64,9 @@ class StoreScan final : public Scan {
   std::unique_ptr<rocksdb::Iterator> lines_;
   std::unique_ptr<rocksdb::Iterator> entries_;  // For scans by tag.
   std::unique_ptr<rocksdb::Iterator> values_;
-  std::unique_ptr<SegmentSnapshot> segments_;
+  // Of before and after the iterators were made: a segment that appeared in
+  // between is in the second.
+  std::array<std::unique_ptr<SegmentSnapshot>, 2> segments_;
   bool started_ = false;
   bool invalid_ = false;
   std::list<StoreScan*>::iterator registered_;

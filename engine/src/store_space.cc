@@ -297,6 +297,14 @@ Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
     closing_.insert(dead.begin(), dead.end());
     write_gate_.unlock();
   }
+  const Status status = FreePlaces(dead, freed);
+  const std::scoped_lock lock(ledger_mutex_);
+  for (const PlaceId place : dead) closing_.erase(place);
+  return status;
+}
+
+Status Store::FreePlaces(std::span<const PlaceId> dead,
+                         std::size_t& freed) noexcept {
   LARDER_RETURN_IF_ERROR(SaveCutoffs());
   std::vector<std::uint32_t> dead_runs;
   for (const PlaceId place : dead) {
@@ -310,8 +318,6 @@ Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
   }
   LARDER_RETURN_IF_ERROR(FreeRuns(dead_runs));
   freed += dead_runs.size();
-  const std::scoped_lock lock(ledger_mutex_);
-  for (const PlaceId place : dead) closing_.erase(place);
   return Status::Ok();
 }
 
@@ -694,7 +700,8 @@ std::uint64_t Store::IndexLiveBytes() const noexcept {
 bool Store::IndexIsMostlyDead() const noexcept {
   const std::uint64_t live = IndexLiveBytes();
   const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
-  return rocks_->access_table_bytes() > live + live / 4 + slack;
+  const std::uint64_t ghosts = keeps_ghosts_ ? live : 0;
+  return rocks_->access_table_bytes() > live + live / 4 + ghosts + slack;
 }
 
 bool Store::IndexNeedsWriter() const noexcept {

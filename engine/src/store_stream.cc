@@ -48,6 +48,7 @@ class StoreWriter final : public ValueWriter {
       const auto gate = store_.store_gate_.Enter();
       reply.status = Enter(stored_.size + buffer_.size());
       if (reply.status.ok()) reply.status = CommitEntered(reply);
+      if (!reply.status.ok()) reply.applied = false;
     } else {
       reply.status = failure_;
     }
