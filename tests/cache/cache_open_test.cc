@@ -1,13 +1,10 @@
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <mutex>
 #include <sstream>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -201,41 +198,6 @@ TEST_F(CacheOpen, DirectoryRemovedUnderTheCacheIsGone) {
     status = cache->Set("key" + std::to_string(i), MakeValue(1, 20'000));
   }
   EXPECT_EQ(status.code(), StatusCode::kGone) << status.ToString();
-}
-
-TEST_F(CacheOpen, EvictionsAreToldWithTheirReason) {
-  std::mutex mutex;
-  std::condition_variable told;
-  std::map<EvictionReason, std::map<std::string, std::uint64_t>> events;
-  ManualClock clock(TimePoint(hours(24 * 365 * 50)));
-  CacheOptions options;
-  options.clock = &clock;
-  options.on_eviction = [&](std::string_view key, std::uint64_t size,
-                            EvictionReason reason) {
-    const std::lock_guard lock(mutex);
-    events[reason][std::string(key)] = size;
-    told.notify_all();
-  };
-  const auto cache = OpenOrDie(std::move(options));
-  ASSERT_EQ(Text(cache->Set("expired", "12", {.ttl = seconds(1)})), "kOk");
-  clock.Advance(seconds(1));
-  ASSERT_EQ(*cache->Expire(), 1U);
-  ASSERT_EQ(Text(cache->Set("evicted", "123")), "kOk");
-  ASSERT_EQ(*cache->Cull(0), 1U);
-  ASSERT_EQ(Text(cache->Set("cleared", "1234")), "kOk");
-  ASSERT_EQ(*cache->Clear(), 1U);
-  std::unique_lock lock(mutex);
-  EXPECT_TRUE(told.wait_for(
-      lock, seconds(30),
-      [&] {
-        return events[EvictionReason::kExpired].contains("expired") &&
-               events[EvictionReason::kEvicted].contains("evicted") &&
-               events[EvictionReason::kCleared].contains("cleared");
-      }))
-      << "expired " << events[EvictionReason::kExpired].size() << ", evicted "
-      << events[EvictionReason::kEvicted].size() << ", cleared "
-      << events[EvictionReason::kCleared].size();
-  EXPECT_EQ(events[EvictionReason::kExpired].size(), 1U);
 }
 
 TEST_F(CacheOpen, HitWritesNothingToTheDisk) {
