@@ -18,7 +18,6 @@ Status StatusOf(const Result<T>& result) {
 
 OperationStream::OperationStream(const WriterPlan& plan, int thread)
     : plan_(plan),
-      thread_(thread),
       prefix_(PrefixOf(thread)),
       tags_{prefix_ + "red", prefix_ + "blue", ""},
       random_(plan.seed * 1000003 + static_cast<std::uint64_t>(thread)) {}

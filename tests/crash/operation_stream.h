@@ -54,7 +54,6 @@ class OperationStream {
   SetOptions DrawOptions();
 
   const WriterPlan plan_;
-  const int thread_;
   const std::string prefix_;
   const std::string tags_[3];
   Random random_;

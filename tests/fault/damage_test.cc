@@ -270,12 +270,13 @@ TEST_P(DamageOf, AnyFileIsNeverServedAsGoodData) {
 
 TEST_P(DamageOf, AnyFileMayBeMissing) {
   for (const auto& [kind, files] : FilesOf(home_->path() / GetParam())) {
-    SCOPED_TRACE(files.front().string() + " removed");
-    const Outcome outcome = Try(GetParam(), [&](const fs::path& directory) {
-      fs::remove(directory / files.front());
+    const fs::path file = files.front();
+    SCOPED_TRACE(file.string() + " removed");
+    const Outcome outcome = Try(GetParam(), [&file](const fs::path& directory) {
+      fs::remove(directory / file);
     });
     if (!outcome.opened) {
-      std::printf("  %s removed: refused%s\n", files.front().c_str(),
+      std::printf("  %s removed: refused%s\n", file.c_str(),
                   outcome.refusal.c_str());
     }
   }
