@@ -1,28 +1,44 @@
+// Why these: exponents above 1 win on every trace with sizes, as an item that
+// is large is also the one that many small ones have to make room for; the two
+// classes shield main from newcomers; `loop` keeps a random part of a cycle
+// that is larger than the cache, where all others keep nothing; a one-class
+// preset uses main, so that switching to it leaves main in place.
+
 #include "adaptive_presets.h"
 
 #include <algorithm>
 
+#include "policy_value.h"
+
 namespace larder {
 
-Placement Place(const AdaptivePreset& preset, const PresetItem& item) noexcept {
-  const double one = preset.uses_size ? item.value_of_one : item.relative_cost;
-  const double seen = std::max(1U, item.estimate);
-  switch (preset.kind) {
-    case PresetKind::kTwoClass: {
-      const std::uint32_t needed = item.hit ? 2 : preset.main_estimate_min;
-      if (item.estimate < needed) return {kClassProbation, one, 0};
-      return {kClassMain, seen * one, 0};
-    }
-    case PresetKind::kRecency:
-      return {kClassMain, item.hit ? one : 0.5 * one, 0};
-    case PresetKind::kFrequency: {
-      const int stamps = item.hit ? std::min(255, item.frequency + 1) : 1;
-      return {kClassMain, stamps * one, static_cast<std::uint8_t>(stamps)};
-    }
-    case PresetKind::kHistory:
-      return {kClassMain, seen * one, 0};
+Placement PlaceItem(const AdaptivePreset& preset,
+                    const PresetItem& item) noexcept {
+  const int shift = item.objective == Objective::kBytes ? 4 : 0;
+  const double one =
+      item.relative_cost *
+      PowerOfQuarters(item.density,
+                      std::max(0, preset.size_exponent_quarters - shift));
+  const int stamps = item.hit ? std::min(255, item.frequency + 1) : 1;
+  Placement placement{kClassMain, one, static_cast<std::uint8_t>(stamps)};
+  const bool lucky =
+      preset.lucky_one_in != 0 && item.random % preset.lucky_one_in == 0;
+  if (!item.hit && item.estimate < preset.known_estimate_min && !lucky) {
+    placement.value *= preset.newcomer_factor;
+    if (preset.probation_share > 0) placement.class_index = kClassProbation;
+    return placement;
   }
-  return {};
+  switch (preset.frequency) {
+    case PresetFrequency::kEstimate:
+      placement.value *= std::max(1U, item.estimate);
+      break;
+    case PresetFrequency::kOne:
+      break;
+    case PresetFrequency::kStamps:
+      placement.value *= stamps;
+      break;
+  }
+  return placement;
 }
 
 }  // namespace larder

@@ -9,47 +9,64 @@
 
 namespace larder {
 
-/// How a preset of the adaptive policy values an item.
-enum class PresetKind : std::uint8_t {
-  kTwoClass,   ///< Newcomers on probation; est * v in main.
-  kRecency,    ///< One class; v, a newcomer's is halved.
-  kFrequency,  ///< One class; stamps of the item * v.
-  kHistory,    ///< One class; est * v.
+/// What stands for the frequency of an item.
+enum class PresetFrequency : std::uint8_t {
+  kEstimate,  ///< Requests of late, by the sketch.
+  kOne,       ///< Nothing: recency only.
+  kStamps,    ///< Stamps of the item, counted in its entry.
 };
 
-/// One parameter set of the adaptive policy.
+/// One parameter set of the adaptive policy:
+///
+///   v = frequency * cost * (average size / size)^a
+///
+/// A newcomer (a key that is stored and was seen less than
+/// `known_estimate_min` times) is kept apart: on probation if the preset has
+/// that class, else with a lower value.
 struct AdaptivePreset {
   std::string_view name;
-  PresetKind kind;
+  PresetFrequency frequency;
+  /// Four times the exponent a for the objectives objects and cost. For bytes
+  /// a is less by one, as a hit is worth the size that it saves.
+  int size_exponent_quarters;
+  /// Share of the budget for newcomers; 0 = one class.
   double probation_share;
-  /// A newcomer with this estimate goes straight to main.
-  std::uint32_t main_estimate_min;
-  bool uses_size;
+  std::uint32_t known_estimate_min;
+  /// Takes the place of the frequency for a newcomer.
+  double newcomer_factor;
+  /// Of so many newcomers one is taken for known at random; 0 = none.
+  std::uint32_t lucky_one_in;
 };
 
 inline constexpr std::size_t kPresetCount = 8;
+inline constexpr std::uint32_t kAlwaysNewcomer = 99;
 inline constexpr std::array<AdaptivePreset, kPresetCount> kAdaptivePresets{{
-    {"s3-gdsf", PresetKind::kTwoClass, 0.10, 2, true},
-    {"recency", PresetKind::kRecency, 0.0, 0, true},
-    {"frequency", PresetKind::kTwoClass, 0.02, 3, true},
-    {"gdsf", PresetKind::kFrequency, 0.0, 0, true},
-    {"s3-gdsf-no-size", PresetKind::kTwoClass, 0.10, 2, false},
-    {"recency-no-size", PresetKind::kRecency, 0.0, 0, false},
-    {"frequency-no-size", PresetKind::kTwoClass, 0.02, 3, false},
-    {"gdsf-history", PresetKind::kHistory, 0.0, 0, true},
+    {"two-class", PresetFrequency::kEstimate, 6, 0.10, 2, 1.0, 0},
+    {"recency", PresetFrequency::kOne, 7, 0.0, kAlwaysNewcomer, 0.5, 0},
+    {"frequency", PresetFrequency::kEstimate, 6, 0.02, 3, 1.0, 0},
+    {"stamps", PresetFrequency::kStamps, 6, 0.0, 0, 1.0, 0},
+    {"two-class-by-count", PresetFrequency::kEstimate, 0, 0.10, 2, 1.0, 0},
+    {"loop", PresetFrequency::kOne, 8, 0.02, kAlwaysNewcomer, 1.0, 32},
+    {"frequency-by-size", PresetFrequency::kEstimate, 4, 0.02, 3, 1.0, 0},
+    {"history", PresetFrequency::kEstimate, 7, 0.0, 0, 1.0, 0},
 }};
+/// Without a past, `history` is the best of them alone.
+inline constexpr std::size_t kFirstPreset = 7;
 
 /// An item as a preset sees it.
 struct PresetItem {
-  double value_of_one = 1.0;   ///< Worth of one hit, by size and cost.
-  double relative_cost = 1.0;  ///< The same without the size.
+  double density = 1.0;        ///< Average size / size.
+  double relative_cost = 1.0;  ///< Of a miss; 1 unless the objective is cost.
+  Objective objective = Objective::kObjects;
   std::uint32_t estimate = 1;  ///< Of the sketch, this request included.
   std::uint8_t frequency = 0;  ///< Stamps so far.
   bool hit = false;
+  std::uint32_t random = 0;  ///< Uniform; the same for all presets.
 };
 
 /// Where `preset` puts an item that is stored or hit.
-Placement Place(const AdaptivePreset& preset, const PresetItem& item) noexcept;
+[[nodiscard]] Placement PlaceItem(const AdaptivePreset& preset,
+                                  const PresetItem& item) noexcept;
 
 }  // namespace larder
 

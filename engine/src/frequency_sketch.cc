@@ -70,7 +70,7 @@ FrequencySketch::FrequencySketch(Options options) : options_(options) {
   counters_.resize(1);
   door_.resize(std::size_t{1} << options_.door_log2);
   capacity_ = kItemsPerBlock;
-  SetItemCount(kItemCountMin);
+  GrowTo(kCapacityMin);
 }
 
 FrequencySketch::Place FrequencySketch::PlaceOf(
@@ -138,8 +138,8 @@ std::uint32_t FrequencySketch::Estimate(std::uint64_t key_hash) const noexcept {
   return static_cast<std::uint32_t>(lowest) + (known ? 1 : 0);
 }
 
-void FrequencySketch::Grow() {
-  while (capacity_ < item_count_ && counters_.size() < kBlockCountMax) {
+void FrequencySketch::GrowTo(std::uint64_t items) {
+  while (capacity_ < items && counters_.size() < kBlockCountMax) {
     const auto twice = [](std::vector<Block>& blocks) {
       const std::size_t size = blocks.size();
       blocks.resize(2 * size);
@@ -222,7 +222,7 @@ bool FrequencySketch::Load(std::string_view state) {
       }
     }
   }
-  SetItemCount(item_count_);
+  GrowTo(std::max(item_count_, kCapacityMin));
   return true;
 }
 

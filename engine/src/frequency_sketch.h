@@ -19,7 +19,7 @@ namespace larder {
 /// The block count is a power of two, and doubling copies: estimates stay.
 ///
 /// Threads: thread-compatible. Memory: 8 to 16 bytes per item (4 + 4, rounded
-/// up to powers of two), at least 1 KiB.
+/// up to powers of two), at least 8 KiB.
 class FrequencySketch {
  public:
   struct Options {
@@ -33,7 +33,7 @@ class FrequencySketch {
   /// shrinks.
   void SetItemCount(std::uint64_t items) {
     item_count_ = std::max(items, kItemCountMin);
-    if (item_count_ > capacity_) Grow();
+    if (item_count_ > capacity_) GrowTo(item_count_);
   }
   /// One more sighting of a key.
   void Increment(std::uint64_t key_hash) noexcept;
@@ -53,12 +53,15 @@ class FrequencySketch {
  private:
   using Block = std::array<std::uint64_t, 8>;
   static constexpr std::uint64_t kItemsPerBlock = 16;
+  // The least that aging counts with, and that the tables are made for: small
+  // tables are cheap and collide much.
   static constexpr std::uint64_t kItemCountMin = 128;
+  static constexpr std::uint64_t kCapacityMin = 1024;
   static constexpr std::size_t kBlockCountMax = std::size_t{1} << 24;
 
   struct Place;  // Where a key lies.
   [[nodiscard]] Place PlaceOf(std::uint64_t key_hash) const noexcept;
-  void Grow();
+  void GrowTo(std::uint64_t items);
   void Age() noexcept;
 
   Options options_;

@@ -1,15 +1,25 @@
 // adaptive: eight presets in one rank space. Which of them stamps is decided by
 // mini-simulation: all eight run as shadow caches over a sample of the keys,
-// and the one with most hits (or hit bytes, or hit cost: the objective) of
+// and the one with the most hits (or hit bytes, or hit cost: the objective) of
 // late takes over. Switching moves nothing: it changes how later stamps are
 // computed, and the old ones age away.
 //
-// Saved state, little-endian: magic u32, preset u8, reserved 3 bytes, eight
-// scores as IEEE doubles, then the sketch.
+// A switch costs something, as the items of the old preset are ranked by other
+// rules. So it needs a lead over the present preset: 1 % of its hits or 2 % of
+// its misses, whichever is less (a lead of 1 % of the hits is out of reach
+// where nearly all hit). Hits before the first eviction count for all alike
+// and make the first switch wait for a clear lead.
+//
+// Rejected: scoring the real cache itself (one preset at a time, drowned by
+// the drift of the workload); deciding more often than once per turn of the
+// cache (noise moves it).
+//
+// Saved state, little-endian: magic u32, preset u8, reserved 3 bytes, the sum
+// of all gains and eight scores as IEEE doubles, then the sketch.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 #include "builtin_policies.h"
 #include "frequency_sketch.h"
@@ -20,10 +30,11 @@ namespace larder {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x3150414C;  // "LAP1"
-constexpr std::size_t kHeaderSize = 8 + 8 * kPresetCount;
+constexpr std::size_t kHeaderSize = 16 + 8 * kPresetCount;
 constexpr std::size_t kStateBytesMax = 1 << 20;
 constexpr double kScoreDecay = 0.9;
-constexpr double kSwitchGain = 1.01;
+constexpr double kHitLead = 0.01;
+constexpr double kMissLead = 0.02;
 constexpr std::uint64_t kPeriodMin = 64;  // Requests between decisions.
 
 class AdaptivePolicy final : public Policy {
@@ -32,6 +43,7 @@ class AdaptivePolicy final : public Policy {
     return "adaptive";
   }
   void OnAccess(const PolicyItem& item, const PolicyContext& context) override {
+    random_ = random_ * 6364136223846793005ULL + 1442695040888963407ULL;
     sketch_.SetItemCount(context.live_items);
     sketch_.Increment(item.key_hash);
     costs_.Add(item.cost);
@@ -55,95 +67,112 @@ class AdaptivePolicy final : public Policy {
   void LoadState(std::string_view state) override;
 
  private:
-  double RelativeCost(const PolicyItem& item,
-                      const PolicyContext& context) const noexcept {
+  [[nodiscard]] double RelativeCost(
+      const PolicyItem& item, const PolicyContext& context) const noexcept {
     return context.objective == Objective::kCost ? costs_.Relative(item.cost)
                                                  : 1.0;
   }
-  void RunShadows(const PolicyItem& item, const PolicyContext& context) {
-    ShadowCaches::Request request;
-    request.key_hash = item.key_hash;
-    request.size_bytes = item.size_bytes;
-    request.relative_cost = RelativeCost(item, context);
-    request.estimate = sketch_.Estimate(item.key_hash);
-    switch (context.objective) {
-      case Objective::kObjects:
-        request.gain = 1.0;
-        break;
-      case Objective::kBytes:
-        request.gain = static_cast<double>(item.size_bytes);
-        break;
-      case Objective::kCost:
-        request.gain = request.relative_cost;
-        break;
-    }
-    shadows_.Run(request);
+  [[nodiscard]] std::uint32_t Random() const noexcept {
+    return static_cast<std::uint32_t>(random_ >> 33);
   }
-  Placement PlaceReal(const PolicyItem& item, const PolicyContext& context,
-                      bool hit) const noexcept {
-    const double cost = RelativeCost(item, context);
-    const double density =
-        context.average_size() /
-        static_cast<double>(std::max<std::uint64_t>(1, item.size_bytes));
-    return Place(kAdaptivePresets[preset_],
-                 {.value_of_one = cost * density,
-                  .relative_cost = cost,
-                  .estimate = sketch_.Estimate(item.key_hash),
-                  .frequency = item.frequency,
-                  .hit = hit});
-  }
-  void Decide() noexcept {
-    requests_ = 0;
-    const auto& scores = shadows_.scores();
-    std::size_t best = preset_;
-    for (std::size_t p = 0; p < kPresetCount; ++p) {
-      if (scores[p] > scores[best]) best = p;
-    }
-    if (scores[best] > kSwitchGain * scores[preset_]) preset_ = best;
-    shadows_.DecayScores(kScoreDecay);
-  }
+  void RunShadows(const PolicyItem& item, const PolicyContext& context);
+  [[nodiscard]] Placement PlaceReal(const PolicyItem& item,
+                                    const PolicyContext& context,
+                                    bool hit) const noexcept;
+  void Decide() noexcept;
 
-  std::size_t preset_ = 0;
+  std::size_t preset_ = kFirstPreset;
   std::uint64_t requests_ = 0;  // Since the last decision.
+  std::uint64_t random_ = 1;    // Of this request.
   FrequencySketch sketch_{{.age_factor = 10.0, .door_log2 = 0}};
   ShadowCaches shadows_;
   MeanCost costs_;
 };
 
-std::string AdaptivePolicy::SaveState() const {
-  std::string state(kHeaderSize, '\0');
-  for (std::size_t i = 0; i < 4; ++i) {
-    state[i] = static_cast<char>(kMagic >> (8 * i));
+void AdaptivePolicy::RunShadows(const PolicyItem& item,
+                                const PolicyContext& context) {
+  ShadowCaches::Request request;
+  request.key_hash = item.key_hash;
+  request.size_bytes = item.size_bytes;
+  request.relative_cost = RelativeCost(item, context);
+  request.objective = context.objective;
+  request.estimate = sketch_.Estimate(item.key_hash);
+  request.random = Random();
+  request.gain = context.objective == Objective::kBytes
+                     ? static_cast<double>(item.size_bytes)
+                     : request.relative_cost;
+  shadows_.Run(request);
+}
+
+Placement AdaptivePolicy::PlaceReal(const PolicyItem& item,
+                                    const PolicyContext& context,
+                                    bool hit) const noexcept {
+  PresetItem seen;
+  seen.density =
+      context.average_size() /
+      static_cast<double>(std::max<std::uint64_t>(1, item.size_bytes));
+  seen.relative_cost = RelativeCost(item, context);
+  seen.objective = context.objective;
+  seen.estimate = sketch_.Estimate(item.key_hash);
+  seen.frequency = item.frequency;
+  seen.hit = hit;
+  seen.random = Random();
+  return PlaceItem(kAdaptivePresets[preset_], seen);
+}
+
+void AdaptivePolicy::Decide() noexcept {
+  requests_ = 0;
+  const ShadowCaches::Scores& scores = shadows_.scores();
+  const auto best = static_cast<std::size_t>(
+      std::max_element(scores.presets.begin(), scores.presets.end()) -
+      scores.presets.begin());
+  const double now = scores.presets[preset_];
+  const double lead = std::min(kHitLead * now, kMissLead * (scores.all - now));
+  if (scores.presets[best] > now + lead) preset_ = best;
+  shadows_.DecayScores(kScoreDecay);
+}
+
+void PutFixed(std::string& out, std::uint64_t value, int size) {
+  for (int i = 0; i < size; ++i) {
+    out.push_back(static_cast<char>(value >> (8 * i)));
   }
-  state[4] = static_cast<char>(preset_);
-  for (std::size_t p = 0; p < kPresetCount; ++p) {
-    const auto bits = std::bit_cast<std::uint64_t>(shadows_.scores()[p]);
-    for (std::size_t i = 0; i < 8; ++i) {
-      state[8 + 8 * p + i] = static_cast<char>(bits >> (8 * i));
-    }
+}
+
+std::uint64_t GetFixed(std::string_view in, std::size_t at, int size) noexcept {
+  std::uint64_t value = 0;
+  for (int i = 0; i < size; ++i) {
+    value |= std::uint64_t{static_cast<unsigned char>(
+                 in[at + static_cast<std::size_t>(i)])}
+             << (8 * i);
+  }
+  return value;
+}
+
+std::string AdaptivePolicy::SaveState() const {
+  const ShadowCaches::Scores& scores = shadows_.scores();
+  std::string state;
+  PutFixed(state, kMagic, 4);
+  PutFixed(state, preset_, 4);
+  PutFixed(state, std::bit_cast<std::uint64_t>(scores.all), 8);
+  for (const double score : scores.presets) {
+    PutFixed(state, std::bit_cast<std::uint64_t>(score), 8);
   }
   return state + sketch_.Save(kStateBytesMax - kHeaderSize);
 }
 
 void AdaptivePolicy::LoadState(std::string_view state) {
-  if (state.size() < kHeaderSize) return;
-  const auto byte_at = [&](std::size_t i) {
-    return std::uint64_t{static_cast<unsigned char>(state[i])};
-  };
-  std::uint64_t magic = 0;
-  for (std::size_t i = 0; i < 4; ++i) magic |= byte_at(i) << (8 * i);
-  if (magic != kMagic || byte_at(4) >= kPresetCount) return;
-  std::array<double, kPresetCount> scores{};
+  if (state.size() < kHeaderSize || GetFixed(state, 0, 4) != kMagic) return;
+  const std::uint64_t preset = GetFixed(state, 4, 4);
+  if (preset >= kPresetCount) return;
+  ShadowCaches::Scores scores;
+  scores.all = std::bit_cast<double>(GetFixed(state, 8, 8));
+  if (!std::isfinite(scores.all)) return;
   for (std::size_t p = 0; p < kPresetCount; ++p) {
-    std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < 8; ++i) {
-      bits |= byte_at(8 + 8 * p + i) << (8 * i);
-    }
-    scores[p] = std::bit_cast<double>(bits);
-    if (!std::isfinite(scores[p]) || scores[p] < 0) return;
+    scores.presets[p] = std::bit_cast<double>(GetFixed(state, 16 + 8 * p, 8));
+    if (!(scores.presets[p] >= 0.0 && scores.presets[p] <= scores.all)) return;
   }
   if (!sketch_.Load(state.substr(kHeaderSize))) return;
-  preset_ = static_cast<std::size_t>(byte_at(4));
+  preset_ = static_cast<std::size_t>(preset);
   shadows_.SetScores(scores);
 }
 

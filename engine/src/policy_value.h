@@ -27,6 +27,17 @@ class MeanCost {
   double count_ = 0.0;
 };
 
+/// density^(quarters / 4) for 0..12 quarters, without libm's pow.
+inline double PowerOfQuarters(double density, int quarters) noexcept {
+  if (density == 1.0 || quarters == 0) return 1.0;
+  double power = 1.0;
+  for (int i = 4; i <= quarters; i += 4) power *= density;
+  const double root = std::sqrt(density);
+  if ((quarters & 2) != 0) power *= root;
+  if ((quarters & 1) != 0) power *= std::sqrt(root);
+  return power;
+}
+
 /// What one expected hit of `item` is worth per byte it occupies, 1 for an
 /// average item. Objective bytes: a hit saves the item's size, which cancels
 /// out.

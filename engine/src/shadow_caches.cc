@@ -68,6 +68,7 @@ void ShadowCaches::SetRate(double rate) {
 }
 
 void ShadowCaches::Run(const Request& request) {
+  scores_.all += request.gain;
   Slot& slot = FindSlot(request.key_hash);
   for (std::size_t p = 0; p < kPresetCount; ++p) RunPreset(p, slot, request);
 }
@@ -83,7 +84,7 @@ void ShadowCaches::RunPreset(std::size_t preset, Slot& slot,
           : static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(request.size_bytes, 0xFFFFFFFF));
   if (hit) {
-    scores_[preset] += request.gain;
+    scores_.presets[preset] += request.gain;
   } else {
     if (size > space.budget()) {
       rank = 0;
@@ -93,15 +94,15 @@ void ShadowCaches::RunPreset(std::size_t preset, Slot& slot,
       if (!space.EvictLowest(rules.probation_share)) break;
     }
   }
-  const double average = space.context().average_size();
-  const double relative_cost = request.relative_cost;
   const PresetItem item{
-      .value_of_one = relative_cost * average / std::max(1U, size),
-      .relative_cost = relative_cost,
+      .density = space.context().average_size() / std::max(1U, size),
+      .relative_cost = request.relative_cost,
+      .objective = request.objective,
       .estimate = request.estimate,
       .frequency = slot.frequencies[preset],
-      .hit = hit};
-  const Placement placement = Place(rules, item);
+      .hit = hit,
+      .random = request.random};
+  const Placement placement = PlaceItem(rules, item);
   if (!hit) {
     rank = space.Stamp(placement);
     slot.sizes[preset] = size;
@@ -116,7 +117,8 @@ void ShadowCaches::RunPreset(std::size_t preset, Slot& slot,
 }
 
 void ShadowCaches::DecayScores(double factor) noexcept {
-  for (double& score : scores_) score *= factor;
+  for (double& score : scores_.presets) score *= factor;
+  scores_.all *= factor;
 }
 
 bool ShadowCaches::IsUseful(const Slot& slot) const noexcept {

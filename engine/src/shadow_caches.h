@@ -27,8 +27,15 @@ class ShadowCaches {
     std::uint64_t key_hash = 0;
     std::uint64_t size_bytes = 0;
     double gain = 1.0;           ///< What a hit is worth under the objective.
-    double relative_cost = 1.0;  ///< Of a miss, in units of the mean.
+    double relative_cost = 1.0;  ///< Of a miss; 1 unless costs count.
+    Objective objective = Objective::kObjects;
     std::uint32_t estimate = 1;
+    std::uint32_t random = 0;
+  };
+  /// Gains of late: of each preset, and of a cache that holds everything.
+  struct Scores {
+    std::array<double, kPresetCount> presets{};
+    double all = 0.0;
   };
 
   ShadowCaches();
@@ -40,13 +47,8 @@ class ShadowCaches {
   /// Runs one request through every preset and adds to its score.
   void Run(const Request& request);
 
-  [[nodiscard]] const std::array<double, kPresetCount>& scores()
-      const noexcept {
-    return scores_;
-  }
-  void SetScores(const std::array<double, kPresetCount>& scores) noexcept {
-    scores_ = scores;
-  }
+  [[nodiscard]] const Scores& scores() const noexcept { return scores_; }
+  void SetScores(const Scores& scores) noexcept { scores_ = scores; }
   void DecayScores(double factor) noexcept;
 
   [[nodiscard]] std::size_t slot_count() const noexcept {
@@ -73,7 +75,7 @@ class ShadowCaches {
   std::uint64_t threshold_ = ~std::uint64_t{0};
   std::uint64_t real_budget_ = 0;
   std::vector<RankSpace> spaces_;
-  std::array<double, kPresetCount> scores_{};
+  Scores scores_;
   std::vector<Slot> slots_;  // Open addressing, linear probing.
   std::size_t used_ = 0;
 };
