@@ -1,8 +1,10 @@
 // larder export.
 //
-// It streams: a page of items, or one piece of a large value, is all that is
-// in memory. Values travel as they are stored, compressed ones too, with their
-// codec, so any larder gives back the same typed value.
+// It streams: one scan without values names the items, and runs of small ones
+// are read by scans of their own, up to kGroupBytesMax at a time; a large value
+// passes in pieces. So memory is bounded, and neither statistics nor the policy
+// notice, but for large values. Values travel as they are stored, compressed
+// ones too, with their codec, so any larder gives back the same typed value.
 
 #include <memory>
 #include <string>
@@ -21,7 +23,10 @@
 namespace larder::tools {
 namespace {
 
-constexpr std::size_t kPageCount = 32;
+constexpr std::size_t kPageCount = 1024;
+constexpr std::size_t kValuePageCount = 16;
+/// Values that one scan is opened for.
+constexpr std::uint64_t kGroupBytesMax = 16 << 20;
 
 struct Options {
   std::string directory;
@@ -42,8 +47,8 @@ ExportItem DescribeItem(const std::string& key, const ItemInfo& info) {
   return item;
 }
 
-// A value that the scan left out because it is large. It may have been
-// replaced since: the value that is there now is exported, with its metadata.
+// A large value. It may have been replaced since it was scanned: the value that
+// is there now is exported, with its metadata.
 Status ExportStream(Engine& engine, const std::string& key,
                     ExportWriter& writer) {
   auto reader = engine.OpenReader(key);
@@ -79,7 +84,7 @@ Status ExportScanned(const ScanItem& scanned, ExportWriter& writer) {
     item.value = value;
     return writer.WriteItem(item);
   }
-  item.in_pieces = true;
+  item.in_pieces = true;  // It was small when its group was made.
   LARDER_RETURN_IF_ERROR(writer.WriteItem(item));
   for (std::size_t i = 0; i < value.size(); i += kExportPieceSizeBytesMax) {
     LARDER_RETURN_IF_ERROR(
@@ -88,28 +93,86 @@ Status ExportScanned(const ScanItem& scanned, ExportWriter& writer) {
   return writer.EndPieces(true);
 }
 
-Status ExportAll(Engine& engine, const ScanOptions& options,
-                 ExportWriter& writer) {
-  LARDER_RETURN_IF_ERROR(writer.WriteHeader(Clock::System()->Now()));
-  auto scan = engine.OpenScan(options);
-  if (!scan) {
-    return scan.error();
+// Exports one cache.
+class Exporter {
+ public:
+  Exporter(Engine& engine, const ScanOptions& options, ExportWriter& writer)
+      : engine_(engine), options_(options), writer_(writer) {}
+
+  Status Run() {
+    LARDER_RETURN_IF_ERROR(writer_.WriteHeader(Clock::System()->Now()));
+    auto scan = engine_.OpenScan(options_);
+    if (!scan) {
+      return scan.error();
+    }
+    for (;;) {
+      const auto page = (*scan)->Next(kPageCount);
+      if (!page) {
+        return page.error();
+      }
+      for (const ScanItem& item : *page) {
+        LARDER_RETURN_IF_ERROR(Add(item));
+      }
+      if (page->size() < kPageCount) {
+        break;
+      }
+    }
+    LARDER_RETURN_IF_ERROR(ExportGroup());
+    return writer_.Commit();
   }
-  for (;;) {
-    const auto page = (*scan)->Next(kPageCount);
-    if (!page) {
-      return page.error();
+
+ private:
+  // Adds an item to the group, or exports the group and then the item.
+  Status Add(const ScanItem& item) {
+    if (item.info.size_bytes > kExportPieceSizeBytesMax) {
+      LARDER_RETURN_IF_ERROR(ExportGroup());
+      return ExportStream(engine_, item.key, writer_);
     }
-    for (const ScanItem& item : *page) {
-      const bool left_out = item.value.size() != item.info.size_bytes;
-      LARDER_RETURN_IF_ERROR(left_out ? ExportStream(engine, item.key, writer)
-                                      : ExportScanned(item, writer));
+    if (group_count_++ == 0) {
+      group_first_ = item.key;
     }
-    if (page->size() < kPageCount) {
-      return writer.Commit();
+    group_last_ = item.key;
+    group_bytes_ += item.info.size_bytes;
+    return group_bytes_ < kGroupBytesMax ? Status::Ok() : ExportGroup();
+  }
+
+  // The items of the group that are still there, with their values.
+  Status ExportGroup() {
+    if (group_count_ == 0) {
+      return Status::Ok();
+    }
+    ScanOptions options = options_;
+    options.with_values = true;
+    options.begin = std::move(group_first_);
+    options.end = std::move(group_last_) + '\0';  // The next possible key.
+    group_count_ = 0;
+    group_bytes_ = 0;
+    auto scan = engine_.OpenScan(options);
+    if (!scan) {
+      return scan.error();
+    }
+    for (;;) {
+      const auto page = (*scan)->Next(kValuePageCount);
+      if (!page) {
+        return page.error();
+      }
+      for (const ScanItem& item : *page) {
+        LARDER_RETURN_IF_ERROR(ExportScanned(item, writer_));
+      }
+      if (page->size() < kValuePageCount) {
+        return Status::Ok();
+      }
     }
   }
-}
+
+  Engine& engine_;
+  const ScanOptions& options_;
+  ExportWriter& writer_;
+  std::uint64_t group_count_ = 0;
+  std::uint64_t group_bytes_ = 0;
+  std::string group_first_;
+  std::string group_last_;
+};
 
 int Run(const Options& options, const OutputFormat& format) {
   const bool to_output = options.file == "-";
@@ -126,9 +189,7 @@ int Run(const Options& options, const OutputFormat& format) {
       return ReportError(sink.error(), options.file, "check its directory");
     }
     ExportWriter writer(*std::move(sink));
-    ScanOptions scan = options.scan;
-    scan.with_values = true;
-    const Status status = ExportAll(cache.engine(), scan, writer);
+    const Status status = Exporter(cache.engine(), options.scan, writer).Run();
     if (!status.ok()) {
       return ReportError(status, options.directory,
                          options.file + " was not written");

@@ -168,6 +168,31 @@ TEST_F(CliTransfer, ExportAndImportGoThroughPipes) {
   EXPECT_EQ(OkJson({"import", copy(), "-"}, bytes)["items"], 6);
 }
 
+TEST_F(CliTransfer, ExportGoesOverManyItemsAndTheLongestKey) {
+  for (int i = 0; i < 1100; ++i) {
+    WriteFile(source() + "/" + std::to_string(i), std::string(20'000, 'm'));
+  }
+  Ok({"fill", cache(), source(), "--size-limit", "64MiB"});
+  Ok({"set", cache(), std::string(65536, '~'), "value"});
+  EXPECT_EQ(OkJson({"export", cache(), file()})["items"], 1101);
+  EXPECT_EQ(OkJson({"import", copy(), file()})["items"], 1101);
+  EXPECT_EQ(Ok({"keys", copy()}), Ok({"keys", cache()}));
+}
+
+TEST_F(CliTransfer, ExportTakesAPrefixOrATag) {
+  Ok({"set", cache(), "a1", "v", "--tag", "t"});
+  Ok({"set", cache(), "a2", "v"});
+  Ok({"set", cache(), "b1", "v", "--tag", "t"});
+  EXPECT_EQ(OkJson({"export", cache(), file(), "--prefix", "a"})["items"], 2);
+  EXPECT_EQ(OkJson({"export", cache(), file(), "--tag", "t"})["items"], 2);
+}
+
+TEST_F(CliTransfer, ExportIsNoHit) {
+  Ok({"set", cache(), "key", "value"});
+  Ok({"export", cache(), file()});
+  EXPECT_EQ(OkJson({"stats", cache()})["hits"], 0);
+}
+
 TEST_F(CliTransfer, ImportIfAbsentKeepsWhatIsThere) {
   Ok({"set", cache(), "key", "exported"});
   Ok({"export", cache(), file()});
