@@ -310,7 +310,14 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
                                          &rocks->families_, &db)
           : rocksdb::DB::Open(db_options, path, families, &rocks->families_,
                               &db);
-  if (!status.ok()) return Fail(FromRocks(status, "open of " + path));
+  if (!status.ok()) {
+    Status failure = FromRocks(status, "open of " + path);
+    // A file that another one names is missing: that is damage.
+    if (status.IsPathNotFound() || status.IsNotFound()) {
+      failure = Status::Corruption(failure.message());
+    }
+    return Fail(std::move(failure));
+  }
   rocks->db_.reset(db);
   std::uint64_t bytes = 0;
   if (db->GetIntProperty(rocks->access(),

@@ -130,6 +130,8 @@ class Store final : public Engine, private LivenessJudge {
   Status Reopen() noexcept;
   /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
+  /// True if the directory was removed or replaced.
+  bool NoteIfGone() noexcept;
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
   /// Opens the database again after a failed write, at most every 200 ms.
@@ -307,6 +309,7 @@ class Store final : public Engine, private LivenessJudge {
   [[nodiscard]] bool CanRescue(const Entry& entry) const noexcept;
 
   // store_check.cc
+  Result<CheckReport> CheckOnce(bool repair) noexcept;
   Status RepairLedger() noexcept;
   Status RestoreIndexLines() noexcept;
 

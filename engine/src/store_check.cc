@@ -244,11 +244,34 @@ void StoreChecker::Problem(std::string text) noexcept {
   }
 }
 
-Result<CheckReport> Store::Check(bool repair) noexcept {
+Result<CheckReport> Store::CheckOnce(bool repair) noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SaveCutoffs());
   return StoreChecker(*this).Run(repair);
+}
+
+Result<CheckReport> Store::Check(bool repair) noexcept {
+  Result<CheckReport> report = CheckOnce(repair);
+  const bool unreadable =
+      !report && report.error().code() == StatusCode::kCorruption;
+  if (!repair || !unreadable || read_only_) return report;
+  // The index itself cannot be read, so nothing says what is whole: the items
+  // are given up, and the cache goes on empty.
+  const std::string why = report.error().message();
+  Log("index damaged beyond repair, starting empty: " + why);
+  store_gate_.lock();
+  Status status = CheckOpen();
+  if (status.ok()) status = ResetDirectory();
+  if (status.ok()) status = OpenFiles(/*writable=*/true);
+  store_gate_.unlock();
+  LARDER_FAIL_IF_ERROR(status);
+  Result<CheckReport> after = CheckOnce(/*repair=*/false);
+  if (!after) return after;
+  after->repaired = 1;
+  after->problems.push_back("the index was damaged, all items were given up: " +
+                            why);
+  return after;
 }
 
 Status Store::RepairLedger() noexcept {

@@ -31,6 +31,20 @@ std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
   return std::clamp<std::uint64_t>(size_limit / 128, kMiB, 64 * kMiB);
 }
 
+// Everything that larder keeps in a cache directory, and nothing else.
+Status RemoveCacheFiles(const std::filesystem::path& path) {
+  for (const char* name :
+       {"db", "log", "reserve", "seat.lock", "seat.ctl", "larder.format"}) {
+    std::error_code error;
+    std::filesystem::remove_all(path / name, error);
+    if (error) {
+      return Status::FromErrno(error.value(),
+                               "removing " + (path / name).string());
+    }
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
@@ -48,8 +62,18 @@ Result<std::unique_ptr<Engine>> Store::Open(const std::filesystem::path& path,
     Result<Settings> valid = WithSetting(Settings{}, name, value);
     if (!valid) return Fail(valid.error());
   }
-  Result<std::unique_ptr<CacheDirectory>> directory = CacheDirectory::Open(
-      path, options.mode, options.allow_network_file_system, options.log);
+  const auto open_directory = [&] {
+    return CacheDirectory::Open(path, options.mode,
+                                options.allow_network_file_system, options.log);
+  };
+  Result<std::unique_ptr<CacheDirectory>> directory = open_directory();
+  if (!directory && directory.error().code() == StatusCode::kCorruption &&
+      options.when_damaged == WhenDamaged::kReset &&
+      options.mode != OpenMode::kReadOnly) {
+    // Only the stamp can be meant: what it names is thrown away with it.
+    LARDER_FAIL_IF_ERROR(RemoveCacheFiles(path));
+    directory = open_directory();
+  }
   if (!directory) return Fail(directory.error());
   std::unique_ptr<Store> store(
       new Store(std::move(options), std::move(*directory)));
@@ -458,17 +482,24 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
   if (failure.code() == StatusCode::kCorruption) {
     failure = Status::IoError(failure.message());
   }
-  const std::scoped_lock lock(fault_mutex_);
-  if (!faulted_) {
-    Log("writes stop: " + failure.message());
-    if (failure.code() == StatusCode::kNoSpace) {
-      directory_->ReleaseReserve().IgnoreError();  // Best effort.
+  {
+    const std::scoped_lock lock(fault_mutex_);
+    if (!faulted_) {
+      Log("writes stop: " + failure.message());
+      if (failure.code() == StatusCode::kNoSpace) {
+        directory_->ReleaseReserve().IgnoreError();  // Best effort.
+      }
     }
+    fault_ = failure;
+    faulted_ = true;
+    retry_at_ = std::chrono::steady_clock::now();
   }
-  fault_ = failure;
-  faulted_ = true;
-  retry_at_ = std::chrono::steady_clock::now();
-  return failure;
+  return NoteIfGone() ? CheckOpen() : failure;
+}
+
+bool Store::NoteIfGone() noexcept {
+  if (directory_->CheckPresent().code() == StatusCode::kGone) gone_ = true;
+  return gone_;
 }
 
 Status Store::CheckOpen() const noexcept {

@@ -808,8 +808,7 @@ bool Store::CanRescue(const Entry& entry) const noexcept {
 }
 
 void Store::Housekeep() noexcept {
-  if (directory_->CheckPresent().code() == StatusCode::kGone) gone_ = true;
-  if (gone_) return;
+  if (NoteIfGone()) return;
   // What fails here fails again, and is reported, at the next write.
   const TimePoint now = clock_.Now();
   for (bool more = true; more && !closed_ && !faulted_;) {

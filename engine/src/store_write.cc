@@ -434,7 +434,7 @@ Status Store::SegmentFailure(const Status& status) noexcept {
     Log("disk full: " + status.message());
     directory_->ReleaseReserve().IgnoreError();  // Best effort.
   }
-  return status;
+  return NoteIfGone() ? CheckOpen() : status;
 }
 
 Status Store::StampEntry(std::string_view key, const OldItem& old,
