@@ -50,7 +50,7 @@ class Tier {
     options.touch.kind = RegionKind::kTouch;
     options.size_bytes = kTierSize;
     options.admit_on_write_max = kHotValueSizeMax;
-    writer_ = std::move(*HotWriter::Open(options));
+    writer_ = std::move(*HotWriter::Create(options));
     reader_ = std::move(*HotReader::Open(options.hot, options.touch));
     const std::string value(size, 'v');
     for (std::size_t i = 0; i < count; ++i) {

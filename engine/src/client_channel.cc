@@ -40,6 +40,10 @@ namespace {
 constexpr std::string_view kNotApplied = "not applied";
 constexpr std::string_view kUnknown = "outcome unknown";
 
+Status ClosedStatus(std::string_view outcome) {
+  return Status::Closed("the cache was closed; " + std::string(outcome));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ClientChannel>> ClientChannel::Open(
@@ -51,34 +55,33 @@ Result<std::unique_ptr<ClientChannel>> ClientChannel::Open(
 }
 
 ClientChannel::ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept
-    : seat_(seat),
-      lock_fd_(std::move(lock_fd)),
-      close_in_child_(lock_fd_.get()) {}
+    : seat_(seat), lock_fd_(std::move(lock_fd)) {}
 
-ClientChannel::~ClientChannel() {
-  if (guard_.InChild()) {
-    // The slots are the parent's; the atfork handler has closed the file.
-    static_cast<void>(lock_fd_.Release());
-    return;
-  }
-  for (const auto& lane : lanes_) DetachLane(*lane);
-}
-
-// Lanes
-// ------------------------------------------------------------------------
+ClientChannel::~ClientChannel() { Close(); }
 
 Result<ClientChannel::Lane*> ClientChannel::TakeLane(
     SteadyTime deadline) noexcept {
   std::unique_lock lock(mutex_);
   while (free_.empty()) {
+    if (closed_.load(std::memory_order_relaxed)) {
+      return Fail(ClosedStatus(kNotApplied));
+    }
     if (lanes_.size() + attaching_ < kLaneCountMax) {
       ++attaching_;
       lock.unlock();
       auto lane = AttachLane(deadline);
       lock.lock();
       --attaching_;
-      if (!lane) return Fail(std::move(lane.error()));
+      if (!lane) {
+        lane_free_.notify_all();
+        return Fail(std::move(lane.error()));
+      }
       lanes_.push_back(std::move(*lane));
+      if (closed_.load(std::memory_order_relaxed)) {
+        DropLane(lanes_.back().get());
+        lane_free_.notify_all();
+        return Fail(ClosedStatus(kNotApplied));
+      }
       return lanes_.back().get();
     }
     if (lane_free_.wait_until(lock, deadline) == std::cv_status::timeout &&
@@ -93,13 +96,13 @@ Result<ClientChannel::Lane*> ClientChannel::TakeLane(
 
 void ClientChannel::GiveLane(Lane* lane) noexcept {
   const std::lock_guard lock(mutex_);
-  if (lane->evicted || seat_is_here_.load(std::memory_order_relaxed)) {
-    DetachLane(*lane);
-    std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
+  if (lane->evicted || seat_is_here_.load(std::memory_order_relaxed) ||
+      closed_.load(std::memory_order_relaxed)) {
+    DropLane(lane);
   } else {
     free_.push_back(lane);
   }
-  lane_free_.notify_one();
+  lane_free_.notify_all();  // Close waits for all of them.
 }
 
 // A slot whose byte is ours now. REQUIRES: the control section.
@@ -174,15 +177,23 @@ void ClientChannel::SetSeatIsHere(bool here) noexcept {
   const std::lock_guard lock(mutex_);
   seat_is_here_.store(here, std::memory_order_seq_cst);
   if (!here) return;
-  for (Lane* lane : std::exchange(free_, {})) {
-    DetachLane(*lane);
-    std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
-  }
+  for (Lane* lane : std::exchange(free_, {})) DropLane(lane);
   for (const auto& lane : lanes_) lane->shared->client.WakeIfAsleep();
 }
 
-// Calls
-// ------------------------------------------------------------------------
+void ClientChannel::DropLane(Lane* lane) noexcept {
+  DetachLane(*lane);
+  std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
+}
+
+void ClientChannel::Close() noexcept {
+  if (guard_.InChild()) return;
+  std::unique_lock lock(mutex_);
+  closed_.store(true, std::memory_order_seq_cst);
+  for (Lane* lane : std::exchange(free_, {})) DropLane(lane);
+  for (const auto& lane : lanes_) lane->shared->client.WakeIfAsleep();
+  lane_free_.wait(lock, [this] { return lanes_.empty() && attaching_ == 0; });
+}
 
 Result<std::string> ClientChannel::Call(std::string_view message,
                                         SteadyTime deadline,
@@ -192,7 +203,11 @@ Result<std::string> ClientChannel::Call(std::string_view message,
         Status::Closed("a forked child does not share its parent's channel"));
   }
   LARDER_ASSERT(!message.empty() && message.size() <= kMessageSizeBytesMax);
-  if (seat_is_here_.load(std::memory_order_seq_cst)) return run_here(0, 0);
+  if (closed_.load(std::memory_order_seq_cst)) {
+    return Fail(ClosedStatus(kNotApplied));
+  }
+  if (seat_is_here_.load(std::memory_order_seq_cst))
+    return run_here(message, 0, 0);
   const Result<Lane*> lane = TakeLane(deadline);
   if (!lane) return Fail(lane.error());
   auto reply = Run(**lane, message, deadline, run_here);
@@ -212,7 +227,7 @@ Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
     std::uint32_t generation = 0;
     const bool served = AwaitHolder(generation, deadline);
     if (seat_is_here_.load(std::memory_order_seq_cst)) {
-      return run_here(lane.uid, lane.sequence);
+      return run_here(message, lane.uid, lane.sequence);
     }
     Wait wait = Wait::kTimedOut;
     if (served) {
@@ -226,19 +241,22 @@ Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
       case Wait::kHolderChanged:
         break;
       case Wait::kTimedOut:
-        return Fail(GiveUp(lane, false));
       case Wait::kEvicted:
-        return Fail(GiveUp(lane, true));
+      case Wait::kClosed:
+        return Fail(GiveUp(lane, wait));
     }
   }
 }
 
-Status ClientChannel::GiveUp(Lane& lane, bool evicted) noexcept {
+Status ClientChannel::GiveUp(Lane& lane, Wait why) noexcept {
   TestPoint("call.give_up");
   const bool cancelled = lane.shared->request_state.Cancel(lane.sequence);
   const std::string_view outcome =
       cancelled && !lane.maybe_applied ? kNotApplied : kUnknown;
-  if (!evicted) return seat_.DescribeTimeout(outcome);
+  if (why == Wait::kClosed || closed_.load(std::memory_order_relaxed)) {
+    return ClosedStatus(outcome);
+  }
+  if (why == Wait::kTimedOut) return seat_.DescribeTimeout(outcome);
   lane.evicted = true;
   return {StatusCode::kAborted,
           "the process that has " + seat_.directory().string() +
@@ -251,7 +269,10 @@ bool ClientChannel::AwaitHolder(std::uint32_t& generation,
                                 SteadyTime deadline) noexcept {
   const Generation& shared = seat_.main().generation;
   for (;;) {
-    if (seat_is_here_.load(std::memory_order_seq_cst)) return false;
+    if (seat_is_here_.load(std::memory_order_seq_cst) ||
+        closed_.load(std::memory_order_seq_cst)) {
+      return false;
+    }
     generation = shared.Load();
     if (Generation::IsServing(generation)) return true;
     const auto rest = deadline - std::chrono::steady_clock::now();
@@ -288,12 +309,14 @@ ClientChannel::Wait ClientChannel::WaitFor(Lane& lane, SteadyTime deadline,
   const MainRegion& main = seat_.main();
   const auto changed = [&] {
     return main.generation.Load() != lane.generation ||
-           seat_is_here_.load(std::memory_order_seq_cst);
+           seat_is_here_.load(std::memory_order_seq_cst) ||
+           closed_.load(std::memory_order_seq_cst);
   };
   const auto due = [&] { return ready() || changed(); };
   lane.spin.Until(due);
   for (;;) {
     if (ready()) return Wait::kReady;
+    if (closed_.load(std::memory_order_seq_cst)) return Wait::kClosed;
     if (changed()) return Wait::kHolderChanged;
     if (main.slots[lane.slot].uid.load(std::memory_order_relaxed) != lane.uid) {
       return Wait::kEvicted;

@@ -49,8 +49,8 @@ class ClientChannel {
   /// reply. Whoever had the seat before may have executed it already: look at
   /// the session record of `uid` for `sequence` first. `uid` 0: it was never
   /// sent, and needs no record.
-  using RunHere =
-      std::function<std::string(std::uint64_t uid, std::uint64_t sequence)>;
+  using RunHere = std::function<std::string(
+      std::string_view message, std::uint64_t uid, std::uint64_t sequence)>;
   /// Returns the answer. `run_here` is called if this process gets the seat
   /// before there is one. REQUIRES: `message` is not empty and at most
   /// kMessageSizeBytesMax long.
@@ -65,6 +65,10 @@ class ClientChannel {
   /// called before SeatServer::Start.
   void SetSeatIsHere(bool here) noexcept;
 
+  /// Ends calls under way (kClosed; each says whether it was applied), waits
+  /// for them, and gives all lanes back. Later calls are kClosed.
+  void Close() noexcept;
+
  private:
   struct Lane;
   explicit ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept;
@@ -73,17 +77,19 @@ class ClientChannel {
   Result<std::unique_ptr<Lane>> AttachLane(SteadyTime deadline) noexcept;
   Result<std::size_t> ClaimSlot() noexcept;
   void DetachLane(Lane& lane) noexcept;
+  void DropLane(Lane* lane) noexcept;
 
   Result<std::string> Run(Lane& lane, std::string_view message,
                           SteadyTime deadline,
                           const RunHere& run_here) noexcept;
-  Status GiveUp(Lane& lane, bool evicted) noexcept;
   enum class Wait : std::uint8_t {
     kReady,
     kHolderChanged,
     kTimedOut,
-    kEvicted
+    kEvicted,
+    kClosed
   };
+  Status GiveUp(Lane& lane, Wait why) noexcept;
   bool AwaitHolder(std::uint32_t& generation, SteadyTime deadline) noexcept;
   void MakeRings(Lane& lane, std::uint32_t generation) noexcept;
   Wait Send(Lane& lane, std::string_view message, SteadyTime deadline) noexcept;
@@ -93,9 +99,9 @@ class ClientChannel {
 
   Seat& seat_;
   const ForkGuard guard_;
-  UniqueFd lock_fd_;  // Other than the seat's: the holder's may be ours.
-  CloseInChild close_in_child_;
+  ForkSafeFd lock_fd_;  // Other than the seat's: the holder's may be ours.
   std::atomic<bool> seat_is_here_{false};
+  std::atomic<bool> closed_{false};
   // Guards the lanes; taken alone, but for the control section of the seat.
   std::mutex mutex_;
   std::condition_variable lane_free_;

@@ -35,20 +35,26 @@ inline constexpr std::size_t kMessageSizeBytesMax = 64U << 20;
 inline constexpr std::size_t kPlacedChunkCountMax = 16 * 1024;
 
 enum class MessageKind : std::uint8_t {
-  kExecute = 1,     ///< EncodeCommands -> EncodeReplies.
-  kScanOpen = 2,    ///< EncodeScanOptions -> a number.
-  kScanNext = 3,    ///< scan number, count -> EncodeScanPage.
-  kScanClose = 4,   ///< scan number -> nothing.
-  kCount = 5,       ///< -> a number.
-  kStats = 6,       ///< -> EncodeStats.
-  kCheck = 7,       ///< repair -> EncodeCheckReport.
-  kSettings = 8,    ///< -> EncodeSettings.
-  kReset = 9,       ///< EncodeSettings of one -> nothing.
-  kSync = 10,       ///< -> nothing.
-  kGrant = 11,      ///< EncodeGrantRequest -> EncodeGrants.
-  kGrantDrop = 12,  ///< EncodeGrants -> nothing.
+  kExecute = 1,        ///< EncodeCommands -> EncodeReplies.
+  kScanOpen = 2,       ///< EncodeScanOptions -> a number.
+  kScanNext = 3,       ///< scan number, count -> EncodeScanPage.
+  kScanClose = 4,      ///< scan number -> nothing.
+  kCount = 5,          ///< -> a number.
+  kStats = 6,          ///< -> EncodeStats.
+  kCheck = 7,          ///< repair -> EncodeCheckReport.
+  kSettings = 8,       ///< -> EncodeSettings.
+  kReset = 9,          ///< EncodeSettings of one -> nothing.
+  kSync = 10,          ///< -> nothing.
+  kGrant = 11,         ///< EncodeGrantRequest -> EncodeGrants.
+  kGrantDrop = 12,     ///< EncodeGrants -> nothing.
+  kWriterOpen = 13,    ///< EncodeWriterOpen -> a stream's number.
+  kWriterAppend = 14,  ///< EncodeStreamBytes -> nothing.
+  kWriterCommit = 15,  ///< stream number -> EncodeReplies of one.
+  kReaderOpen = 16,    ///< the key -> EncodeReaderOpened.
+  kReaderRead = 17,    ///< EncodeReaderRead -> bytes.
+  kStreamClose = 18,   ///< stream number -> nothing.
 };
-inline constexpr std::uint8_t kMessageKindMax = 12;
+inline constexpr std::uint8_t kMessageKindMax = 18;
 
 /// A message taken apart; `body` is a view of it.
 struct Message {
@@ -106,7 +112,7 @@ struct DecodedReplies {
     const std::shared_ptr<const std::string>& message, std::string_view bytes,
     std::span<Reply> replies) noexcept;
 
-// Parts shared with the codec of the other messages --------------------------
+// Parts shared with the codec of the other messages.
 void PutStatus(std::string& out, const Status& status);
 void PutItemInfo(std::string& out, const ItemInfo& info);
 /// Gives bytes that a message has, as a handle that shares the message or, if

@@ -3,6 +3,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
+
+#include "unique_fd.h"
 
 namespace larder {
 namespace internal {
@@ -56,6 +59,39 @@ class CloseInChild {
 
  private:
   int index_ = -1;  // In the table of descriptors; -1 = none.
+  ForkGuard guard_;
+};
+
+/// Owns a descriptor that a forked child neither keeps open nor closes twice.
+///
+/// Threads: thread-compatible.
+class ForkSafeFd {
+ public:
+  ForkSafeFd() noexcept = default;
+  explicit ForkSafeFd(UniqueFd fd) noexcept
+      : fd_(std::move(fd)), registration_(fd_.get()) {}
+  ForkSafeFd(ForkSafeFd&&) noexcept = default;
+  ForkSafeFd& operator=(ForkSafeFd&& other) noexcept {
+    Reset();
+    fd_ = std::move(other.fd_);
+    registration_ = std::move(other.registration_);
+    guard_ = other.guard_;
+    return *this;
+  }
+  ~ForkSafeFd() { Reset(); }
+
+  [[nodiscard]] int get() const noexcept { return fd_.get(); }
+  explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
+  void Reset() noexcept {
+    // In a child the number may be another file by now.
+    if (guard_.InChild()) static_cast<void>(fd_.Release());
+    registration_ = CloseInChild();
+    fd_.Reset();
+  }
+
+ private:
+  UniqueFd fd_;
+  CloseInChild registration_;
   ForkGuard guard_;
 };
 

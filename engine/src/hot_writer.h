@@ -79,10 +79,15 @@ class HotWriter {
     std::size_t admit_on_write_max = 4096;
   };
 
-  /// Takes over the regions if they are there and fit, else makes new ones. The
-  /// content is kept if the last writer closed in good order.
-  /// Errors: kNoSpace, kInvalidArgument (size), those of SharedRegion.
-  static Result<std::unique_ptr<HotWriter>> Open(
+  /// Takes over the regions of another holder. The content is kept if that one
+  /// closed in good order. Errors: kNotFound, kCorruption, kInvalidArgument (it
+  /// is larger than `size_bytes`, or much smaller); then nobody finds anything
+  /// in it any more, and a new one with another number is to be made.
+  static Result<std::unique_ptr<HotWriter>> TakeOver(
+      const Options& options) noexcept;
+  /// Makes new regions. Errors: kNoSpace, kInvalidArgument (size), those of
+  /// SharedRegion.
+  static Result<std::unique_ptr<HotWriter>> Create(
       const Options& options) noexcept;
   /// The size to ask for: `wanted`, but at most a quarter of what is free in
   /// the region directory; 0 if that is not worth it.
@@ -97,7 +102,6 @@ class HotWriter {
   [[nodiscard]] const HotRegions& regions() const noexcept { return regions_; }
 
   // Changes of a key
-  // -----------------------------------------------------------
   /// Says that a key is being changed. Must be ended by exactly one of the
   /// three calls below.
   struct Ticket {
@@ -117,7 +121,6 @@ class HotWriter {
   void EndBatch() noexcept;
 
   // What was read from the store
-  // -------------------------------------------------
   /// To be made before the store is read.
   struct FillToken {
     std::uint32_t version = 0;
@@ -129,7 +132,6 @@ class HotWriter {
   void FillAbsent(const FillToken& token, const HotKey& key) noexcept;
 
   // Changes of many keys at once
-  // -----------------------------------------------
   /// Clear and EvictTag: Begin hides everything concerned from readers, then
   /// the store commits, then End. In between nothing gets in.
   void BeginClear() noexcept;
@@ -139,7 +141,6 @@ class HotWriter {
   void SetCutoff(std::uint8_t rank_class, Rank cutoff) noexcept;
 
   // What readers did
-  // -------------------------------------------------------------
   /// Up to about `count_max` items that were read since they were last
   /// returned, from where the last call ended.
   [[nodiscard]] std::vector<HotTouched> TakeTouched(
@@ -151,9 +152,7 @@ class HotWriter {
  private:
   HotWriter(const Options& options, std::unique_ptr<SharedRegion> hot,
             std::unique_ptr<SharedRegion> touch) noexcept;
-  static Result<std::unique_ptr<HotWriter>> Create(
-      const Options& options) noexcept;
-  void TakeOver() noexcept;
+  void Adopt() noexcept;
   void RebuildArena();
   void Reset() noexcept;
   HotArena::Callbacks ArenaCallbacks();

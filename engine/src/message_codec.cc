@@ -303,4 +303,74 @@ Result<std::vector<Grant>> DecodeGrants(std::string_view body) noexcept {
   return grants;
 }
 
+void EncodeWriterOpen(std::string& out, const WriterOpenRequest& request) {
+  PutVarint(out, request.size_expected);
+  SetCommand command = request.command;
+  command.value = {};
+  const Command commands[] = {command};
+  // One command without a value is never too large.
+  EncodeCommands(out, commands, {}, request.options).IgnoreError();
+}
+
+Result<WriterOpenRequest> DecodeWriterOpen(std::string_view body) noexcept {
+  WireReader in(body);
+  WriterOpenRequest request;
+  request.size_expected = in.Varint();
+  if (!in.ok()) return Fail(Malformed("stream"));
+  auto commands = DecodeCommands(in.rest());
+  if (!commands) return Fail(std::move(commands.error()));
+  if (commands->commands.size() != 1 || !commands->placed.empty() ||
+      !std::holds_alternative<SetCommand>(commands->commands[0])) {
+    return Fail(Malformed("stream"));
+  }
+  request.command = std::get<SetCommand>(commands->commands[0]);
+  request.options = commands->options;
+  return request;
+}
+
+void EncodeStreamBytes(std::string& out, const StreamBytes& bytes) {
+  PutVarint(out, bytes.stream);
+  out.append(bytes.bytes);
+}
+
+Result<StreamBytes> DecodeStreamBytes(std::string_view body) noexcept {
+  WireReader in(body);
+  StreamBytes bytes;
+  bytes.stream = in.Varint();
+  if (!in.ok()) return Fail(Malformed("stream bytes"));
+  bytes.bytes = in.rest();
+  return bytes;
+}
+
+void EncodeReaderOpened(std::string& out, const ReaderOpened& opened) {
+  PutVarint(out, opened.stream);
+  PutItemInfo(out, opened.info);
+}
+
+Result<ReaderOpened> DecodeReaderOpened(std::string_view body) noexcept {
+  WireReader in(body);
+  ReaderOpened opened;
+  opened.stream = in.Varint();
+  opened.info = ReadItemInfo(in);
+  if (!in.AtEnd()) return Fail(Malformed("stream"));
+  return opened;
+}
+
+void EncodeReaderRead(std::string& out, const ReaderReadRequest& request) {
+  PutVarint(out, request.stream);
+  PutVarint(out, request.size_max);
+}
+
+Result<ReaderReadRequest> DecodeReaderRead(std::string_view body) noexcept {
+  WireReader in(body);
+  ReaderReadRequest request;
+  request.stream = in.Varint();
+  request.size_max = in.Varint();
+  if (!in.AtEnd() || request.size_max == 0 ||
+      request.size_max > kStreamPieceSize) {
+    return Fail(Malformed("read of a stream"));
+  }
+  return request;
+}
+
 }  // namespace larder

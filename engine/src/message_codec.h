@@ -90,6 +90,43 @@ void EncodeGrants(std::string& out, std::span<const Grant> grants);
 [[nodiscard]] Result<std::vector<Grant>> DecodeGrants(
     std::string_view body) noexcept;
 
+/// Most bytes of a stream that travel at once.
+inline constexpr std::size_t kStreamPieceSize = 256 * 1024;
+
+struct WriterOpenRequest {
+  SetCommand command;  ///< Without its value; views of the message.
+  std::uint64_t size_expected = 0;
+  ExecuteOptions options;
+};
+void EncodeWriterOpen(std::string& out, const WriterOpenRequest& request);
+[[nodiscard]] Result<WriterOpenRequest> DecodeWriterOpen(
+    std::string_view body) noexcept;
+
+struct StreamBytes {
+  std::uint64_t stream = 0;
+  std::string_view bytes;
+};
+void EncodeStreamBytes(std::string& out, const StreamBytes& bytes);
+[[nodiscard]] Result<StreamBytes> DecodeStreamBytes(
+    std::string_view body) noexcept;
+
+/// What there is to read; stream 0: a miss.
+struct ReaderOpened {
+  std::uint64_t stream = 0;
+  ItemInfo info;
+};
+void EncodeReaderOpened(std::string& out, const ReaderOpened& opened);
+[[nodiscard]] Result<ReaderOpened> DecodeReaderOpened(
+    std::string_view body) noexcept;
+
+struct ReaderReadRequest {
+  std::uint64_t stream = 0;
+  std::size_t size_max = 0;  ///< 1..kStreamPieceSize.
+};
+void EncodeReaderRead(std::string& out, const ReaderReadRequest& request);
+[[nodiscard]] Result<ReaderReadRequest> DecodeReaderRead(
+    std::string_view body) noexcept;
+
 }  // namespace larder
 
 #endif  // LARDER_ENGINE_SRC_MESSAGE_CODEC_H_

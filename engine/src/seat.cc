@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "orphan_regions.h"
 #include "test_point.h"
 
 namespace larder {
@@ -40,9 +41,7 @@ constexpr int kEpochAttemptsMax = 16;
 constexpr std::chrono::milliseconds kSeatRetryPause{100};
 
 std::string MutexName(const SeatControl& control, const char* what) {
-  // Not longer than NAME_MAX - 4: sem_open puts "sem." before it.
-  return "larder-" + control.id.ToString() + "-" +
-         std::to_string(control.epoch) + "-" + what;
+  return EpochMutexName(control.id, control.epoch, what);
 }
 
 // 0.2 to 2 ms, other in each process, so that two that wait for each other
@@ -69,11 +68,7 @@ bool IsUnusable(const Status& status) {
 
 Seat::Seat(SeatOptions options) noexcept : options_(std::move(options)) {}
 
-Seat::~Seat() {
-  // Closed by the atfork handler, and its number may be another file by now.
-  if (InChild()) static_cast<void>(lock_fd_.Release());
-  Detach().IgnoreError();  // Nobody is left to be told.
-}
+Seat::~Seat() { Detach().IgnoreError(); }  // Nobody is left to be told.
 
 std::filesystem::path Seat::ControlFile() const {
   return options_.directory / "seat.ctl";
@@ -115,8 +110,7 @@ Result<std::unique_ptr<Seat>> Seat::Attach(
     if (!seat->lock_fd_) {
       auto fd = seat->OpenLockFile();
       if (!fd) return Fail(std::move(fd.error()));
-      seat->lock_fd_ = std::move(*fd);
-      seat->close_in_child_ = CloseInChild(seat->lock_fd_.get());
+      seat->lock_fd_ = ForkSafeFd(std::move(*fd));
     }
     const Result<bool> attached = seat->TryAttach();
     if (!attached) return Fail(attached.error());
@@ -194,6 +188,7 @@ Status Seat::FoundEpoch() noexcept {
     if (!random) return random.error();
     id = *random;
   }
+  RemoveOrphanRegions(options_.region_directory);
   control_.boot_id = BootId();
   control_.holder = {};
   LARDER_RETURN_IF_ERROR(CreateRegions(id, epoch_min));
@@ -218,6 +213,9 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
                                sizeof(MainRegion), sizeof(MainRegion));
       if (region) {
         region_ = std::move(*region);
+        const Result<bool> held = HoldRegion();
+        if (!held) return held.error();
+        if (!*held) continue;  // Taken for an orphan: try the next epoch.
         return OpenMutexes();
       }
       last = std::move(region.error());
@@ -227,6 +225,15 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
     if (!IsUnusable(last)) break;
   }
   return last;
+}
+
+// False: the main region's file has gone.
+Result<bool> Seat::HoldRegion() noexcept {
+  auto fd = HoldMainRegion(region_->path());
+  if (!fd) return Fail(std::move(fd.error()));
+  if (!*fd) return false;
+  presence_fd_ = ForkSafeFd(std::move(*fd));
+  return true;
 }
 
 Status Seat::OpenMutexes() noexcept {
@@ -264,6 +271,8 @@ Result<bool> Seat::JoinEpoch() noexcept {
   }
   if ((*region)->size() < sizeof(MainRegion)) return false;
   region_ = std::move(*region);
+  const Result<bool> held = HoldRegion();
+  if (!held || !*held) return held;
   LARDER_FAIL_IF_ERROR(OpenMutexes());
   attached_ = true;
   return true;
@@ -424,6 +433,7 @@ Status Seat::Detach() noexcept {
     const Result<bool> last =
         TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kExclusive);
     TestPoint("detach.upgraded");
+    presence_fd_.Reset();
     if (last && *last) RemoveRegions(control_);
     TestPoint("detach.removed");
     static_cast<void>(

@@ -138,6 +138,7 @@ class Seat {
   Result<bool> JoinEpoch() noexcept;
   Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;
   Status OpenMutexes() noexcept;
+  Result<bool> HoldRegion() noexcept;
   Status Win() noexcept;
   void UnlockControl() noexcept;
   void RunMonitor();
@@ -147,8 +148,8 @@ class Seat {
 
   const SeatOptions options_;
   const ForkGuard guard_;
-  UniqueFd lock_fd_;
-  CloseInChild close_in_child_;  // Of lock_fd_.
+  ForkSafeFd lock_fd_;
+  ForkSafeFd presence_fd_;  // See HoldMainRegion.
   SeatControl control_;
   std::unique_ptr<SharedRegion> region_;
   // Both may be absent (no /dev/shm); the kernel's locks carry the proof.

@@ -34,7 +34,8 @@ struct SeatServer::Client {
   RingConsumer requests;
   RingProducer replies;
   MessageAssembler assembler;
-  FrameHeader answering;  // Head of the answer's frames.
+  FrameHeader answering;           // Head of the answer's frames.
+  std::size_t answering_size = 0;  // Of the request; 0: it is answered.
   std::string outgoing;
   std::size_t outgoing_sent = 0;
   bool broken = false;
@@ -111,6 +112,7 @@ bool SeatServer::ServeOnce() noexcept {
     slots[i] |= std::exchange(again_[i], 0);
     any = any || slots[i] != 0;
   }
+  any = SendCompleted() || any;
   if (!any) return false;
   Doorbell::ForEach(slots, [this](std::size_t slot) { Visit(slot); });
   if (!taken_.empty()) ExecuteTaken();
@@ -232,6 +234,7 @@ void SeatServer::Admit(Client& client) noexcept {
   client.answering = FrameHeader();
   client.answering.uid = client.uid;
   client.answering.sequence = header.sequence;
+  client.answering_size = message.size();
   ServedRequest request;
   request.uid = client.uid;
   request.sequence = header.sequence;
@@ -253,26 +256,61 @@ void SeatServer::ExecuteTaken() noexcept {
   for (std::size_t i = 0; i < taken_.size(); ++i) {
     ServedRequest& request = taken_[i];
     Client& client = *clients_[taken_slots_[i]];
-    LARDER_CHECK(!request.reply.empty());
-    ClientSlot& slot = main_.slots[client.slot];
-    slot.requests.fetch_add(1, std::memory_order_relaxed);
-    slot.bytes.fetch_add(request.message.size() + request.reply.size(),
-                         std::memory_order_relaxed);
-    figures.bytes_in.fetch_add(request.message.size(),
+    LARDER_CHECK(request.deferred || !request.reply.empty());
+    figures.bytes_in.fetch_add(client.answering_size,
                                std::memory_order_relaxed);
-    figures.bytes_out.fetch_add(request.reply.size(),
-                                std::memory_order_relaxed);
     figures.service_time[bucket].fetch_add(1, std::memory_order_relaxed);
-    client.outgoing = std::move(request.reply);
-    client.outgoing_sent = 0;
-    SendRest(client);
-    if (client.broken) EvictClient(client.slot);
+    if (!request.deferred) Answer(client, std::move(request.reply));
   }
   figures.requests.fetch_add(taken_.size(), std::memory_order_relaxed);
   figures.groups.fetch_add(1, std::memory_order_relaxed);
   taken_.clear();
   taken_slots_.clear();
   TestPoint("server.answered");
+}
+
+void SeatServer::Answer(Client& client, std::string reply) noexcept {
+  ClientSlot& slot = main_.slots[client.slot];
+  slot.requests.fetch_add(1, std::memory_order_relaxed);
+  slot.bytes.fetch_add(client.answering_size + reply.size(),
+                       std::memory_order_relaxed);
+  main_.figures.bytes_out.fetch_add(reply.size(), std::memory_order_relaxed);
+  client.outgoing = std::move(reply);
+  client.outgoing_sent = 0;
+  client.answering_size = 0;
+  SendRest(client);
+  if (client.broken) EvictClient(client.slot);
+}
+
+void SeatServer::Complete(std::uint64_t uid, std::uint64_t sequence,
+                          std::string reply) noexcept {
+  LARDER_CHECK(!reply.empty());
+  {
+    const std::lock_guard lock(completed_mutex_);
+    completed_.push_back({uid, sequence, std::move(reply)});
+  }
+  main_.doorbell.Nudge();
+}
+
+// Sends what Complete was given; true if there was anything.
+bool SeatServer::SendCompleted() noexcept {
+  std::vector<Completed> completed;
+  {
+    const std::lock_guard lock(completed_mutex_);
+    completed.swap(completed_);
+  }
+  for (Completed& answer : completed) {
+    for (const auto& client : clients_) {
+      if (client == nullptr || client->uid != answer.uid) continue;
+      // Else it gave up, and its next request is under way.
+      if (client->ready && client->answering.sequence == answer.sequence &&
+          client->answering_size != 0) {
+        Answer(*client, std::move(answer.reply));
+      }
+      break;
+    }
+  }
+  return !completed.empty();
 }
 
 // Sends as much of the answer as there is space for.

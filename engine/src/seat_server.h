@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
@@ -27,8 +28,10 @@ struct ServedRequest {
   std::uint64_t sequence = 0;  ///< The client's number of it; only grows.
   /// See DecodeMessage. A private copy: it does not change.
   std::string message;
-  /// To be filled in; must not be empty.
+  /// To be filled in; must not be empty, unless deferred.
   std::string reply;
+  /// Set by the handler: the reply comes later, through Complete.
+  bool deferred = false;
 };
 
 /// What the holder does with requests. All calls come from one thread.
@@ -66,6 +69,10 @@ class SeatServer {
   /// Finishes what is being executed and ends. Requests that were not taken
   /// stay with their clients, who send them to the next holder.
   void Stop() noexcept;
+  /// Answers a deferred request; nothing happens if its client has gone or
+  /// given up. From any thread.
+  void Complete(std::uint64_t uid, std::uint64_t sequence,
+                std::string reply) noexcept;
   /// Clients that are attached now.
   [[nodiscard]] std::size_t client_count() const noexcept {
     return client_count_.load(std::memory_order_relaxed);
@@ -84,6 +91,8 @@ class SeatServer {
   [[nodiscard]] Result<bool> TakeFrame(Client& client) noexcept;
   void Admit(Client& client) noexcept;
   void ExecuteTaken() noexcept;
+  bool SendCompleted() noexcept;
+  void Answer(Client& client, std::string reply) noexcept;
   void SendRest(Client& client) noexcept;
   void SweepDead() noexcept;
 
@@ -94,6 +103,13 @@ class SeatServer {
   std::array<std::unique_ptr<Client>, kSlotCountMax> clients_;
   std::vector<ServedRequest> taken_;
   std::vector<std::size_t> taken_slots_;  // taken_[i] is of that slot.
+  struct Completed {
+    std::uint64_t uid;
+    std::uint64_t sequence;
+    std::string reply;
+  };
+  std::mutex completed_mutex_;
+  std::vector<Completed> completed_;  // Guarded by completed_mutex_.
   AdaptiveSpin spin_;
   // Slots to look at although they did not ring.
   Doorbell::Slots again_{};

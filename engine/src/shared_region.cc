@@ -146,6 +146,19 @@ std::string NamePrefix(const CacheId& id) {
   return "larder-" + id.ToString() + "-";
 }
 
+template <typename Condition>
+void UnlinkIf(const std::filesystem::path& directory,
+              const Condition& condition) {
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory, error);
+  for (; !error && it != std::filesystem::directory_iterator();
+       it.increment(error)) {
+    if (condition(it->path().filename().string())) {
+      ::unlink(it->path().c_str());
+    }
+  }
+}
+
 }  // namespace
 
 Result<CacheId> CacheId::Random() noexcept {
@@ -250,16 +263,19 @@ void SharedRegion::UnlinkAll(const std::filesystem::path& directory,
                              const CacheId& id,
                              std::uint64_t epoch_kept) noexcept {
   const std::string prefix = NamePrefix(id);
-  const std::string kept = epoch_kept == 0 ? "" : prefix + Hex(epoch_kept);
-  std::error_code error;
-  std::filesystem::directory_iterator it(directory, error);
-  for (; !error && it != std::filesystem::directory_iterator();
-       it.increment(error)) {
-    const std::string name = it->path().filename();
-    if (!name.starts_with(prefix)) continue;
-    if (!kept.empty() && name.starts_with(kept)) continue;
-    ::unlink(it->path().c_str());
-  }
+  const std::string kept = prefix + Hex(epoch_kept) + "-";
+  UnlinkIf(directory, [&](std::string_view name) {
+    return name.starts_with(prefix) &&
+           (epoch_kept == 0 || !name.starts_with(kept));
+  });
+}
+
+void SharedRegion::UnlinkEpoch(const std::filesystem::path& directory,
+                               const CacheId& id,
+                               std::uint64_t epoch) noexcept {
+  const std::string prefix = NamePrefix(id) + Hex(epoch) + "-";
+  UnlinkIf(directory,
+           [&](std::string_view name) { return name.starts_with(prefix); });
 }
 
 std::uint64_t FreeSpaceBytes(const std::filesystem::path& directory) noexcept {

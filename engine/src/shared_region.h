@@ -105,6 +105,9 @@ class SharedRegion {
 
   /// Removes the file; fine if it has gone.
   static void Unlink(const RegionAddress& address) noexcept;
+  /// Removes the files of one epoch of a cache.
+  static void UnlinkEpoch(const std::filesystem::path& directory,
+                          const CacheId& id, std::uint64_t epoch) noexcept;
   /// Removes all files of a cache but those of `epoch_kept` (0: all).
   /// REQUIRES: nobody is attached to another epoch.
   static void UnlinkAll(const std::filesystem::path& directory,

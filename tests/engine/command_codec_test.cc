@@ -347,6 +347,34 @@ TEST(MessageCodec, SettingsAndGrantsTravel) {
   EXPECT_EQ(DecodeGrants(bytes).value(), grants);
 }
 
+TEST(MessageCodec, StreamRequestsTravel) {
+  WriterOpenRequest request;
+  request.command = Set("key", "left out");
+  request.command.tag = "tag";
+  request.size_expected = 1ULL << 33;
+  request.options.durability = Durability::kNone;
+  std::string bytes;
+  EncodeWriterOpen(bytes, request);
+  const auto opened = DecodeWriterOpen(bytes);
+  ASSERT_TRUE(opened.has_value());
+  EXPECT_EQ(opened->command.key, "key");
+  EXPECT_EQ(opened->command.tag, "tag");
+  EXPECT_EQ(opened->command.value, "");
+  EXPECT_EQ(opened->size_expected, 1ULL << 33);
+  EXPECT_EQ(opened->options.durability, Durability::kNone);
+
+  bytes.clear();
+  EncodeStreamBytes(bytes, {.stream = 300, .bytes = "piece"});
+  const auto piece = DecodeStreamBytes(bytes);
+  ASSERT_TRUE(piece.has_value());
+  EXPECT_EQ(piece->stream, 300U);
+  EXPECT_EQ(piece->bytes, "piece");
+
+  bytes.clear();
+  EncodeReaderRead(bytes, {.stream = 3, .size_max = kStreamPieceSize + 1});
+  EXPECT_FALSE(DecodeReaderRead(bytes));
+}
+
 // Every decoder on `bytes`; none may crash, and what they accept is bounded.
 void DecodeAll(const std::string& bytes) {
   const auto message = std::make_shared<const std::string>(bytes);
@@ -367,6 +395,10 @@ void DecodeAll(const std::string& bytes) {
   static_cast<void>(DecodeSettings(bytes));
   static_cast<void>(DecodeGrantRequest(bytes));
   static_cast<void>(DecodeGrants(bytes));
+  static_cast<void>(DecodeWriterOpen(bytes));
+  static_cast<void>(DecodeStreamBytes(bytes));
+  static_cast<void>(DecodeReaderOpened(bytes));
+  static_cast<void>(DecodeReaderRead(bytes));
 }
 
 std::vector<std::string> ValidMessages() {

@@ -42,7 +42,8 @@ class HotTierTest : public ::testing::Test {
     return options;
   }
   std::unique_ptr<HotWriter> Write(std::uint64_t size = kHotTierSizeMin) const {
-    auto writer = HotWriter::Open(Options(size));
+    auto writer = HotWriter::TakeOver(Options(size));
+    if (!writer) writer = HotWriter::Create(Options(size));
     EXPECT_TRUE(writer.has_value()) << writer.error().ToString();
     return writer ? std::move(*writer) : nullptr;
   }
@@ -146,7 +147,7 @@ TEST_F(HotTierTest, WhatDoesNotFitIsUnknown) {
 TEST_F(HotTierTest, LargeValuesGetInByReadingOnly) {
   HotWriter::Options options = Options();
   options.admit_on_write_max = 100;
-  const auto writer = std::move(*HotWriter::Open(options));
+  const auto writer = std::move(*HotWriter::Create(options));
   const auto reader = Read();
   const std::string value(101, 'v');
   Set(*writer, "k", value);
@@ -453,7 +454,7 @@ TEST_F(HotTierTest, AFullTmpfsMakesTheTierSmallerButNotWrong) {
 }
 
 TEST_F(HotTierTest, AnUnusableSizeIsRefused) {
-  EXPECT_EQ(HotWriter::Open(Options(1000)).error().code(),
+  EXPECT_EQ(HotWriter::Create(Options(1000)).error().code(),
             StatusCode::kInvalidArgument);
   EXPECT_EQ(HotWriter::FittingSize("/nonexistent", 64U << 20), 0U);
   EXPECT_EQ(HotWriter::FittingSize(directory_.path(), 1000), 0U);

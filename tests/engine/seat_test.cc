@@ -30,6 +30,8 @@ using namespace std::chrono_literals;
 
 class SeatTest : public ::testing::Test {
  protected:
+  // Cleans up after members that were killed.
+  ~SeatTest() override { Attach(); }
   SeatOptions Options() const {
     return {.directory = directory_.path(),
             .region_directory = regions_.path(),
@@ -288,6 +290,30 @@ TEST_F(SeatTest, ALockFileThatWentAwayMeanwhileIsOpenedAgain) {
   EXPECT_FALSE(Attach()->TryTake().value());
 }
 
+TEST_F(SeatTest, RegionsThatNobodyHoldsAreRemovedByTheNextFounder) {
+  ForkedProcess victim([this](const ForkedProcess::Pipe& pipe) {
+    const auto seat = Attach();
+    const auto hot =
+        SharedRegion::Create(seat->Address(RegionKind::kHot, 7), 4096, 4096);
+    pipe.Send(hot.has_value() ? 1 : 0);
+    ::pause();
+    return 0;
+  });
+  ASSERT_EQ(victim.Receive(), 1U);
+  const TemporaryDirectory other;
+  SeatOptions options = Options();
+  options.directory = other.path();
+  { ASSERT_TRUE(Seat::Attach(options).has_value()); }
+  EXPECT_EQ(RegionCount(), 2U);  // It lives.
+  victim.Kill(SIGKILL);
+  victim.Wait();
+  EXPECT_EQ(RegionCount(), 2U);
+  ASSERT_NE(MutexCount(), -1);
+  { ASSERT_TRUE(Seat::Attach(options).has_value()); }
+  EXPECT_EQ(RegionCount(), 0U);
+  EXPECT_EQ(MutexCount(), -1);
+}
+
 TEST_F(SeatTest, ControlSectionsExcludeEachOther) {
   const auto first = Attach();
   const auto second = Attach();
@@ -320,8 +346,6 @@ TEST(SeatControlFile, OneDamagedCopyDoesNotMatter) {
 TEST(SeatControlFile, NoFileIsNoControl) {
   EXPECT_EQ(ReadSeatControl("/nonexistent/seat.ctl").value(), std::nullopt);
 }
-
-// Elections ------------------------------------------------------------------
 
 // A member that reports its pid whenever it gets the seat.
 int RunMember(const SeatOptions& options, const ForkedProcess::Pipe& pipe) {

@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1,
                                size - 1);
-  switch (data[0] % 9) {
+  switch (data[0] % 12) {
     case 0:
       CommandsSurviveARoundTrip(bytes);
       break;
@@ -83,6 +83,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
       break;
     case 7:
       static_cast<void>(DecodeGrantRequest(bytes));
+      break;
+    case 8:
+      static_cast<void>(DecodeWriterOpen(bytes));
+      break;
+    case 9:
+      static_cast<void>(DecodeReaderOpened(bytes));
+      break;
+    case 10:
+      static_cast<void>(DecodeReaderRead(bytes));
       break;
     default:
       static_cast<void>(DecodeGrants(bytes));

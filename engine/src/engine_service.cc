@@ -1,0 +1,378 @@
+#include "engine_service.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "larder/engine/limits.h"
+#include "larder/engine/settings.h"
+
+namespace larder {
+namespace {
+
+// Items asked of a scan at once while a page is filled.
+constexpr std::size_t kScanStep = 32;
+
+bool IsWholeCache(const Command& command) {
+  return std::holds_alternative<EvictTagCommand>(command) ||
+         std::holds_alternative<ClearCommand>(command) ||
+         std::holds_alternative<ExpireCommand>(command) ||
+         std::holds_alternative<CullCommand>(command);
+}
+
+// Whether a message may take so long that others should not wait for it.
+bool IsLong(std::string_view bytes) {
+  const auto message = DecodeMessage(bytes);
+  if (!message) return false;
+  if (message->kind == MessageKind::kCheck ||
+      message->kind == MessageKind::kReset ||
+      message->kind == MessageKind::kSync) {
+    return true;
+  }
+  // Commands on the whole cache are alone, so they are short messages.
+  constexpr std::size_t kWholeCacheSizeMax = 8 * 1024;
+  if (message->kind != MessageKind::kExecute ||
+      message->body.size() > kWholeCacheSizeMax) {
+    return false;
+  }
+  const auto commands = DecodeCommands(message->body);
+  return commands && commands->commands.size() == 1 &&
+         IsWholeCache(commands->commands[0]);
+}
+
+template <typename T, typename Encode>
+void PutResult(std::string& out, const Result<T>& result, Encode&& encode) {
+  PutOutcome(out, result ? Status() : result.error());
+  if (result) encode(out, *result);
+}
+
+Status LostHandle() {
+  return {StatusCode::kGone,
+          "the scan or stream was lost when another process took over: open "
+          "it again"};
+}
+
+}  // namespace
+
+EngineService::EngineService(SessionStore& store, MainRegion& main) noexcept
+    : store_(store), main_(main) {
+  // Numbers of another holder's handles must mean nothing here.
+  std::random_device seed;
+  random_.seed(std::uint64_t{seed()} << 32 | seed());
+  PublishSettingsVersion();
+}
+
+EngineService::~EngineService() {
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    stop_ = true;
+  }
+  tasks_changed_.notify_all();
+  if (worker_.joinable()) worker_.join();
+}
+
+void EngineService::SetServer(SeatServer* server) noexcept {
+  const std::lock_guard lock(tasks_mutex_);
+  server_ = server;
+}
+
+void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
+  for (ServedRequest& request : requests) {
+    const Session session{.uid = request.uid, .sequence = request.sequence};
+    if (!IsLong(request.message)) {
+      request.reply = Answer(request.message, session);
+      continue;
+    }
+    request.deferred = true;
+    const std::lock_guard lock(tasks_mutex_);
+    tasks_.push_back({session, std::move(request.message)});
+    if (!worker_.joinable()) {
+      worker_ = std::thread([this] { RunLongTasks(); });
+    }
+    tasks_changed_.notify_one();
+  }
+}
+
+void EngineService::RunLongTasks() noexcept {
+  std::unique_lock lock(tasks_mutex_);
+  for (;;) {
+    tasks_changed_.wait(lock, [this] { return stop_ || !tasks_.empty(); });
+    if (stop_) return;  // Their clients ask the next holder.
+    const LongTask task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    std::string reply = Answer(task.message, task.session);
+    lock.lock();
+    if (server_ != nullptr) {
+      server_->Complete(task.session.uid, task.session.sequence,
+                        std::move(reply));
+    }
+  }
+}
+
+void EngineService::ClientGone(std::uint64_t uid) noexcept {
+  {
+    const std::lock_guard lock(handles_mutex_);
+    std::erase_if(handles_,
+                  [uid](const auto& entry) { return entry.second.uid == uid; });
+  }
+  store_.ForgetClient(uid);
+}
+
+std::string EngineService::Answer(std::string_view bytes,
+                                  const Session& session) noexcept {
+  std::string out;
+  const auto message = DecodeMessage(bytes);
+  if (!message) {
+    PutOutcome(out, message.error());
+    return out;
+  }
+  switch (message->kind) {
+    case MessageKind::kExecute:
+      AnswerCommands(message->body, session, out);
+      break;
+    case MessageKind::kScanOpen:
+    case MessageKind::kScanNext:
+    case MessageKind::kScanClose:
+      AnswerScan(*message, session, out);
+      break;
+    case MessageKind::kWriterOpen:
+    case MessageKind::kWriterAppend:
+    case MessageKind::kWriterCommit:
+      AnswerWriter(*message, session, out);
+      break;
+    case MessageKind::kReaderOpen:
+    case MessageKind::kReaderRead:
+      AnswerReader(*message, session, out);
+      break;
+    case MessageKind::kStreamClose:
+      if (const auto number = DecodeNumber(message->body)) DropHandle(*number);
+      PutOutcome(out, {});
+      break;
+    default:
+      AnswerStore(*message, out);
+      break;
+  }
+  return out;
+}
+
+void EngineService::AnswerCommands(std::string_view body,
+                                   const Session& session, std::string& out) {
+  const auto decoded = DecodeCommands(body);
+  if (!decoded || !decoded->placed.empty()) {
+    PutOutcome(out, decoded ? Status::InvalidArgument("placed values are not "
+                                                      "taken by this store")
+                            : decoded.error());
+    return;
+  }
+  PutOutcome(out, {});
+  const bool mutates = std::any_of(decoded->commands.begin(),
+                                   decoded->commands.end(), IsMutation);
+  if (mutates && session.uid != 0) {
+    if (const auto recorded = store_.FindReply(session)) {
+      out += *recorded;
+      return;
+    }
+  }
+  std::vector<Reply> replies(decoded->commands.size());
+  const Status status =
+      mutates && session.uid != 0
+          ? store_.ExecuteAs(session, decoded->commands, replies,
+                             decoded->options)
+          : store_.Execute(decoded->commands, replies, decoded->options);
+  EncodeReplies(out, status, replies, {});
+}
+
+void EngineService::AnswerStore(const Message& message, std::string& out) {
+  switch (message.kind) {
+    case MessageKind::kCount:
+      PutResult(out, store_.Count(), EncodeNumber);
+      return;
+    case MessageKind::kStats:
+      PutResult(out, store_.Stats(), EncodeStats);
+      return;
+    case MessageKind::kCheck: {
+      const auto repair = DecodeNumber(message.body);
+      PutResult(out,
+                repair ? store_.Check(*repair != 0)
+                       : Result<CheckReport>(Fail(repair.error())),
+                EncodeCheckReport);
+      return;
+    }
+    case MessageKind::kSettings: {
+      PutOutcome(out, {});
+      EncodeNumber(out, store_.settings_version());
+      SettingList list;
+      for (SettingText& text : DescribeSettings(store_.CurrentSettings())) {
+        list.emplace_back(std::move(text.name), std::move(text.value));
+      }
+      EncodeSettings(out, list);
+      return;
+    }
+    case MessageKind::kReset: {
+      const auto list = DecodeSettings(message.body);
+      if (!list || list->size() != 1) {
+        PutOutcome(out, list ? Status::InvalidArgument("one setting at a time")
+                             : list.error());
+        return;
+      }
+      PutOutcome(out, Reset((*list)[0].first, (*list)[0].second));
+      return;
+    }
+    case MessageKind::kSync:
+      PutOutcome(out, store_.Sync());
+      return;
+    default:
+      PutOutcome(out, Status::InvalidArgument("this store does not take that "
+                                              "message"));
+      return;
+  }
+}
+
+// Other than any that another holder published.
+void EngineService::PublishSettingsVersion() noexcept {
+  main_.settings_version.store(std::uint64_t{main_.generation.Load()} << 32 |
+                                   (store_.settings_version() & 0xFFFFFFFF),
+                               std::memory_order_release);
+}
+
+Status EngineService::Reset(std::string_view name,
+                            std::string_view value) noexcept {
+  Status status = store_.Reset(name, value);
+  PublishSettingsVersion();
+  return status;
+}
+
+Result<std::uint64_t> EngineService::KeepHandle(std::uint64_t uid,
+                                                Handle handle) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  const auto count = std::count_if(
+      handles_.begin(), handles_.end(),
+      [uid](const auto& entry) { return entry.second.uid == uid; });
+  if (static_cast<std::size_t>(count) >= kHandlesPerClientMax) {
+    return Fail(Status::NoSpace("a client has " + std::to_string(count) +
+                                " scans and streams open: close some"));
+  }
+  std::uint64_t number = 0;
+  while (number == 0 || handles_.contains(number)) number = random_();
+  handles_.emplace(number, OpenHandle{uid, std::move(handle)});
+  return number;
+}
+
+template <typename T>
+Result<std::unique_ptr<T>> EngineService::TakeHandle(
+    std::uint64_t number) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  const auto it = handles_.find(number);
+  if (it == handles_.end()) return Fail(LostHandle());
+  auto* handle = std::get_if<std::unique_ptr<T>>(&it->second.handle);
+  if (handle == nullptr || *handle == nullptr) return Fail(LostHandle());
+  return std::move(*handle);
+}
+
+void EngineService::PutHandleBack(std::uint64_t number,
+                                  Handle handle) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  const auto it = handles_.find(number);
+  if (it != handles_.end()) it->second.handle = std::move(handle);
+}
+
+void EngineService::DropHandle(std::uint64_t number) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  handles_.erase(number);
+}
+
+void EngineService::AnswerScan(const Message& message, const Session& session,
+                               std::string& out) {
+  if (message.kind == MessageKind::kScanOpen) {
+    const auto options = DecodeScanOptions(message.body);
+    if (!options) return PutOutcome(out, options.error());
+    auto scan = store_.OpenScan(*options);
+    if (!scan) return PutOutcome(out, scan.error());
+    return PutResult(out, KeepHandle(session.uid, std::move(*scan)),
+                     EncodeNumber);
+  }
+  if (message.kind == MessageKind::kScanClose) {
+    if (const auto number = DecodeNumber(message.body)) DropHandle(*number);
+    return PutOutcome(out, {});
+  }
+  const auto request = DecodeScanNext(message.body);
+  if (!request) return PutOutcome(out, request.error());
+  auto scan = TakeHandle<Scan>(request->scan);
+  if (!scan) return PutOutcome(out, scan.error());
+  std::vector<ScanItem> items;
+  std::size_t size = 0;
+  Status status;
+  while (items.size() < request->count_max && size < kScanPageSizeBytes) {
+    auto some =
+        (*scan)->Next(std::min(kScanStep, request->count_max - items.size()));
+    if (!some) status = some.error();
+    if (!some || some->empty()) break;
+    for (ScanItem& item : *some) {
+      size += item.key.size() + item.value.size() + item.info.tag.size();
+      items.push_back(std::move(item));
+    }
+  }
+  // What was read before a failure is delivered first; it fails again then.
+  PutOutcome(out, items.empty() ? status : Status());
+  if (status.ok() || !items.empty()) EncodeScanPage(out, items, {});
+  PutHandleBack(request->scan, std::move(*scan));
+}
+
+void EngineService::AnswerWriter(const Message& message, const Session& session,
+                                 std::string& out) {
+  if (message.kind == MessageKind::kWriterOpen) {
+    const auto request = DecodeWriterOpen(message.body);
+    if (!request) return PutOutcome(out, request.error());
+    auto writer = store_.OpenWriter(request->command, request->size_expected,
+                                    request->options);
+    if (!writer) return PutOutcome(out, writer.error());
+    return PutResult(out, KeepHandle(session.uid, std::move(*writer)),
+                     EncodeNumber);
+  }
+  if (message.kind == MessageKind::kWriterAppend) {
+    const auto piece = DecodeStreamBytes(message.body);
+    if (!piece) return PutOutcome(out, piece.error());
+    auto writer = TakeHandle<ValueWriter>(piece->stream);
+    if (!writer) return PutOutcome(out, writer.error());
+    PutOutcome(out, (*writer)->Append(piece->bytes));
+    return PutHandleBack(piece->stream, std::move(*writer));
+  }
+  const auto number = DecodeNumber(message.body);
+  if (!number) return PutOutcome(out, number.error());
+  auto writer = TakeHandle<ValueWriter>(*number);
+  if (!writer) return PutOutcome(out, writer.error());
+  const Reply replies[] = {(*writer)->Commit()};
+  PutOutcome(out, {});
+  EncodeReplies(out, {}, replies, {});
+  DropHandle(*number);
+}
+
+void EngineService::AnswerReader(const Message& message, const Session& session,
+                                 std::string& out) {
+  if (message.kind == MessageKind::kReaderOpen) {
+    auto reader = store_.OpenReader(message.body);
+    if (!reader) return PutOutcome(out, reader.error());
+    ReaderOpened opened;
+    if (*reader != nullptr) {
+      opened.info = (*reader)->info();
+      const auto number = KeepHandle(session.uid, std::move(*reader));
+      if (!number) return PutOutcome(out, number.error());
+      opened.stream = *number;
+    }
+    PutOutcome(out, {});
+    return EncodeReaderOpened(out, opened);
+  }
+  const auto request = DecodeReaderRead(message.body);
+  if (!request) return PutOutcome(out, request.error());
+  auto reader = TakeHandle<ValueReader>(request->stream);
+  if (!reader) return PutOutcome(out, reader.error());
+  std::string piece(request->size_max, '\0');
+  PutResult(
+      out, (*reader)->Read(piece),
+      [&](std::string& to, std::size_t count) { to.append(piece, 0, count); });
+  PutHandleBack(request->stream, std::move(*reader));
+}
+
+}  // namespace larder

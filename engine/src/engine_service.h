@@ -1,0 +1,100 @@
+#ifndef LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
+#define LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <variant>
+
+#include "command_codec.h"
+#include "message_codec.h"
+#include "seat_server.h"
+#include "session_store.h"
+
+namespace larder {
+
+/// Most scans and streams that one client may have open.
+inline constexpr std::size_t kHandlesPerClientMax = 64;
+
+/// Executes the messages of clients on a store. What may take long (checks,
+/// clearing, culling) runs on a thread of its own, so that it does not hold up
+/// the others.
+///
+/// Threads: thread-safe.
+/// Errors:  whatever is wrong with a message is answered with a status.
+class EngineService final : public RequestHandler {
+ public:
+  /// Both must outlive it.
+  EngineService(SessionStore& store, MainRegion& main) noexcept;
+  ~EngineService() override;
+  /// Where answers of long work go. To be called before the server starts to
+  /// call Execute; nullptr: nowhere (it has stopped).
+  void SetServer(SeatServer* server) noexcept;
+
+  void Execute(std::span<ServedRequest> requests) noexcept override;
+  void ClientGone(std::uint64_t uid) noexcept override;
+
+  /// Changes a setting and tells all processes that something has changed.
+  Status Reset(std::string_view name, std::string_view value) noexcept;
+
+  /// Executes one message and returns the answer; uid 0: of this process,
+  /// never sent to anybody, no record needed.
+  std::string Answer(std::string_view message, const Session& session) noexcept;
+
+ private:
+  using Handle =
+      std::variant<std::unique_ptr<Scan>, std::unique_ptr<ValueWriter>,
+                   std::unique_ptr<ValueReader>>;
+  struct OpenHandle {
+    std::uint64_t uid = 0;  // Of the client that opened it.
+    Handle handle;          // Empty while a call uses it.
+  };
+  struct LongTask {
+    Session session;
+    std::string message;
+  };
+
+  void AnswerCommands(std::string_view body, const Session& session,
+                      std::string& out);
+  void AnswerStore(const Message& message, std::string& out);
+  void AnswerScan(const Message& message, const Session& session,
+                  std::string& out);
+  void AnswerWriter(const Message& message, const Session& session,
+                    std::string& out);
+  void AnswerReader(const Message& message, const Session& session,
+                    std::string& out);
+  void PublishSettingsVersion() noexcept;
+  Result<std::uint64_t> KeepHandle(std::uint64_t uid, Handle handle) noexcept;
+  // Takes it out, so that nobody else uses it meanwhile. Any lane of the
+  // process that opened it may use it; the number is the proof. Errors: kGone.
+  template <typename T>
+  Result<std::unique_ptr<T>> TakeHandle(std::uint64_t number) noexcept;
+  // Unless its client has gone meanwhile.
+  void PutHandleBack(std::uint64_t number, Handle handle) noexcept;
+  void DropHandle(std::uint64_t number) noexcept;
+  void RunLongTasks() noexcept;
+
+  SessionStore& store_;
+  MainRegion& main_;
+  std::mutex handles_mutex_;
+  std::map<std::uint64_t, OpenHandle> handles_;  // Guarded by handles_mutex_.
+  std::mt19937_64 random_;                       // Guarded by handles_mutex_.
+
+  std::mutex tasks_mutex_;
+  std::condition_variable tasks_changed_;
+  std::deque<LongTask> tasks_;  // Guarded by tasks_mutex_, as the next two.
+  SeatServer* server_ = nullptr;
+  bool stop_ = false;
+  std::thread worker_;  // Started with the first task.
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_ENGINE_SERVICE_H_

@@ -1,0 +1,57 @@
+#include "hot_view.h"
+
+#include <utility>
+
+namespace larder {
+
+const HotReader* HotView::Current() noexcept {
+  const std::uint64_t number =
+      seat_.main().hot_number.load(std::memory_order_acquire);
+  // Acquire pairs with the release in Open.
+  const Opened* opened = current_.load(std::memory_order_acquire);
+  if (opened != nullptr && opened->number == number) {
+    return opened->reader.get();
+  }
+  return number == 0 ? nullptr : Open(number);
+}
+
+const HotReader* HotView::Open(std::uint64_t number) noexcept {
+  const std::lock_guard lock(mutex_);
+  const Opened* current = current_.load(std::memory_order_relaxed);
+  if (current != nullptr && current->number == number) {
+    return current->reader.get();
+  }
+  auto opened = std::make_unique<Opened>();
+  opened->number = number;
+  auto reader = HotReader::Open(seat_.Address(RegionKind::kHot, number),
+                                seat_.Address(RegionKind::kTouch, number));
+  // Without it everything is asked of the store, which is slower but right.
+  if (reader) opened->reader = std::move(*reader);
+  opened_.push_back(std::move(opened));
+  current_.store(opened_.back().get(), std::memory_order_release);
+  return opened_.back()->reader.get();
+}
+
+bool HotView::Answer(std::span<const Command> commands,
+                     std::span<Reply> replies) noexcept {
+  if (commands.empty() || !std::holds_alternative<GetCommand>(commands[0])) {
+    return false;
+  }
+  const HotReader* const reader = Current();
+  if (reader == nullptr) return false;
+  // Several keys must be seen as of one moment, between two batches.
+  const bool several = commands.size() > 1;
+  const std::uint64_t before = several ? reader->batch_sequence() : 0;
+  if (before % 2 != 0) return false;
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    const auto* get = std::get_if<GetCommand>(&commands[i]);
+    if (get == nullptr) return false;
+    if (reader->Get(HotKey(get->key), get->with_value, clock_, replies[i]) ==
+        HotOutcome::kUnknown) {
+      return false;
+    }
+  }
+  return !several || reader->batch_sequence() == before;
+}
+
+}  // namespace larder

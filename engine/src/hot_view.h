@@ -1,0 +1,51 @@
+#ifndef LARDER_ENGINE_SRC_HOT_VIEW_H_
+#define LARDER_ENGINE_SRC_HOT_VIEW_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "larder/engine/clock.h"
+#include "larder/engine/command.h"
+
+#include "hot_reader.h"
+#include "seat.h"
+
+namespace larder {
+
+/// A process's view of the hot tier there is, if there is one. Follows a tier
+/// that is made anew; the old one stays mapped until the view dies.
+///
+/// Threads: thread-safe.
+class HotView {
+ public:
+  /// Both must outlive it.
+  HotView(Seat& seat, const Clock& clock) noexcept
+      : seat_(seat), clock_(clock) {}
+
+  /// Answers `commands` if all of them are gets and the tier knows all answers
+  /// as of one moment. False: ask the store; `replies` mean nothing then.
+  [[nodiscard]] bool Answer(std::span<const Command> commands,
+                            std::span<Reply> replies) noexcept;
+
+ private:
+  struct Opened {
+    std::uint64_t number = 0;
+    std::unique_ptr<HotReader> reader;  // nullptr: it cannot be opened.
+  };
+  [[nodiscard]] const HotReader* Current() noexcept;
+  [[nodiscard]] const HotReader* Open(std::uint64_t number) noexcept;
+
+  Seat& seat_;
+  const Clock& clock_;
+  std::atomic<const Opened*> current_{nullptr};
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Opened>> opened_;  // Guarded by mutex_.
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_HOT_VIEW_H_

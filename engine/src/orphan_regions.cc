@@ -1,0 +1,115 @@
+#include "orphan_regions.h"
+
+#include <cerrno>
+#include <charconv>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "named_mutex.h"
+#include "ofd_lock.h"
+
+namespace larder {
+namespace {
+
+constexpr std::uint64_t kPresenceByte = 0;
+// Most files that are looked at, so that a littered directory does not hold
+// up an opening.
+constexpr int kLookedAtMax = 4096;
+
+struct Epoch {
+  CacheId id;
+  std::uint64_t epoch = 0;
+};
+
+std::optional<std::uint64_t> ParseHex(std::string_view digits) {
+  std::uint64_t value = 0;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+// Of larder-ID-EPOCH-main; see RegionAddress::Path.
+std::optional<Epoch> ParseMainName(std::string_view name) {
+  constexpr std::string_view kPrefix = "larder-";
+  constexpr std::string_view kSuffix = "-main";
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) {
+    return std::nullopt;
+  }
+  name.remove_prefix(kPrefix.size());
+  name.remove_suffix(kSuffix.size());
+  if (name.size() != 32 + 1 + 16 || name[32] != '-') return std::nullopt;
+  const auto high = ParseHex(name.substr(0, 16));
+  const auto low = ParseHex(name.substr(16, 16));
+  const auto epoch = ParseHex(name.substr(33));
+  if (!high || !low || !epoch) return std::nullopt;
+  return Epoch{.id = {.high = *high, .low = *low}, .epoch = *epoch};
+}
+
+UniqueFd OpenOwn(const std::filesystem::path& file) noexcept {
+  UniqueFd fd(::open(file.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  struct stat about {};
+  if (!fd || ::fstat(fd.get(), &about) != 0 || !S_ISREG(about.st_mode) ||
+      about.st_uid != ::geteuid()) {
+    return {};
+  }
+  return fd;
+}
+
+void RemoveEpoch(const std::filesystem::path& directory, const Epoch& epoch) {
+  SharedRegion::UnlinkEpoch(directory, epoch.id, epoch.epoch);
+  for (const char* what : {"seat", "ctl"}) {
+    NamedMutex::Remove(EpochMutexName(epoch.id, epoch.epoch, what));
+  }
+}
+
+}  // namespace
+
+std::string EpochMutexName(const CacheId& id, std::uint64_t epoch,
+                           const char* what) {
+  // Not longer than NAME_MAX - 4: sem_open puts "sem." before it.
+  return "larder-" + id.ToString() + "-" + std::to_string(epoch) + "-" + what;
+}
+
+Result<UniqueFd> HoldMainRegion(const std::filesystem::path& file) noexcept {
+  UniqueFd fd = OpenOwn(file);
+  if (!fd) return fd;
+  const Result<bool> held =
+      TryOfdLock(fd.get(), kPresenceByte, OfdLock::kShared);
+  if (!held) return Fail(held.error());
+  struct stat named {};
+  struct stat locked {};
+  if (!*held || ::lstat(file.c_str(), &named) != 0 ||
+      ::fstat(fd.get(), &locked) != 0 || named.st_ino != locked.st_ino) {
+    return UniqueFd();
+  }
+  return fd;
+}
+
+void RemoveOrphanRegions(const std::filesystem::path& directory) noexcept {
+  std::error_code error;
+  std::filesystem::directory_iterator it(directory, error);
+  for (int looked_at = 0; !error && looked_at < kLookedAtMax &&
+                          it != std::filesystem::directory_iterator();
+       ++looked_at, it.increment(error)) {
+    const auto epoch = ParseMainName(it->path().filename().string());
+    if (!epoch) continue;
+    const UniqueFd fd = OpenOwn(it->path());
+    if (!fd) continue;
+    const Result<bool> unused =
+        TryOfdLock(fd.get(), kPresenceByte, OfdLock::kExclusive);
+    // Removed while we have the lock: whoever made it just now and has not
+    // locked it yet will notice.
+    if (unused && *unused) RemoveEpoch(directory, *epoch);
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,227 @@
+#include "remote_engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "larder/engine/limits.h"
+
+#include "check.h"
+#include "coding.h"
+#include "message_codec.h"
+#include "remote_stream.h"
+
+namespace larder {
+namespace {
+
+// A single value from this size goes piece by piece.
+constexpr std::size_t kStreamValueMin = 8U << 20;
+
+bool IsWholeCache(const Command& command) {
+  return std::holds_alternative<EvictTagCommand>(command) ||
+         std::holds_alternative<ClearCommand>(command) ||
+         std::holds_alternative<ExpireCommand>(command) ||
+         std::holds_alternative<CullCommand>(command);
+}
+
+std::string BodyOf(std::uint64_t number) {
+  std::string body;
+  EncodeNumber(body, number);
+  return body;
+}
+
+}  // namespace
+
+Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
+                                       Patience patience) noexcept {
+  std::string message;
+  message.reserve(body.size() + 4);
+  PutMessageHead(message, kind);
+  message += body;
+  const auto timeout =
+      patience == Patience::kLong ? options_.long_timeout : options_.timeout;
+  auto reply = channel_.Call(
+      message, std::chrono::steady_clock::now() + timeout, options_.run_here);
+  if (!reply) return Fail(std::move(reply.error()));
+  auto bytes = std::make_shared<const std::string>(std::move(*reply));
+  auto decoded = DecodeOutcome(*bytes);
+  if (!decoded) return Fail(std::move(decoded.error()));
+  return RemoteAnswer{std::move(bytes), *decoded};
+}
+
+RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
+                           RemoteCaller::Options options) noexcept
+    : seat_(seat),
+      caller_(std::make_shared<RemoteCaller>(channel, std::move(options))) {}
+
+Capabilities RemoteEngine::capabilities() const noexcept {
+  return {.holds_store = false, .writable = true, .streams = true};
+}
+
+Status RemoteEngine::CheckOpen() const noexcept {
+  if (!closed_.load(std::memory_order_relaxed)) return {};
+  return Status::Closed("the cache was closed");
+}
+
+Status RemoteEngine::Execute(std::span<const Command> commands,
+                             std::span<Reply> replies,
+                             const ExecuteOptions& options) noexcept {
+  LARDER_RETURN_IF_ERROR(CheckOpen());
+  LARDER_ASSERT(commands.size() == replies.size());
+  if (commands.size() > kBatchCommandCountMax) {
+    return Status::InvalidArgument(std::to_string(commands.size()) +
+                                   " commands in one call, at most " +
+                                   std::to_string(kBatchCommandCountMax));
+  }
+  if (commands.size() == 1) {
+    const auto* set = std::get_if<SetCommand>(&commands[0]);
+    if (set != nullptr && set->value.size() >= kStreamValueMin) {
+      return ExecuteLarge(*set, replies[0], options);
+    }
+  }
+  std::string body;
+  LARDER_RETURN_IF_ERROR(EncodeCommands(body, commands, {}, options));
+  const bool is_long =
+      std::any_of(commands.begin(), commands.end(), IsWholeCache);
+  auto answer = caller_->Ask(MessageKind::kExecute, body,
+                             is_long ? RemoteCaller::Patience::kLong
+                                     : RemoteCaller::Patience::kNormal);
+  if (!answer) return std::move(answer.error());
+  auto decoded = DecodeReplies(answer->bytes, answer->body, replies);
+  if (!decoded) return std::move(decoded.error());
+  return std::move(decoded->status);
+}
+
+// A value that is too large for one message.
+Status RemoteEngine::ExecuteLarge(const SetCommand& command, Reply& reply,
+                                  const ExecuteOptions& options) noexcept {
+  reply = Reply();
+  auto writer = OpenWriter(command, command.value.size(), options);
+  if (!writer) {
+    reply.status = std::move(writer.error());
+    return options.all_or_nothing ? reply.status : Status();
+  }
+  reply.status = (*writer)->Append(command.value);
+  if (reply.status.ok()) reply = (*writer)->Commit();
+  return options.all_or_nothing ? reply.status : Status();
+}
+
+Result<std::unique_ptr<Scan>> RemoteEngine::OpenScan(
+    const ScanOptions& options) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  std::string body;
+  EncodeScanOptions(body, options);
+  const auto answer = caller_->Ask(MessageKind::kScanOpen, body);
+  if (!answer) return Fail(answer.error());
+  const auto number = DecodeNumber(answer->body);
+  if (!number) return Fail(number.error());
+  return MakeRemoteScan(caller_, *number);
+}
+
+Result<std::unique_ptr<ValueWriter>> RemoteEngine::OpenWriter(
+    const SetCommand& command, std::uint64_t size_expected,
+    const ExecuteOptions& options) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  std::string body;
+  EncodeWriterOpen(body, {command, size_expected, options});
+  const auto answer = caller_->Ask(MessageKind::kWriterOpen, body);
+  if (!answer) return Fail(answer.error());
+  const auto number = DecodeNumber(answer->body);
+  if (!number) return Fail(number.error());
+  return MakeRemoteWriter(caller_, *number);
+}
+
+Result<std::unique_ptr<ValueReader>> RemoteEngine::OpenReader(
+    std::string_view key) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  const auto answer = caller_->Ask(MessageKind::kReaderOpen, key);
+  if (!answer) return Fail(answer.error());
+  auto opened = DecodeReaderOpened(answer->body);
+  if (!opened) return Fail(std::move(opened.error()));
+  if (opened->stream == 0) return nullptr;
+  return MakeRemoteReader(caller_, opened->stream, std::move(opened->info));
+}
+
+Result<std::uint64_t> RemoteEngine::Count() noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  const auto answer = caller_->Ask(MessageKind::kCount, {});
+  if (!answer) return Fail(answer.error());
+  return DecodeNumber(answer->body);
+}
+
+Result<EngineStats> RemoteEngine::Stats() noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  const auto answer = caller_->Ask(MessageKind::kStats, {});
+  if (!answer) return Fail(answer.error());
+  return DecodeStats(answer->body);
+}
+
+Result<CheckReport> RemoteEngine::Check(bool repair) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  const auto answer = caller_->Ask(MessageKind::kCheck, BodyOf(repair ? 1 : 0),
+                                   RemoteCaller::Patience::kLong);
+  if (!answer) return Fail(answer.error());
+  return DecodeCheckReport(answer->body);
+}
+
+Result<Settings> RemoteEngine::AskSettings(
+    std::uint64_t& version) const noexcept {
+  const auto answer = caller_->Ask(MessageKind::kSettings, {});
+  if (!answer) return Fail(answer.error());
+  ByteReader in(answer->body);
+  version = in.Varint();
+  const auto list = DecodeSettings(in.rest());
+  if (!list) return Fail(list.error());
+  Settings settings;
+  for (const auto& [name, value] : *list) {
+    auto changed = WithSetting(settings, name, value);
+    // A holder of another version may have settings that we do not know.
+    if (changed) settings = std::move(*changed);
+  }
+  return settings;
+}
+
+Settings RemoteEngine::CurrentSettings() const noexcept {
+  const std::uint64_t published = settings_version();
+  {
+    const std::lock_guard lock(settings_mutex_);
+    if (published != 0 && settings_known_ == published) return settings_;
+  }
+  std::uint64_t version = 0;
+  auto asked = AskSettings(version);
+  const std::lock_guard lock(settings_mutex_);
+  if (!asked) return settings_;
+  settings_ = std::move(*asked);
+  // What was published before the question was asked may be older than the
+  // answer, never newer: at worst it is asked again.
+  settings_known_ = published;
+  return settings_;
+}
+
+std::uint64_t RemoteEngine::settings_version() const noexcept {
+  // Acquire: the settings asked for afterwards are at least as new.
+  return seat_.main().settings_version.load(std::memory_order_acquire);
+}
+
+Status RemoteEngine::Reset(std::string_view name,
+                           std::string_view value) noexcept {
+  LARDER_RETURN_IF_ERROR(CheckOpen());
+  std::string body;
+  EncodeSettings(body, {{std::string(name), std::string(value)}});
+  const auto answer =
+      caller_->Ask(MessageKind::kReset, body, RemoteCaller::Patience::kLong);
+  return answer ? Status() : answer.error();
+}
+
+Status RemoteEngine::Sync() noexcept {
+  LARDER_RETURN_IF_ERROR(CheckOpen());
+  const auto answer =
+      caller_->Ask(MessageKind::kSync, {}, RemoteCaller::Patience::kLong);
+  return answer ? Status() : answer.error();
+}
+
+Status RemoteEngine::Close() noexcept {
+  closed_.store(true, std::memory_order_relaxed);
+  return {};
+}
+
+}  // namespace larder

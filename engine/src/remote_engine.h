@@ -1,0 +1,107 @@
+#ifndef LARDER_ENGINE_SRC_REMOTE_ENGINE_H_
+#define LARDER_ENGINE_SRC_REMOTE_ENGINE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "larder/engine/engine.h"
+
+#include "client_channel.h"
+#include "command_codec.h"
+#include "seat.h"
+
+namespace larder {
+
+/// An answer and what of it is the body; the body lives as long as `bytes`.
+struct RemoteAnswer {
+  std::shared_ptr<const std::string> bytes;
+  std::string_view body;
+};
+
+/// Asks the holder with one kind of message. Threads: thread-safe.
+class RemoteCaller {
+ public:
+  struct Options {
+    /// How long a call may take. Checks, clearing and the like have
+    /// `long_timeout`.
+    std::chrono::milliseconds timeout{5'000};
+    std::chrono::milliseconds long_timeout{600'000};
+    ClientChannel::RunHere run_here;
+  };
+  RemoteCaller(ClientChannel& channel, Options options) noexcept
+      : channel_(channel), options_(std::move(options)) {}
+
+  enum class Patience : std::uint8_t { kNormal, kLong };
+  /// `body` is appended to the message's head. Errors: those of
+  /// ClientChannel::Call, those of the answer, kCorruption.
+  [[nodiscard]] Result<RemoteAnswer> Ask(
+      MessageKind kind, std::string_view body,
+      Patience patience = Patience::kNormal) noexcept;
+
+ private:
+  ClientChannel& channel_;
+  const Options options_;
+};
+
+/// The store of another process, through its rings.
+///
+/// Threads:   thread-safe.
+/// Processes: the store's may die or change. Calls wait for the next holder;
+///            scans and streams that were open are lost (kGone).
+class RemoteEngine final : public Engine {
+ public:
+  /// Both must outlive it.
+  RemoteEngine(Seat& seat, ClientChannel& channel,
+               RemoteCaller::Options options) noexcept;
+
+  [[nodiscard]] Capabilities capabilities() const noexcept override;
+  [[nodiscard]] Status Execute(std::span<const Command> commands,
+                               std::span<Reply> replies,
+                               const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<Scan>> OpenScan(
+      const ScanOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueWriter>> OpenWriter(
+      const SetCommand& command, std::uint64_t size_expected,
+      const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueReader>> OpenReader(
+      std::string_view key) noexcept override;
+  [[nodiscard]] Result<std::uint64_t> Count() noexcept override;
+  [[nodiscard]] Result<EngineStats> Stats() noexcept override;
+  [[nodiscard]] Result<CheckReport> Check(bool repair) noexcept override;
+  /// The last known ones if nobody answers.
+  [[nodiscard]] Settings CurrentSettings() const noexcept override;
+  [[nodiscard]] std::uint64_t settings_version() const noexcept override;
+  [[nodiscard]] Status Reset(std::string_view name,
+                             std::string_view value) noexcept override;
+  [[nodiscard]] Status Sync() noexcept override;
+  /// Ends nothing but this object: later calls are kClosed.
+  [[nodiscard]] Status Close() noexcept override;
+  [[nodiscard]] const std::filesystem::path& directory()
+      const noexcept override {
+    return seat_.directory();
+  }
+
+ private:
+  [[nodiscard]] Status CheckOpen() const noexcept;
+  Status ExecuteLarge(const SetCommand& command, Reply& reply,
+                      const ExecuteOptions& options) noexcept;
+  Result<Settings> AskSettings(std::uint64_t& version) const noexcept;
+
+  Seat& seat_;
+  // Shared with scans and streams, which may be destroyed after Close.
+  std::shared_ptr<RemoteCaller> caller_;
+  std::atomic<bool> closed_{false};
+  mutable std::mutex settings_mutex_;
+  mutable Settings settings_;                 // Guarded by settings_mutex_.
+  mutable std::uint64_t settings_known_ = 0;  // Its version; the same.
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_REMOTE_ENGINE_H_

@@ -1,0 +1,361 @@
+// One process's part in a shared directory.
+//
+// A member becomes the holder in this order: the seat; the store (which loads
+// the session records); the hot tier; "the seat is here" for calls under way;
+// then the generation becomes even. It leaves in the opposite order. A member
+// that has become the holder stays it until it closes or dies.
+
+#include "shared_engine.h"
+
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include <sched.h>
+
+#include "check.h"
+#include "client_channel.h"
+#include "engine_service.h"
+#include "fork_guard.h"
+#include "hot_view.h"
+#include "hot_writer.h"
+#include "seat_server.h"
+#include "test_point.h"
+
+namespace larder {
+
+class SharedEngine::Member {
+ public:
+  Member(const Options& options, bool forked) noexcept
+      : options_(options), forked_(forked) {}
+  ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
+
+  Status Join() noexcept;
+  Status Leave() noexcept;
+  [[nodiscard]] bool InChild() const noexcept { return guard_.InChild(); }
+  // The store if this process has it open, else nullptr.
+  [[nodiscard]] SessionStore* local() const noexcept {
+    // Acquire pairs with the release in Take.
+    return local_.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] RemoteEngine& remote() noexcept { return *remote_; }
+  [[nodiscard]] HotView& hot() noexcept { return *hot_view_; }
+  [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
+
+ private:
+  Status Take() noexcept;
+  Status AwaitHolder(SteadyTime deadline) noexcept;
+  void OpenHotTier() noexcept;
+  void Log(const std::string& line) const noexcept {
+    if (options_.log) options_.log(line);
+  }
+
+  const Options& options_;
+  const bool forked_;
+  const ForkGuard guard_;
+  std::unique_ptr<Seat> seat_;
+  std::unique_ptr<ClientChannel> channel_;
+  std::unique_ptr<RemoteEngine> remote_;
+  std::unique_ptr<HotView> hot_view_;
+  // Of the holder. Written by the thread that takes the seat, before local_.
+  std::unique_ptr<SessionStore> store_;
+  std::unique_ptr<HotWriter> hot_writer_;
+  std::unique_ptr<EngineService> service_;
+  std::unique_ptr<SeatServer> server_;
+  std::atomic<SessionStore*> local_{nullptr};
+  bool left_ = false;
+};
+
+Status SharedEngine::Member::Join() noexcept {
+  const SteadyTime deadline =
+      std::chrono::steady_clock::now() + options_.seat.attach_timeout;
+  auto seat = Seat::Attach(options_.seat);
+  if (!seat) return std::move(seat.error());
+  seat_ = std::move(*seat);
+  auto channel = ClientChannel::Open(*seat_);
+  if (!channel) return std::move(channel.error());
+  channel_ = std::move(*channel);
+  RemoteCaller::Options remote;
+  remote.timeout = options_.timeout;
+  remote.run_here = [this](std::string_view message, std::uint64_t uid,
+                           std::uint64_t sequence) {
+    return service_->Answer(message, {.uid = uid, .sequence = sequence});
+  };
+  remote_ =
+      std::make_unique<RemoteEngine>(*seat_, *channel_, std::move(remote));
+  hot_view_ = std::make_unique<HotView>(*seat_, *options_.clock);
+  const Result<bool> taken = seat_->TryTake();
+  if (!taken) return taken.error();
+  if (*taken) return Take();
+  LARDER_RETURN_IF_ERROR(seat_->StartMonitor([this] {
+    const Status status = Take();
+    if (!status.ok()) {
+      Log("got the seat of " + seat_->directory().string() +
+          " but cannot open it: " + status.ToString());
+    }
+    return status.ok();
+  }));
+  return AwaitHolder(deadline);
+}
+
+// Whoever waits here may become the holder meanwhile.
+Status SharedEngine::Member::AwaitHolder(SteadyTime deadline) noexcept {
+  const Generation& generation = seat_->main().generation;
+  for (;;) {
+    const std::uint32_t seen = generation.Load();
+    if (Generation::IsServing(seen) || local() != nullptr) return {};
+    const auto rest = deadline - std::chrono::steady_clock::now();
+    if (rest <= SteadyTime::duration(0)) {
+      return seat_->DescribeTimeout("the cache was not opened");
+    }
+    generation.WaitWhile(seen,
+                         std::min<SteadyTime::duration>(rest, kWaitSlice));
+  }
+}
+
+// The seat is ours: opens the store and serves the others.
+Status SharedEngine::Member::Take() noexcept {
+  TestPoint("member.seated");
+  auto store = options_.open_store({.forked = forked_});
+  if (!store) {
+    seat_->Release().IgnoreError();  // The reason is the store's.
+    return std::move(store.error());
+  }
+  store_ = std::move(*store);
+  TestPoint("member.opened");
+  OpenHotTier();
+  service_ = std::make_unique<EngineService>(*store_, seat_->main());
+  channel_->SetSeatIsHere(true);
+  auto server = SeatServer::Start(*seat_, *service_);
+  if (!server) {
+    channel_->SetSeatIsHere(false);
+    store_->SetHotTier(nullptr);
+    service_.reset();
+    hot_writer_.reset();
+    store_.reset();
+    seat_->Release().IgnoreError();
+    return std::move(server.error());
+  }
+  server_ = std::move(*server);
+  service_->SetServer(server_.get());
+  // Release pairs with local(): all of the above is visible.
+  local_.store(store_.get(), std::memory_order_release);
+  TestPoint("member.serving");
+  return {};
+}
+
+// Without one everything works, only slower.
+void SharedEngine::Member::OpenHotTier() noexcept {
+  MainRegion& main = seat_->main();
+  if (options_.hot_tier_bytes == 0) {
+    main.hot_number.store(0, std::memory_order_release);
+    return;
+  }
+  std::uint64_t number = main.hot_number.load(std::memory_order_acquire);
+  HotWriter::Options hot;
+  hot.hot = seat_->Address(RegionKind::kHot, number);
+  hot.touch = seat_->Address(RegionKind::kTouch, number);
+  hot.size_bytes = options_.hot_tier_bytes;
+  auto writer = number == 0 ? Result<std::unique_ptr<HotWriter>>(Fail(Status()))
+                            : HotWriter::TakeOver(hot);
+  if (!writer) {
+    // From here on nobody looks at the old one, nor at none that is half made.
+    main.hot_number.store(0, std::memory_order_release);
+    SharedRegion::Unlink(hot.hot);
+    SharedRegion::Unlink(hot.touch);
+    number = std::uint64_t{main.generation.Load()};
+    hot.hot.number = number;
+    hot.touch.number = number;
+    hot.size_bytes = HotWriter::FittingSize(hot.hot.directory, hot.size_bytes);
+    writer = hot.size_bytes == 0
+                 ? Fail(Status::NoSpace("too little shared memory is free"))
+                 : HotWriter::Create(hot);
+  }
+  if (!writer) {
+    Log("no hot tier in " + hot.hot.directory.string() +
+        ", reads of other processes are slower: " + writer.error().ToString());
+    return;
+  }
+  hot_writer_ = std::move(*writer);
+  store_->SetHotTier(hot_writer_.get());
+  main.hot_number.store(number, std::memory_order_release);
+}
+
+Status SharedEngine::Member::Leave() noexcept {
+  if (left_ || InChild()) return {};
+  left_ = true;
+  if (seat_ == nullptr) return {};
+  seat_->StopMonitor();
+  Status closed;
+  if (store_ != nullptr) {
+    server_->Stop();
+    service_->SetServer(nullptr);
+    TestPoint("member.stopped");
+    closed = store_->Close();
+    store_->SetHotTier(nullptr);
+    if (closed.ok() && hot_writer_ != nullptr) hot_writer_->CloseCleanly();
+    TestPoint("member.closed");
+    Status released = seat_->Release();
+    if (closed.ok()) closed = std::move(released);
+  }
+  if (channel_ != nullptr) channel_->Close();
+  Status detached = seat_->Detach();
+  return closed.ok() ? detached : closed;
+}
+
+SharedEngine::SharedEngine(Options options) noexcept
+    : options_(std::move(options)) {}
+
+SharedEngine::~SharedEngine() {
+  Member* const member = member_.load(std::memory_order_relaxed);
+  // In a child that never used it, it is the parent's: leave it alone.
+  if (member != nullptr && !member->InChild()) delete member;
+}
+
+Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
+  std::unique_ptr<SharedEngine> engine(new SharedEngine(std::move(options)));
+  auto member = std::make_unique<Member>(engine->options_, false);
+  Status joined = member->Join();
+  if (!joined.ok()) return Fail(std::move(joined));
+  engine->member_.store(member.release(), std::memory_order_release);
+  for (const auto& [name, value] : engine->options_.settings) {
+    Status changed = engine->Reset(name, value);
+    if (!changed.ok()) return Fail(std::move(changed));
+  }
+  return engine;
+}
+
+Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
+  if (closed_.load(std::memory_order_relaxed)) {
+    return Fail(Status::Closed("the cache was closed"));
+  }
+  // Acquire pairs with the release in Open and Reattach.
+  Member* const member = member_.load(std::memory_order_acquire);
+  if (!member->InChild()) [[likely]] {
+    return member;
+  }
+  return Reattach();
+}
+
+// The first thread of a forked child to get here attaches, the others wait. No
+// mutex: another thread of the parent may have held it at the fork.
+Result<SharedEngine::Member*> SharedEngine::Reattach() const noexcept {
+  const std::uint64_t self = ForkNumber();
+  for (;;) {
+    Member* const member = member_.load(std::memory_order_acquire);
+    if (!member->InChild()) return member;
+    std::uint64_t other = reattaching_.load(std::memory_order_acquire);
+    if (other == self || !reattaching_.compare_exchange_strong(other, self)) {
+      ::sched_yield();
+      continue;
+    }
+    auto mine = std::make_unique<Member>(options_, true);
+    Status joined = mine->Join();
+    // The parent's is leaked: not even its destructors may run here.
+    if (joined.ok()) {
+      member_.store(mine.release(), std::memory_order_release);
+    }
+    reattaching_.store(0, std::memory_order_release);
+    if (!joined.ok()) return Fail(std::move(joined));
+  }
+}
+
+Result<Engine*> SharedEngine::Target() const noexcept {
+  const Result<Member*> member = Current();
+  if (!member) return Fail(member.error());
+  if (SessionStore* local = (*member)->local()) return local;
+  return &(*member)->remote();
+}
+
+Capabilities SharedEngine::capabilities() const noexcept {
+  const Result<Engine*> target = Target();
+  return target ? (*target)->capabilities() : Capabilities();
+}
+
+Status SharedEngine::Execute(std::span<const Command> commands,
+                             std::span<Reply> replies,
+                             const ExecuteOptions& options) noexcept {
+  const Result<Member*> member = Current();
+  if (!member) return member.error();
+  if ((*member)->hot().Answer(commands, replies)) return {};
+  if (SessionStore* local = (*member)->local()) {
+    return local->Execute(commands, replies, options);
+  }
+  return (*member)->remote().Execute(commands, replies, options);
+}
+
+Result<std::unique_ptr<Scan>> SharedEngine::OpenScan(
+    const ScanOptions& options) noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->OpenScan(options);
+}
+
+Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
+    const SetCommand& command, std::uint64_t size_expected,
+    const ExecuteOptions& options) noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->OpenWriter(command, size_expected, options);
+}
+
+Result<std::unique_ptr<ValueReader>> SharedEngine::OpenReader(
+    std::string_view key) noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->OpenReader(key);
+}
+
+Result<std::uint64_t> SharedEngine::Count() noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->Count();
+}
+
+Result<EngineStats> SharedEngine::Stats() noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->Stats();
+}
+
+Result<CheckReport> SharedEngine::Check(bool repair) noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return Fail(target.error());
+  return (*target)->Check(repair);
+}
+
+Settings SharedEngine::CurrentSettings() const noexcept {
+  const Result<Engine*> target = Target();
+  return target ? (*target)->CurrentSettings() : Settings();
+}
+
+std::uint64_t SharedEngine::settings_version() const noexcept {
+  const Result<Member*> member = Current();
+  // From the region in every process, so that it is one sequence of numbers
+  // also for a process that becomes the holder.
+  return member ? (*member)->remote().settings_version() : 0;
+}
+
+Status SharedEngine::Reset(std::string_view name,
+                           std::string_view value) noexcept {
+  const Result<Member*> member = Current();
+  if (!member) return member.error();
+  if ((*member)->local() != nullptr) {
+    return (*member)->service()->Reset(name, value);
+  }
+  return (*member)->remote().Reset(name, value);
+}
+
+Status SharedEngine::Sync() noexcept {
+  const Result<Engine*> target = Target();
+  if (!target) return target.error();
+  return (*target)->Sync();
+}
+
+Status SharedEngine::Close() noexcept {
+  if (closed_.exchange(true)) return {};  // As often as one likes.
+  Member* const member = member_.load(std::memory_order_acquire);
+  return member->InChild() ? Status() : member->Leave();
+}
+
+}  // namespace larder

@@ -1,0 +1,103 @@
+#ifndef LARDER_ENGINE_SRC_SHARED_ENGINE_H_
+#define LARDER_ENGINE_SRC_SHARED_ENGINE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "larder/engine/engine.h"
+
+#include "remote_engine.h"
+#include "seat.h"
+#include "session_store.h"
+
+namespace larder {
+
+/// The engine of one of several processes that share a directory. Whichever of
+/// them has the seat has the store open and serves the rest; which one that is
+/// changes when it closes or dies, and callers do not notice.
+///
+/// Threads:   thread-safe.
+/// Processes: see Seat. In a forked child it attaches anew, as a process of
+///            its own, at the first call; what the parent had is left alone.
+class SharedEngine final : public Engine {
+ public:
+  /// How a process that just got the seat opens the store.
+  struct StoreOpening {
+    /// This process is the child of a fork: threads and locks of the parent's
+    /// libraries are not there.
+    bool forked = false;
+  };
+  using OpenStore =
+      std::function<Result<std::unique_ptr<SessionStore>>(const StoreOpening&)>;
+  struct Options {
+    SeatOptions seat;
+    OpenStore open_store;
+    /// Put into force at Open, whoever has the store.
+    std::vector<std::pair<std::string, std::string>> settings;
+    /// Borrowed.
+    const Clock* clock = Clock::System();
+    LogCallback log;
+    /// Wanted; 0 = no hot tier.
+    std::uint64_t hot_tier_bytes = 64U << 20;
+    std::chrono::milliseconds timeout{5'000};
+  };
+
+  /// Returns when somebody serves: this process, or another one.
+  /// Errors: those of Seat::Attach and `open_store`; kSeatUnavailable and
+  /// kHolderNotResponding (nobody serves in time).
+  static Result<std::unique_ptr<Engine>> Open(Options options) noexcept;
+  ~SharedEngine() override;
+
+  [[nodiscard]] Capabilities capabilities() const noexcept override;
+  [[nodiscard]] Status Execute(std::span<const Command> commands,
+                               std::span<Reply> replies,
+                               const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<Scan>> OpenScan(
+      const ScanOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueWriter>> OpenWriter(
+      const SetCommand& command, std::uint64_t size_expected,
+      const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Result<std::unique_ptr<ValueReader>> OpenReader(
+      std::string_view key) noexcept override;
+  [[nodiscard]] Result<std::uint64_t> Count() noexcept override;
+  [[nodiscard]] Result<EngineStats> Stats() noexcept override;
+  [[nodiscard]] Result<CheckReport> Check(bool repair) noexcept override;
+  [[nodiscard]] Settings CurrentSettings() const noexcept override;
+  [[nodiscard]] std::uint64_t settings_version() const noexcept override;
+  [[nodiscard]] Status Reset(std::string_view name,
+                             std::string_view value) noexcept override;
+  [[nodiscard]] Status Sync() noexcept override;
+  [[nodiscard]] Status Close() noexcept override;
+  [[nodiscard]] const std::filesystem::path& directory()
+      const noexcept override {
+    return options_.seat.directory;
+  }
+
+ private:
+  class Member;  // This process's part; another one in a forked child.
+  explicit SharedEngine(Options options) noexcept;
+  // The member of this process; makes one in a forked child. Errors: kClosed,
+  // and those of Open.
+  [[nodiscard]] Result<Member*> Current() const noexcept;
+  [[nodiscard]] Result<Member*> Reattach() const noexcept;
+  // Whoever executes: the store, or the way to it.
+  [[nodiscard]] Result<Engine*> Target() const noexcept;
+
+  const Options options_;
+  // Of this process or, in a forked child before its first call, the parent's,
+  // which is never destroyed there.
+  mutable std::atomic<Member*> member_{nullptr};
+  // The number of the process that is making a member; 0 = none.
+  mutable std::atomic<std::uint64_t> reattaching_{0};
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SHARED_ENGINE_H_

@@ -1,0 +1,63 @@
+// The contract of Engine, kept by an engine that is a client of another one:
+// every command goes through the rings, or is answered by the hot tier.
+
+#include "engine/conformance_suite.h"
+#include "session_model.h"
+#include "shared_engine.h"
+
+namespace larder::testing {
+namespace {
+
+// Two members of one directory: the first holds the seat, the second is the
+// one under test.
+class SharedPlace final : public EnginePlace {
+ public:
+  explicit SharedPlace(std::uint64_t hot_tier_bytes)
+      : hot_tier_bytes_(hot_tier_bytes) {}
+
+  Result<std::unique_ptr<Engine>> Open(const EngineOptions& options) override {
+    if (holder_ != nullptr) {
+      LARDER_FAIL_IF_ERROR(holder_->Close());
+      holder_.reset();
+    }
+    auto holder = OpenMember(options);
+    if (!holder) return holder;
+    holder_ = std::move(*holder);
+    return OpenMember(options);
+  }
+
+ private:
+  Result<std::unique_ptr<Engine>> OpenMember(const EngineOptions& options) {
+    SharedEngine::Options shared;
+    shared.seat.directory = directory_.path();
+    shared.seat.region_directory = regions_.path();
+    shared.clock = options.clock;
+    shared.settings = options.settings;
+    shared.hot_tier_bytes = hot_tier_bytes_;
+    shared.open_store = [disk = disk_,
+                         options](const SharedEngine::StoreOpening&) {
+      return SessionModel::Open(disk, options);
+    };
+    return SharedEngine::Open(std::move(shared));
+  }
+
+  const std::uint64_t hot_tier_bytes_;
+  const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
+  const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
+  const std::shared_ptr<SessionDisk> disk_ = std::make_shared<SessionDisk>();
+  std::unique_ptr<Engine> holder_;
+};
+
+EngineFactory ClientFactory(std::string name, std::uint64_t hot_tier_bytes) {
+  return {std::move(name), [hot_tier_bytes] {
+            return std::make_unique<SharedPlace>(hot_tier_bytes);
+          }};
+}
+
+INSTANTIATE_TEST_SUITE_P(Shared, EngineConformance,
+                         ::testing::Values(ClientFactory("Rings", 0),
+                                           ClientFactory("HotTier", 4U << 20)),
+                         [](const auto& param) { return param.param.name; });
+
+}  // namespace
+}  // namespace larder::testing
