@@ -114,6 +114,7 @@ class Store final : public Engine, private LivenessJudge {
   // store_open.cc
   Status Start() noexcept;
   /// Not `writable`: to go on reading while writes fail.
+  [[nodiscard]] RocksSizes SizesFor(std::uint64_t size_limit) const noexcept;
   Status OpenFiles(bool writable) noexcept;
   Status LoadSettings() noexcept;
   Status LoadLedger() noexcept;

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include <sys/statvfs.h>
 #include <xxhash.h>
 
 #include "check.h"
@@ -112,12 +113,23 @@ Status Store::Start() noexcept {
   return Status::Ok();
 }
 
+RocksSizes Store::SizesFor(std::uint64_t size_limit) const noexcept {
+  // On a file system that is smaller than the limit, buffers have to fit that:
+  // a flush must find room for what they hold.
+  struct statvfs file_system = {};
+  if (::statvfs(path_.c_str(), &file_system) == 0) {
+    const std::uint64_t total =
+        std::uint64_t{file_system.f_blocks} * file_system.f_frsize;
+    size_limit = std::min(size_limit, std::max(total, kSizeLimitBytesMin));
+  }
+  return RocksSizes::For(size_limit, options_.memory_budget_bytes);
+}
+
 Status Store::OpenFiles(bool writable) noexcept {
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)
-                    .value_or(RocksSizes::For(Settings{}.size_limit,
-                                              options_.memory_budget_bytes));
+                    .value_or(SizesFor(Settings{}.size_limit));
   rocks.read_only = !writable;
   rocks.judge = this;
   rocks.cache = block_cache_;
@@ -211,8 +223,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   segment_size_ = SegmentSizeFor(settings.size_limit);
   runs_.SetRunSize(segment_size_);
   if (log_) log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
-  rocks_->Resize(
-      RocksSizes::For(settings.size_limit, options_.memory_budget_bytes));
+  rocks_->Resize(SizesFor(settings.size_limit));
   effective_limit_ = settings.size_limit;
   settings_version_.fetch_add(1, std::memory_order_release);
   if (log_) {
