@@ -427,6 +427,14 @@ Result<DecodedCommands> DecodeCommands(std::string_view body) noexcept {
   return decoded;
 }
 
+bool SeemsWholeCache(std::string_view body) noexcept {
+  // Options, the count as a varint of one byte, the command's tag.
+  if (body.size() < 3 || body[1] != 1) return false;
+  const auto tag = static_cast<Tag>(body[2]);
+  return tag == Tag::kEvictTag || tag == Tag::kClear || tag == Tag::kExpire ||
+         tag == Tag::kCull;
+}
+
 void EncodeReplies(std::string& out, const Status& status,
                    std::span<const Reply> replies,
                    std::span<const PlacedValue> placed) {

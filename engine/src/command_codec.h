@@ -96,6 +96,10 @@ struct DecodedCommands {
 [[nodiscard]] Result<DecodedCommands> DecodeCommands(
     std::string_view body) noexcept;
 
+/// A cheap look at an encoded kExecute: whether it seems to be one command on
+/// the whole cache (clear, evict a tag, expire, cull).
+[[nodiscard]] bool SeemsWholeCache(std::string_view body) noexcept;
+
 /// Appends the answer to kExecute: `status` of the call, then the replies.
 /// A reply named by `placed` travels without its value.
 void EncodeReplies(std::string& out, const Status& status,

@@ -14,31 +14,20 @@ namespace {
 // Items asked of a scan at once while a page is filled.
 constexpr std::size_t kScanStep = 32;
 
-bool IsWholeCache(const Command& command) {
-  return std::holds_alternative<EvictTagCommand>(command) ||
-         std::holds_alternative<ClearCommand>(command) ||
-         std::holds_alternative<ExpireCommand>(command) ||
-         std::holds_alternative<CullCommand>(command);
-}
-
 // Whether a message may take so long that others should not wait for it.
 bool IsLong(std::string_view bytes) {
   const auto message = DecodeMessage(bytes);
   if (!message) return false;
-  if (message->kind == MessageKind::kCheck ||
-      message->kind == MessageKind::kReset ||
-      message->kind == MessageKind::kSync) {
-    return true;
+  switch (message->kind) {
+    case MessageKind::kCheck:
+    case MessageKind::kReset:
+    case MessageKind::kSync:
+      return true;
+    case MessageKind::kExecute:
+      return SeemsWholeCache(message->body);
+    default:
+      return false;
   }
-  // Commands on the whole cache are alone, so they are short messages.
-  constexpr std::size_t kWholeCacheSizeMax = 8 * 1024;
-  if (message->kind != MessageKind::kExecute ||
-      message->body.size() > kWholeCacheSizeMax) {
-    return false;
-  }
-  const auto commands = DecodeCommands(message->body);
-  return commands && commands->commands.size() == 1 &&
-         IsWholeCache(commands->commands[0]);
 }
 
 template <typename T, typename Encode>
@@ -175,6 +164,9 @@ void EngineService::AnswerCommands(std::string_view body,
       return;
     }
   }
+  // Relaxed: a figure.
+  main_.figures.commands.fetch_add(decoded->commands.size(),
+                                   std::memory_order_relaxed);
   std::vector<Reply> replies(decoded->commands.size());
   const Status status =
       mutates && session.uid != 0

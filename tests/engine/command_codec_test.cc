@@ -136,6 +136,17 @@ TEST(CommandCodec, APlaceForACommandWithoutValueIsRefused) {
             StatusCode::kCorruption);
 }
 
+TEST(CommandCodec, CommandsOnTheWholeCacheAreSeenAtAGlance) {
+  for (const Command& command : AllCommands()) {
+    const bool whole = std::holds_alternative<EvictTagCommand>(command) ||
+                       std::holds_alternative<ClearCommand>(command) ||
+                       std::holds_alternative<ExpireCommand>(command) ||
+                       std::holds_alternative<CullCommand>(command);
+    EXPECT_EQ(SeemsWholeCache(Encode({&command, 1})), whole) << command.index();
+  }
+  EXPECT_FALSE(SeemsWholeCache(""));
+}
+
 TEST(CommandCodec, EveryPrefixIsRefused) {
   const std::string bytes = Encode(AllCommands());
   for (std::size_t size = 0; size < bytes.size(); ++size) {
