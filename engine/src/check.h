@@ -17,10 +17,10 @@ namespace larder::internal {
 
 /// A defect of ours that must not reach the disk or another process: checked
 /// in every build.
-#define LARDER_CHECK(condition)                                           \
-  ((condition) ? static_cast<void>(0)                                     \
-               : ::larder::internal::CheckFailed(#condition, __FILE__,    \
-                                                 __LINE__))
+#define LARDER_CHECK(condition) \
+  ((condition)                  \
+       ? static_cast<void>(0)   \
+       : ::larder::internal::CheckFailed(#condition, __FILE__, __LINE__))
 
 /// A defect of ours: checked in debug and sanitizer builds.
 #ifdef NDEBUG

@@ -1,8 +1,8 @@
 #include "larder/engine/status.h"
 
-#include <gtest/gtest.h>
-
 #include <cerrno>
+
+#include <gtest/gtest.h>
 
 namespace larder {
 namespace {

@@ -61,8 +61,7 @@ class DefectiveEngine final : public Engine {
     if (defect_ == Defect::kServesTheValueBefore) {
       ServeBefore(commands, replies);
     }
-    if (defect_ == Defect::kUsesVersionsAgain &&
-        disk_->version_last % 5 == 4) {
+    if (defect_ == Defect::kUsesVersionsAgain && disk_->version_last % 5 == 4) {
       disk_->version_last /= 2;
     }
     return status;

@@ -87,14 +87,14 @@ struct EngineStats {
   std::uint64_t pinned_bytes = 0;  ///< Of those, never evicted.
   std::uint64_t disk_bytes = 0;    ///< The directory as `du` counts it.
   std::uint64_t size_limit = 0;
-  std::uint64_t hits = 0;          ///< (total)
-  std::uint64_t misses = 0;        ///< (total)
-  std::uint64_t sets = 0;          ///< (total)
-  std::uint64_t deletes = 0;       ///< (total)
-  std::uint64_t evictions = 0;     ///< (total) items evicted by the policy.
-  std::uint64_t expirations = 0;   ///< (total)
-  std::uint64_t corruptions = 0;   ///< (total) damaged items found and dropped.
-  std::uint64_t restamps = 0;      ///< Since open: metadata writes of hits.
+  std::uint64_t hits = 0;         ///< (total)
+  std::uint64_t misses = 0;       ///< (total)
+  std::uint64_t sets = 0;         ///< (total)
+  std::uint64_t deletes = 0;      ///< (total)
+  std::uint64_t evictions = 0;    ///< (total) items evicted by the policy.
+  std::uint64_t expirations = 0;  ///< (total)
+  std::uint64_t corruptions = 0;  ///< (total) damaged items found and dropped.
+  std::uint64_t restamps = 0;     ///< Since open: metadata writes of hits.
   std::uint64_t bytes_written_user = 0;  ///< Since open: value bytes of sets.
   std::uint64_t bytes_written_disk = 0;  ///< Since open: all the engine wrote.
   std::uint64_t segments = 0;            ///< Segment files now.
@@ -110,15 +110,15 @@ struct EngineStats {
 struct CheckReport {
   std::uint64_t items_checked = 0;
   std::uint64_t bytes_checked = 0;
-  std::uint64_t values_damaged = 0;   ///< Checksum or structure wrong.
-  std::uint64_t values_missing = 0;   ///< Entry without its value.
+  std::uint64_t values_damaged = 0;       ///< Checksum or structure wrong.
+  std::uint64_t values_missing = 0;       ///< Entry without its value.
   std::uint64_t index_entries_stale = 0;  ///< Harmless leftovers of indexes.
-  bool counters_match = true;  ///< Ledger equals a recount.
+  bool counters_match = true;             ///< Ledger equals a recount.
   std::uint64_t count_ledger = 0;
   std::uint64_t count_recount = 0;
   std::uint64_t bytes_ledger = 0;
   std::uint64_t bytes_recount = 0;
-  std::uint64_t repaired = 0;  ///< Things mended (with repair).
+  std::uint64_t repaired = 0;         ///< Things mended (with repair).
   std::vector<std::string> problems;  ///< First 100, for people.
   [[nodiscard]] bool ok() const noexcept {
     return values_damaged == 0 && values_missing == 0 && counters_match;

@@ -124,9 +124,7 @@ class Policy {
   [[nodiscard]] virtual std::string SaveState() const { return {}; }
   /// Takes what SaveState gave, perhaps of another version: ignore what does
   /// not fit.
-  virtual void LoadState(std::string_view state) {
-    static_cast<void>(state);
-  }
+  virtual void LoadState(std::string_view state) { static_cast<void>(state); }
 };
 
 using PolicyFactory = std::function<std::unique_ptr<Policy>()>;

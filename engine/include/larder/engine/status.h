@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <tl/expected.hpp>
 #include <utility>
+
+#include <tl/expected.hpp>
 
 namespace larder {
 
@@ -145,21 +146,19 @@ inline tl::unexpected<Status> Fail(Status status) noexcept {
 }  // namespace larder
 
 /// Returns the Status of `expr` from this function unless it is OK.
-#define LARDER_RETURN_IF_ERROR(expr)                        \
-  do {                                                      \
-    if (::larder::Status larder_status_ = (expr);           \
-        !larder_status_.ok()) {                             \
-      return larder_status_;                                \
-    }                                                       \
+#define LARDER_RETURN_IF_ERROR(expr)                                      \
+  do {                                                                    \
+    if (::larder::Status larder_status_ = (expr); !larder_status_.ok()) { \
+      return larder_status_;                                              \
+    }                                                                     \
   } while (false)
 
 /// The same in a function that returns a Result.
-#define LARDER_FAIL_IF_ERROR(expr)                          \
-  do {                                                      \
-    if (::larder::Status larder_status_ = (expr);           \
-        !larder_status_.ok()) {                             \
-      return ::larder::Fail(std::move(larder_status_));     \
-    }                                                       \
+#define LARDER_FAIL_IF_ERROR(expr)                                        \
+  do {                                                                    \
+    if (::larder::Status larder_status_ = (expr); !larder_status_.ok()) { \
+      return ::larder::Fail(std::move(larder_status_));                   \
+    }                                                                     \
   } while (false)
 
 #endif  // LARDER_ENGINE_STATUS_H_
