@@ -24,6 +24,8 @@ namespace larder::tools {
 namespace {
 
 constexpr unsigned kJobCountMax = 64;
+/// Unfinished values of all threads may take a fourth of the limit.
+constexpr std::uint64_t kStreamedShareInverse = 4;
 
 struct Options {
   std::string directory;
@@ -168,10 +170,16 @@ Result<std::vector<std::unique_ptr<Worker>>> RunWorkers(
 Status Fill(Cache& cache, const FileRunOptions& files, Report& report) {
   FileProblems problems;
   Progress progress("fill", report.found_bytes);
+  FillShared shared{
+      .cache = cache,
+      .problems = problems,
+      .progress = progress,
+      .alone_size_bytes_min =
+          report.stats.size_limit / (kStreamedShareInverse * report.jobs)};
   const auto begin = std::chrono::steady_clock::now();
   const auto workers = RunWorkers<FillWorker>(
       files, report.jobs, problems,
-      [&] { return std::make_unique<FillWorker>(cache, problems, progress); });
+      [&] { return std::make_unique<FillWorker>(shared); });
   progress.Finish();
   problems.Report("fill");
   if (!workers) {
@@ -222,6 +230,7 @@ Result<Report> FillAndVerify(Cache& cache, const Options& options,
   if (!before) {
     return Fail(before.error());
   }
+  report.stats = *before;
   LARDER_FAIL_IF_ERROR(Fill(cache, files, report));
   const auto after = cache.Stats();
   if (!after) {

@@ -1,6 +1,7 @@
 #include "fill_store.h"
 
 #include <memory>
+#include <mutex>
 
 #include "source_file.h"
 
@@ -18,17 +19,14 @@ std::string_view FileTag(std::string_view path) {
                                                    : name.substr(dot + 1);
 }
 
-FillWorker::FillWorker(Cache& cache, FileProblems& problems, Progress& progress)
-    : cache_(cache),
-      problems_(problems),
-      progress_(progress),
-      batch_(cache.engine()) {}
+FillWorker::FillWorker(FillShared& shared)
+    : shared_(shared), batch_(shared.cache.engine()) {}
 
 Status FillWorker::Handle(const FoundFile& file) {
-  progress_.Advance(1, 0);
+  shared_.progress.Advance(1, 0);
   auto source = SourceFile::Open(file.path);
   if (!source) {
-    problems_.Add(source.error());
+    shared_.problems.Add(source.error());
     return Status::Ok();
   }
   SetCommand command;
@@ -42,18 +40,21 @@ Status FillWorker::Handle(const FoundFile& file) {
 
 Status FillWorker::StoreBatched(const SetCommand& command,
                                 std::size_t size_expected, SourceFile& source) {
-  const auto room = batch_.Reserve(size_expected + 1);
+  const auto room = [&] {
+    const std::shared_lock lock(shared_.stream_mutex);
+    return batch_.Reserve(size_expected + 1);
+  }();
   if (!room) {
     return room.error();
   }
   const auto size = source.Read(*room);
   if (!size) {
-    problems_.Add(size.error());
+    shared_.problems.Add(size.error());
     return Status::Ok();
   }
   if (*size == room->size()) {  // It has grown since.
     if (const Status rewound = source.Rewind(); !rewound.ok()) {
-      problems_.Add(rewound);
+      shared_.problems.Add(rewound);
       return Status::Ok();
     }
     return StoreStreamed(command, source);
@@ -61,12 +62,21 @@ Status FillWorker::StoreBatched(const SetCommand& command,
   SetCommand filled = command;
   filled.value = std::string_view(room->data(), *size);
   batch_.Add(filled);
-  progress_.Advance(0, *size);
+  shared_.progress.Advance(0, *size);
   return Status::Ok();
 }
 
 Status FillWorker::StoreStreamed(const SetCommand& command,
                                  SourceFile& source) {
+  if (source.size_bytes() < shared_.alone_size_bytes_min) {
+    const std::shared_lock lock(shared_.stream_mutex);
+    return Stream(command, source);
+  }
+  const std::unique_lock lock(shared_.stream_mutex);
+  return Stream(command, source);
+}
+
+Status FillWorker::Stream(const SetCommand& command, SourceFile& source) {
   piece_.resize(kPieceSizeBytes);
   std::uint64_t size_bytes = 0;
   const auto settle = [&](const Status& status) {
@@ -80,14 +90,14 @@ Status FillWorker::StoreStreamed(const SetCommand& command,
     }
     return status;
   };
-  auto writer = cache_.engine().OpenWriter(command, source.size_bytes());
+  auto writer = shared_.cache.engine().OpenWriter(command, source.size_bytes());
   if (!writer) {
     return settle(writer.error());
   }
   for (;;) {
     const auto count = source.Read(piece_);
     if (!count) {
-      problems_.Add(count.error());
+      shared_.problems.Add(count.error());
       return Status::Ok();
     }
     if (*count == 0) {
@@ -99,11 +109,14 @@ Status FillWorker::StoreStreamed(const SetCommand& command,
       return settle(status);
     }
     size_bytes += *count;
-    progress_.Advance(0, *count);
+    shared_.progress.Advance(0, *count);
   }
 }
 
-Status FillWorker::Finish() { return batch_.Flush(); }
+Status FillWorker::Finish() {
+  const std::shared_lock lock(shared_.stream_mutex);
+  return batch_.Flush();
+}
 
 BatchCounts FillWorker::counts() const {
   BatchCounts counts = batch_.counts();

@@ -74,6 +74,20 @@ TEST_F(CliFiles, FillOfMoreThanTheLimitEvictsAndVerifiesTheRest) {
   EXPECT_LT(report["disk_bytes"], 36 << 20);
 }
 
+TEST_F(CliFiles, FillStoresValuesAlmostAsLargeAsTheCache) {
+  for (int i = 0; i < 4; ++i) {
+    WriteFile(source() + "/large" + std::to_string(i),
+              std::string(10'000'000, 'l'));
+  }
+  for (int i = 0; i < 300; ++i) {
+    WriteFile(source() + "/" + std::to_string(i), std::string(30'000, 's'));
+  }
+  auto report = OkJson({"fill", cache(), source(), "--size-limit", "16MiB",
+                        "--jobs", "4", "--verify"});
+  EXPECT_EQ(report["files"], 304);
+  EXPECT_EQ(report["verify"]["verified"], report["verify"]["hits"]);
+}
+
 TEST_F(CliFiles, FillLeavesOutWhatIsTooLargeAndGoesOn) {
   WriteFile(source() + "/large", std::string(2'000'000, 'l'));
   WriteFile(source() + "/small", "s");
