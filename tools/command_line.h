@@ -56,6 +56,7 @@ void AddImportCommand(CommandLine& line);
 void AddFillCommand(CommandLine& line);
 void AddBenchCommand(CommandLine& line);
 void AddReplayCommand(CommandLine& line);
+void AddTortureCommand(CommandLine& line);
 
 }  // namespace larder::tools
 

@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
   AddFillCommand(line);
   AddBenchCommand(line);
   AddReplayCommand(line);
+  AddTortureCommand(line);
   return line.Run(argc, argv);
 }

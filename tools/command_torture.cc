@@ -1,0 +1,282 @@
+// larder torture: many writers of one cache, killed at random, and the proof
+// that nothing they were told is lost.
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cache_access.h"
+#include "command_line.h"
+#include "option_types.h"
+#include "output.h"
+#include "torture_proof.h"
+#include "torture_run.h"
+#include "torture_writer.h"
+
+namespace larder::tools {
+namespace {
+
+struct TortureArguments {
+  TortureOptions options;
+  std::optional<std::string> journals;
+  double hang_after_seconds = 20;
+  std::uint64_t kill_every_ms = 200;
+  SettingList settings;
+};
+
+// Journals and such, outside the cache. Removed when all went well.
+class WorkDirectory {
+ public:
+  static Result<WorkDirectory> Create(
+      const std::optional<std::string>& parent) {
+    std::error_code error;
+    std::filesystem::path place =
+        parent ? std::filesystem::path(*parent)
+               : std::filesystem::temp_directory_path(error);
+    if (parent) std::filesystem::create_directories(place, error);
+    std::string path = place / "larder-torture-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) {
+      return Fail(Status::FromErrno(errno, "create " + path));
+    }
+    return WorkDirectory(std::move(path));
+  }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  void Remove() const {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+ private:
+  explicit WorkDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+double At(const std::vector<double>& sorted, double fraction) {
+  return sorted.empty()
+             ? 0.0
+             : sorted[static_cast<std::size_t>(
+                   fraction * static_cast<double>(sorted.size() - 1) + 0.5)];
+}
+
+bool IsOk(const TortureEvents& events, const TortureProof& proof) {
+  return events.hung == 0 && events.died == 0 && proof.ok();
+}
+
+double PerSecond(std::uint64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
+}
+
+Json ProofJson(const TortureOptions& options, const TortureEvents& events,
+               const TortureProof& proof) {
+  Json failed = Json::object();
+  for (const auto& [code, count] : proof.failed) failed[code] = count;
+  Json problems = Json::array();
+  for (const auto* list : {&events.problems, &proof.problems}) {
+    for (const std::string& problem : *list) problems.push_back(problem);
+  }
+  const std::vector<double>& takeovers = proof.takeover_ms;
+  return {{"ok", IsOk(events, proof)},
+          {"processes", options.processes},
+          {"seconds", events.seconds},
+          {"seed", options.seed},
+          {"holders_killed", events.holder_kills.size()},
+          {"clients_killed", events.clients_killed},
+          {"stopped", events.stops},
+          {"acknowledged", proof.acknowledged},
+          {"acknowledged_per_second",
+           PerSecond(proof.acknowledged, events.seconds)},
+          {"reads", proof.reads},
+          {"in_doubt", proof.in_doubt},
+          {"failed_calls", failed},
+          {"lost", proof.faults.lost},
+          {"repeated", proof.faults.repeated},
+          {"stale", proof.faults.stale},
+          {"torn", proof.faults.torn},
+          {"split", proof.faults.split},
+          {"hung", events.hung},
+          {"died", events.died},
+          {"evicted", proof.evictions},
+          {"counters_match", proof.check.counters_match},
+          {"count_ledger", proof.check.count_ledger},
+          {"count_recount", proof.check.count_recount},
+          {"bytes_ledger", proof.check.bytes_ledger},
+          {"bytes_recount", proof.check.bytes_recount},
+          {"values_damaged", proof.check.values_damaged},
+          {"values_missing", proof.check.values_missing},
+          {"takeover",
+           {{"count", takeovers.size()},
+            {"p50_ms", At(takeovers, 0.50)},
+            {"p99_ms", At(takeovers, 0.99)},
+            {"max_ms", At(takeovers, 1.0)}}},
+          {"problems", problems}};
+}
+
+std::string ProofText(const TortureOptions& options,
+                      const TortureEvents& events, const TortureProof& proof) {
+  std::string text;
+  const auto line = [&text](std::string_view name, const std::string& value) {
+    text += fmt::format("{:<14} {}\n", name, value);
+  };
+  line("writers", fmt::format("{} processes for {:.1f} s, seed {}",
+                              options.processes, events.seconds, options.seed));
+  line("killed", fmt::format("{} holders, {} clients; {} stopped for a while",
+                             events.holder_kills.size(), events.clients_killed,
+                             events.stops));
+  line("acknowledged",
+       fmt::format("{} writes ({:.0f}/s), {} reads; {} writes in doubt",
+                   proof.acknowledged,
+                   PerSecond(proof.acknowledged, events.seconds), proof.reads,
+                   proof.in_doubt));
+  line("lost", fmt::format("{}", proof.faults.lost));
+  line("repeated", fmt::format("{}", proof.faults.repeated));
+  line("stale", fmt::format("{}", proof.faults.stale));
+  line("torn", fmt::format("{}", proof.faults.torn));
+  line("split", fmt::format("{}", proof.faults.split));
+  line("hung",
+       fmt::format("{}, {} ended by themselves", events.hung, events.died));
+  line("counters",
+       fmt::format("{}: {} items, {} counted; {} B, {} counted",
+                   proof.check.counters_match ? "match" : "do not match",
+                   proof.check.count_ledger, proof.check.count_recount,
+                   proof.check.bytes_ledger, proof.check.bytes_recount));
+  for (const auto& [code, count] : proof.failed) {
+    line("failed calls", fmt::format("{} {}", count, code));
+  }
+  const std::vector<double>& takeovers = proof.takeover_ms;
+  line("takeover", fmt::format("median {:.1f} ms, p99 {:.1f} ms, max {:.1f} ms "
+                               "of {}",
+                               At(takeovers, 0.50), At(takeovers, 0.99),
+                               At(takeovers, 1.0), takeovers.size()));
+  for (const auto* list : {&events.problems, &proof.problems}) {
+    for (const std::string& problem : *list) line("problem", problem);
+  }
+  return text + (IsOk(events, proof) ? "ok\n" : "FAILED\n");
+}
+
+// Makes the cache if it is not there; writers only open it.
+Status PrepareCache(const TortureArguments& given, const OutputFormat& format) {
+  CacheOptions options = MakeCacheOptions(OpenMode::kCreate, format);
+  options.settings = given.settings;
+  auto cache = Cache::Open(given.options.directory, std::move(options));
+  if (!cache) return cache.error();
+  const auto stats = (*cache)->Stats();
+  if (!stats) return stats.error();
+  if (stats->evictions != 0) {
+    return Status::InvalidArgument(
+        "this cache has evicted items: use a directory of its own");
+  }
+  return (*cache)->Close();
+}
+
+int Prove(const TortureArguments& given, const TortureEvents& events,
+          const WorkDirectory& work, const OutputFormat& format) {
+  const auto prove = [&](Cache& cache) -> Result<int> {
+    const auto proof = ProveTorture(given.options, events, cache);
+    if (!proof) return Fail(proof.error());
+    if (format.json) {
+      PrintJson(ProofJson(given.options, events, *proof));
+    } else {
+      Print(ProofText(given.options, events, *proof));
+    }
+    return IsOk(events, *proof) ? kExitOk : kExitError;
+  };
+  const int code = ChangeCache(given.options.directory, format, prove);
+  if (code == kExitOk) {
+    work.Remove();
+  } else {
+    Note("journals and messages of the writers are in " + work.path());
+  }
+  return code;
+}
+
+int Run(TortureArguments given, const OutputFormat& format) {
+  TortureOptions& options = given.options;
+  options.kill_every = std::chrono::milliseconds(given.kill_every_ms);
+  options.hang_after = std::chrono::milliseconds(
+      static_cast<std::int64_t>(given.hang_after_seconds * 1e3));
+  options.run = static_cast<std::uint64_t>(
+      std::chrono::system_clock::now().time_since_epoch().count());
+  const auto work = WorkDirectory::Create(given.journals);
+  if (!work) return ReportError(work.error(), {});
+  options.work = work->path();
+  if (const Status made = PrepareCache(given, format); !made.ok()) {
+    work->Remove();
+    return ReportError(made, options.directory);
+  }
+  const auto events = RunTorture(options);
+  if (!events) {
+    work->Remove();
+    return ReportError(events.error(), options.directory);
+  }
+  return Prove(given, *events, *work, format);
+}
+
+void AddTorture(CommandLine& line) {
+  auto given = std::make_shared<TortureArguments>();
+  CLI::App* command = line.AddCommand(
+      "torture", "Kill writers at random, prove that nothing is lost",
+      [given](const OutputFormat& format) { return Run(*given, format); });
+  // Nothing may be evicted, or what is missing might have been.
+  given->settings = {{"policy", "none"}, {"when_full", "fail"}};
+  TortureOptions& options = given->options;
+  AddDirectoryArgument(command, options.directory);
+  command->add_option("--processes", options.processes, "Writers, 4")
+      ->check(CLI::Range(1U, kTortureProcessesMax));
+  command->add_option("--seconds", options.seconds, "How long, 10")
+      ->check(CLI::Range(0.1, 1e6));
+  command
+      ->add_option("--kill-every", given->kill_every_ms,
+                   "Milliseconds between kills, 200; 0: none")
+      ->check(CLI::Range(0U, 3'600'000U));
+  command->add_flag("--stop", options.stop, "Stop and continue some, too");
+  command
+      ->add_option("--hang-after", given->hang_after_seconds,
+                   "Seconds without progress that are a hang, 20")
+      ->check(CLI::Range(1.0, 3600.0));
+  command->add_option("--seed", options.seed, "Of the random choices");
+  command->add_option("--journals", given->journals,
+                      "Where writers keep their journals; removed if all went "
+                      "well");
+  AddCreateOptions(command, given->settings);
+}
+
+// What torture starts; not for people.
+void AddTortureWriter(CommandLine& line) {
+  struct Arguments {
+    TortureWriterOptions options;
+    pid_t parent = 0;
+  };
+  auto given = std::make_shared<Arguments>();
+  CLI::App* command = line.AddCommand(
+      "torture-writer", "", [given](const OutputFormat& format) {
+        // It died before we could ask to be told.
+        if (::getppid() != given->parent) return int{kExitError};
+        const Status status = RunTortureWriter(
+            given->options, MakeCacheOptions(OpenMode::kExisting, format));
+        return status.ok() ? int{kExitOk}
+                           : ReportError(status, given->options.directory);
+      });
+  command->group("");  // Not in the help text.
+  TortureWriterOptions& options = given->options;
+  AddDirectoryArgument(command, options.directory);
+  command->add_option("WORK", options.work)->required();
+  command->add_option("RUN", options.life.run)->required();
+  command->add_option("WRITER", options.life.writer)->required();
+  command->add_option("LIFE", options.life.life)->required();
+  command->add_option("SEED", options.seed)->required();
+  command->add_option("PARENT", given->parent)->required();
+}
+
+}  // namespace
+
+void AddTortureCommand(CommandLine& line) {
+  AddTorture(line);
+  AddTortureWriter(line);
+}
+
+}  // namespace larder::tools
