@@ -1,8 +1,17 @@
 #include "counting_file_system.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
+#include <thread>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "unique_fd.h"
 
 namespace larder {
 namespace {
@@ -12,6 +21,27 @@ constexpr std::uint64_t kBlockSize = 4096;
 std::int64_t Blocks(std::uint64_t size) noexcept {
   return static_cast<std::int64_t>((size + kBlockSize - 1) / kBlockSize *
                                    kBlockSize);
+}
+
+constexpr auto kLockPatience = std::chrono::seconds(2);
+constexpr auto kLockPause = std::chrono::milliseconds(1);
+
+// A lock of the process, as RocksDB's: it goes with the first descriptor of
+// the file that the process closes, so nobody else may open it.
+class WholeFileLock final : public rocksdb::FileLock {
+ public:
+  explicit WholeFileLock(UniqueFd fd) : fd_(std::move(fd)) {}
+
+ private:
+  UniqueFd fd_;
+};
+
+// 0 or an errno.
+int TryLock(int fd) {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  return ::fcntl(fd, F_SETLK, &whole) == 0 ? 0 : errno;
 }
 
 bool IsWal(const std::string& path) noexcept { return path.ends_with(".log"); }
@@ -167,6 +197,34 @@ rocksdb::IOStatus CountingFileSystem::RenameFile(
   SetSize(from, 0);
   SetSize(to, size);
   return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::LockFile(
+    const std::string& path, const rocksdb::IOOptions& /*options*/,
+    rocksdb::FileLock** lock, rocksdb::IODebugContext* /*context*/) {
+  *lock = nullptr;
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  int error = fd ? TryLock(fd.get()) : errno;
+  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+  while ((error == EAGAIN || error == EACCES) && fd &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLockPause);
+    error = TryLock(fd.get());
+  }
+  if (error != 0) {
+    const std::string reason = std::generic_category().message(error);
+    return error == ENOSPC ? rocksdb::IOStatus::NoSpace(path, reason)
+                           : rocksdb::IOStatus::IOError(path, reason);
+  }
+  *lock = new WholeFileLock(std::move(fd));  // RocksDB gives it back.
+  return rocksdb::IOStatus::OK();
+}
+
+rocksdb::IOStatus CountingFileSystem::UnlockFile(
+    rocksdb::FileLock* lock, const rocksdb::IOOptions& /*options*/,
+    rocksdb::IODebugContext* /*context*/) {
+  delete lock;
+  return rocksdb::IOStatus::OK();
 }
 
 }  // namespace larder

@@ -54,6 +54,17 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* context) override;
+  /// The same lock on the file as RocksDB's own, without its table of locked
+  /// names, which a forked child inherits. Waits up to 2 s for the last holder,
+  /// whose descriptors the kernel closes one by one.
+  /// REQUIRES: the caller has the seat, so nobody else in this process does.
+  rocksdb::IOStatus LockFile(const std::string& path,
+                             const rocksdb::IOOptions& options,
+                             rocksdb::FileLock** lock,
+                             rocksdb::IODebugContext* context) override;
+  rocksdb::IOStatus UnlockFile(rocksdb::FileLock* lock,
+                               const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* context) override;
 
  private:
   friend class CountingFile;

@@ -1,6 +1,5 @@
 // Everything that can be refused is refused before anything is made; what a
-// creation made before it failed is taken away again (CreationUndo), while the
-// seat is still held.
+// creation made before it failed is taken away again (CreationUndo).
 //
 // Always: 1. a directory with a stamp is a cache, whatever else is missing in
 // it; 2. a directory without one is touched only if it is vacant: empty, or
@@ -41,8 +40,8 @@ constexpr const char* kToWrite =
     "read, write and search permission; open as its owner or read-only";
 
 // Entries of a directory that do not keep it from becoming a cache.
-constexpr std::array<std::string_view, 3> kVacantNames{
-    kSeatLockName, kStampTemporaryName, "lost+found"};
+constexpr std::array<std::string_view, 5> kVacantNames{
+    "seat.lock", "seat.ctl", "regions", kStampTemporaryName, "lost+found"};
 
 Result<Path> AbsolutePath(const Path& path) {
   if (path.empty() || path.native().find('\0') != std::string::npos) {
@@ -202,17 +201,6 @@ Status CheckWritable(const Path& root, int fd) {
   return Status::Ok();
 }
 
-Result<SeatLock> TakeSeat(const Path& root, int fd, CreationUndo& undo) {
-  auto seat = SeatLock::Acquire(fd, root.string());
-  if (!seat && seat.error().code() == StatusCode::kPermissionDenied) {
-    return Fail(PathError(EACCES, "open", root / kSeatLockName, kToWrite));
-  }
-  if (seat && seat->created()) {
-    undo.Add(root / kSeatLockName);
-  }
-  return seat;
-}
-
 // Completes the directory under the seat; returns its stamp.
 Result<DirectoryStamp> Complete(const Path& root, int fd,
                                 const LogCallback& log, CreationUndo& undo) {
@@ -271,15 +259,32 @@ int Allocate(int fd, std::uint64_t size) {
 
 }  // namespace
 
+Status PrepareDirectory(const std::filesystem::path& path, OpenMode mode,
+                        bool allow_network_file_system,
+                        bool damaged_stamp_allowed, const LogCallback& log,
+                        PreparedDirectory& prepared) noexcept {
+  Result<Path> root = AbsolutePath(path);
+  if (!root) return root.error();
+  LARDER_RETURN_IF_ERROR(
+      MakeOrFind(*root, mode, allow_network_file_system, log, prepared.undo));
+  const UniqueFd fd(::open(root->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return PathError(errno, "open", *root, kToRead);
+  const auto stamp = Recognise(*root, fd.get(), mode);
+  if (!stamp && !(damaged_stamp_allowed &&
+                  stamp.error().code() == StatusCode::kCorruption)) {
+    return stamp.error();
+  }
+  prepared.root = std::move(*root);
+  return CheckWritable(prepared.root, fd.get());
+}
+
 Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     const std::filesystem::path& path, OpenMode mode,
-    bool allow_network_file_system, LogCallback log,
-    SeatUse seat_use) noexcept {
+    bool allow_network_file_system, LogCallback log) noexcept {
   const Result<Path> root = AbsolutePath(path);
   if (!root) {
     return Fail(root.error());
   }
-  std::optional<SeatLock> seat;  // Freed after undo has run.
   CreationUndo undo;
   LARDER_FAIL_IF_ERROR(
       MakeOrFind(*root, mode, allow_network_file_system, log, undo));
@@ -294,13 +299,6 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
   const bool read_only = mode == OpenMode::kReadOnly;
   if (!read_only) {
     LARDER_FAIL_IF_ERROR(CheckWritable(*root, fd.get()));
-    if (seat_use == SeatUse::kTake) {
-      auto taken = TakeSeat(*root, fd.get(), undo);
-      if (!taken) {
-        return Fail(taken.error());
-      }
-      seat.emplace(std::move(*taken));
-    }
     auto completed = Complete(*root, fd.get(), log, undo);
     if (!completed) {
       return Fail(completed.error());
@@ -308,20 +306,18 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     *stamp = std::move(*completed);
   }
   std::unique_ptr<CacheDirectory> directory(
-      new CacheDirectory(*root, std::move(**stamp), std::move(fd),
-                         seat ? std::move(*seat) : SeatLock(), read_only));
+      new CacheDirectory(*root, std::move(**stamp), std::move(fd), read_only));
   LARDER_FAIL_IF_ERROR(directory->Identify());
   undo.Keep();
   return directory;
 }
 
 CacheDirectory::CacheDirectory(std::filesystem::path root, DirectoryStamp stamp,
-                               UniqueFd fd, SeatLock seat, bool read_only)
+                               UniqueFd fd, bool read_only)
     : root_(std::move(root)),
       stamp_(std::move(stamp)),
       fd_(std::move(fd)),
-      read_only_(read_only),
-      seat_(std::move(seat)) {}
+      read_only_(read_only) {}
 
 Status CacheDirectory::Identify() noexcept {
   struct stat info {};

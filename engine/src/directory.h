@@ -13,8 +13,8 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
+#include "directory_create.h"
 #include "directory_stamp.h"
-#include "seat_lock.h"
 #include "unique_fd.h"
 
 namespace larder {
@@ -22,32 +22,41 @@ namespace larder {
 /// Most bytes of the file `reserve`.
 inline constexpr std::uint64_t kReserveBytesMax = 4U << 20;
 
-/// How a writer's CacheDirectory comes to the seat.
-enum class SeatUse : std::uint8_t {
-  /// It takes the seat, and frees it when it is destroyed.
-  kTake = 0,
-  /// The caller has locked byte 0 of seat.lock by a descriptor of its own.
-  kHeldByCaller = 1,
+/// A directory that is a cache or may become one.
+struct PreparedDirectory {
+  std::filesystem::path root;  ///< Absolute. It exists.
+  CreationUndo undo;           ///< Takes away what was made for it.
 };
 
-/// A cache directory: that it is one, that it may be used, and that nobody
-/// else changes it. What is in db/ and log/ is no business of this class.
+/// What everyone who wants to use the cache directory `path` does before the
+/// seat: makes it and its parents (kCreate), and refuses what can be refused.
+/// `damaged_stamp_allowed`: whoever gets the seat will throw everything away.
+/// Errors: as CacheDirectory::Open; nothing is changed then.
+[[nodiscard]] Status PrepareDirectory(const std::filesystem::path& path,
+                                      OpenMode mode,
+                                      bool allow_network_file_system,
+                                      bool damaged_stamp_allowed,
+                                      const LogCallback& log,
+                                      PreparedDirectory& prepared) noexcept;
+
+/// A cache directory: that it is one, and that it may be used. What is in db/
+/// and log/ is no business of this class.
 ///
 /// Threads:   thread-safe after Open.
-/// Processes: one writer (see SeatLock), any number of readers.
+/// Processes: one writer, who has the seat (see Seat), any number of readers.
 class CacheDirectory {
  public:
   /// Opens the cache directory `path`, or makes it and its parents (kCreate).
-  /// An empty directory becomes a cache in kCreate only. kReadOnly takes no
-  /// lock and needs no write permission.
+  /// An empty directory becomes a cache in kCreate only. kReadOnly needs no
+  /// write permission.
+  /// REQUIRES: the caller has the seat, unless it is kReadOnly.
   /// Errors: kNotFound, kNotADirectory, kPermissionDenied, kForeignDirectory,
-  /// kUnsupportedFormat, kUnsupportedFileSystem, kSeatUnavailable,
-  /// kCorruption (the stamp), kInvalidArgument (the path), kNoSpace, kIoError.
+  /// kUnsupportedFormat, kUnsupportedFileSystem, kCorruption (the stamp),
+  /// kInvalidArgument (the path), kNoSpace, kIoError.
   /// A failed Open leaves everything as it was.
   [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
       const std::filesystem::path& path, OpenMode mode,
-      bool allow_network_file_system, LogCallback log,
-      SeatUse seat_use = SeatUse::kTake) noexcept;
+      bool allow_network_file_system, LogCallback log) noexcept;
 
   CacheDirectory(const CacheDirectory&) = delete;
   CacheDirectory& operator=(const CacheDirectory&) = delete;
@@ -81,13 +90,9 @@ class CacheDirectory {
   /// Bytes that this user may still fill in the file system. Errors: kIoError.
   [[nodiscard]] Result<std::uint64_t> FreeBytes() const noexcept;
 
-  /// For a child after fork, which must not keep the parent's seat alive.
-  /// Async-signal-safe.
-  void CloseLockInChild() noexcept { seat_.CloseInChild(); }
-
  private:
   CacheDirectory(std::filesystem::path root, DirectoryStamp stamp, UniqueFd fd,
-                 SeatLock seat, bool read_only);
+                 bool read_only);
   Status Identify() noexcept;
   Status MeasureReserve(int fd);
 
@@ -97,7 +102,6 @@ class CacheDirectory {
   const bool read_only_;
   dev_t device_ = 0;
   ino_t inode_ = 0;
-  SeatLock seat_;
   std::mutex reserve_mutex_;  // Taken alone; held over changes of the file.
   std::atomic<std::uint64_t> reserve_bytes_{0};
 };

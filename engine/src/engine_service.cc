@@ -169,7 +169,7 @@ void EngineService::AnswerCommands(std::string_view body,
                                    std::memory_order_relaxed);
   std::vector<Reply> replies(decoded->commands.size());
   const Status status =
-      mutates && session.uid != 0
+      session.uid != 0
           ? store_.ExecuteAs(session, decoded->commands, replies,
                              decoded->options)
           : store_.Execute(decoded->commands, replies, decoded->options);

@@ -6,11 +6,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <rocksdb/slice.h>
 #include <rocksdb/write_batch.h>
 
 #include "entry.h"
+#include "hot_writer.h"
 #include "ledger_delta.h"
 
 namespace larder {
@@ -42,6 +44,31 @@ struct PendingBatch {
   bool wrote_segments = false;
   std::string scratch;
   std::string head;
+  std::string record;  ///< Of the client's session, if it is one's.
+
+  /// What the commit makes of one key, for the hot tier.
+  struct HotChange {
+    enum class Kind : std::uint8_t {
+      kPresent,
+      kAbsent,
+      kUnknown,  ///< Present, but its value is not at hand.
+    };
+    std::string_view key;
+    Kind kind = Kind::kUnknown;
+    HotItem item;       ///< Of kPresent.
+    std::string owned;  ///< What `item` borrows, if not from the command.
+  };
+  /// Kept only while there is a hot tier; several of one key: the last counts.
+  bool keep_hot = false;
+  std::vector<HotChange> hot;
+  std::size_t hot_count = 0;  ///< Used elements of `hot`, which keep capacity.
+  HotChange& AddHot(std::string_view key, HotChange::Kind kind) {
+    if (hot_count == hot.size()) hot.emplace_back();
+    HotChange& change = hot[hot_count++];
+    change.key = key;
+    change.kind = kind;
+    return change;
+  }
 
   void Clear() {
     constexpr std::size_t kKeepBytesMax = 1 << 20;
@@ -54,6 +81,10 @@ struct PendingBatch {
     run_carried = 0;
     earliest_expiry = kNeverExpires;
     wrote_segments = false;
+    keep_hot = false;
+    constexpr std::size_t kKeepHotMax = 1024;
+    if (hot.size() > kKeepHotMax) hot.clear();
+    hot_count = 0;
   }
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
 };

@@ -19,6 +19,7 @@
 
 #include "coding.h"
 #include "ledger_delta.h"
+#include "rocks_threads.h"
 
 // Options that are not obvious:
 // - `values` has two levels. Positions only grow, so flushed tables never
@@ -287,7 +288,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->files_ =
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
   rocks->files_->Recount(options.path.string());
-  rocks->env_ = rocksdb::NewCompositeEnv(rocks->files_);
+  rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->files_);
+  rocks->env_ = NewOwnThreadsEnv(rocks->files_env_.get());
   const std::shared_ptr<rocksdb::Cache> cache =
       options.cache != nullptr
           ? options.cache

@@ -108,6 +108,7 @@ class Rocks {
   std::shared_ptr<std::atomic<bool>> judging_ =
       std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<CountingFileSystem> files_;
+  std::unique_ptr<rocksdb::Env> files_env_;
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;

@@ -29,7 +29,9 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "directory_create.h"
 #include "orphan_regions.h"
+#include "signal_mask.h"
 #include "test_point.h"
 
 namespace larder {
@@ -153,7 +155,11 @@ Result<bool> Seat::TryAttach() noexcept {
   if (!alone) return alone;
   if (*alone) {
     TestPoint("attach.alone");
-    LARDER_FAIL_IF_ERROR(FoundEpoch());
+    Status founded = FoundEpoch();
+    if (!founded.ok()) {
+      RemoveTraces();
+      return Fail(std::move(founded));
+    }
     TestPoint("attach.founded");
     // Changing the kind of a lock of ours is atomic and cannot fail.
     return TryOfdLock(fd, kAttachedByte, OfdLock::kShared);
@@ -176,7 +182,12 @@ Status Seat::FoundEpoch() noexcept {
   if (!old) return std::move(old.error());
   CacheId id = options_.id;
   std::uint64_t epoch_min = 1;
-  if (*old) {
+  struct stat locked {};
+  if (::fstat(lock_fd_.get(), &locked) != 0) {
+    return Status::FromErrno(errno, "look at seat.lock");
+  }
+  // In a copy of a directory it names regions that others may be using.
+  if (*old && (*old)->lock_inode == locked.st_ino) {
     control_ = **old;
     RemoveRegions(control_);
     TestPoint("attach.old_removed");
@@ -190,6 +201,7 @@ Status Seat::FoundEpoch() noexcept {
   }
   RemoveOrphanRegions(options_.region_directory);
   control_.boot_id = BootId();
+  control_.lock_inode = locked.st_ino;
   control_.holder = {};
   LARDER_RETURN_IF_ERROR(CreateRegions(id, epoch_min));
   TestPoint("attach.regions_created");
@@ -331,13 +343,8 @@ Status Seat::StartMonitor(SeatCallback won) noexcept {
   LARDER_CHECK(!monitor_runs_);
   won_ = std::move(won);
   monitor_stops_.store(false, std::memory_order_relaxed);
-  // Signals of the application are for its own threads.
-  sigset_t all;
-  sigset_t old;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &old);
+  const SignalsBlocked blocked;
   const int error = ::pthread_create(&monitor_, nullptr, &MonitorMain, this);
-  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
   if (error != 0) return Status::FromErrno(error, "start the seat's monitor");
   monitor_runs_ = true;
   return {};
@@ -424,6 +431,18 @@ void Seat::RemoveRegions(const SeatControl& control) noexcept {
   NamedMutex::Remove(MutexName(control, "ctl"));
 }
 
+// What never became a cache is left as it was found. Whoever waits at the door
+// meanwhile sees that the lock file is not there any more.
+void Seat::RemoveTraces() noexcept {
+  const auto at = [this](const char* name) {
+    return (options_.directory / name).string();
+  };
+  if (::access(at(kStampName).c_str(), F_OK) == 0 || errno != ENOENT) return;
+  ::unlink(at("seat.ctl").c_str());
+  ::rmdir(at("regions").c_str());
+  ::unlink(at("seat.lock").c_str());
+}
+
 Status Seat::Detach() noexcept {
   if (InChild()) return ClosedInChild();
   StopMonitor();
@@ -434,7 +453,10 @@ Status Seat::Detach() noexcept {
         TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kExclusive);
     TestPoint("detach.upgraded");
     presence_fd_.Reset();
-    if (last && *last) RemoveRegions(control_);
+    if (last && *last) {
+      RemoveRegions(control_);
+      RemoveTraces();
+    }
     TestPoint("detach.removed");
     static_cast<void>(
         TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kNone));

@@ -125,6 +125,11 @@ class Seat {
   [[nodiscard]] const std::filesystem::path& directory() const noexcept {
     return options_.directory;
   }
+  /// Regions lie in the cache directory, where their bytes count.
+  [[nodiscard]] bool RegionsAreInDirectory() const noexcept {
+    return control_.region_directory ==
+           (options_.directory / "regions").string();
+  }
   /// What to tell a caller whose deadline passed: kHolderNotResponding if the
   /// holder is stopped or blocked, kSeatUnavailable if there is none, else
   /// kTimedOut. `outcome` is "not applied" or "outcome unknown".
@@ -144,6 +149,7 @@ class Seat {
   void RunMonitor();
   static void* MonitorMain(void* seat);
   void RemoveRegions(const SeatControl& control) noexcept;
+  void RemoveTraces() noexcept;
   [[nodiscard]] std::filesystem::path ControlFile() const;
 
   const SeatOptions options_;

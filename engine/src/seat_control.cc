@@ -17,7 +17,7 @@ namespace larder {
 namespace {
 
 constexpr std::uint64_t kMagic = 0x4C54435441455344;  // DSEATCTL
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kCopySize = kSeatControlSize / 2;
 constexpr std::size_t kBootIdSizeMax = 64;
 
@@ -38,6 +38,7 @@ std::string Encode(const SeatControl& control) {
   PutFixed(copy, control.holder.pid);
   PutFixed(copy, control.holder.start_time);
   PutFixed(copy, control.holder.pid_namespace);
+  PutFixed(copy, control.lock_inode);
   PutShortString(copy, control.boot_id);
   PutShortString(copy, control.region_directory);
   copy.resize(kCopySize - sizeof(std::uint64_t), '\0');
@@ -55,7 +56,9 @@ std::optional<SeatControl> Decode(std::string_view copy, bool& newer) {
   }
   ByteReader in(hashed);
   if (in.Fixed<std::uint64_t>() != kMagic) return std::nullopt;
-  if (in.Fixed<std::uint32_t>() > kVersion) newer = true;
+  const auto version = in.Fixed<std::uint32_t>();
+  if (version > kVersion) newer = true;
+  if (version < kVersion) return std::nullopt;   // Made anew, like no file.
   static_cast<void>(in.Fixed<std::uint32_t>());  // Each region says it, too.
   SeatControl control;
   control.serial = in.Fixed<std::uint64_t>();
@@ -65,6 +68,7 @@ std::optional<SeatControl> Decode(std::string_view copy, bool& newer) {
   control.holder.pid = in.Fixed<std::uint64_t>();
   control.holder.start_time = in.Fixed<std::uint64_t>();
   control.holder.pid_namespace = in.Fixed<std::uint64_t>();
+  control.lock_inode = in.Fixed<std::uint64_t>();
   control.boot_id = in.Bytes(in.Fixed<std::uint16_t>());
   control.region_directory = in.Bytes(in.Fixed<std::uint16_t>());
   if (!in.ok()) return std::nullopt;

@@ -20,6 +20,9 @@ struct SeatControl {
   std::uint64_t serial = 0;  ///< Grows with each write.
   CacheId id;
   std::uint64_t epoch = 0;
+  /// Inode of the `seat.lock` it lies beside. In a copy of the directory it is
+  /// another one: then the regions named here belong to the original.
+  std::uint64_t lock_inode = 0;
   std::string boot_id;           ///< Regions of another boot are gone.
   std::string region_directory;  ///< At most kRegionDirectorySizeMax bytes.
   ProcessIdentity holder;

@@ -11,9 +11,8 @@
 #include <bit>
 #include <utility>
 
-#include <signal.h>
-
 #include "check.h"
+#include "signal_mask.h"
 #include "test_point.h"
 
 namespace larder {
@@ -46,19 +45,13 @@ Result<std::unique_ptr<SeatServer>> SeatServer::Start(
   LARDER_CHECK(seat.held());
   seat.Serve();
   std::unique_ptr<SeatServer> server(new SeatServer(seat, handler));
-  // Signals of the application are for its own threads.
-  sigset_t all;
-  sigset_t old;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &old);
-  Status started;
   try {
+    const SignalsBlocked blocked;
     server->thread_ = std::thread([raw = server.get()] { raw->Run(); });
   } catch (const std::system_error& e) {
-    started = Status::FromErrno(e.code().value(), "start the server's thread");
+    return Fail(
+        Status::FromErrno(e.code().value(), "start the server's thread"));
   }
-  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  if (!started.ok()) return Fail(std::move(started));
   return server;
 }
 

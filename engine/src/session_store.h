@@ -26,9 +26,10 @@ struct Session {
 /// Threads: thread-safe, as Engine.
 class SessionStore : public Engine {
  public:
-  /// As Execute, and in the same atomic commit as the changes: the record
+  /// As Execute, on behalf of a client; if it changes something, the same
+  /// atomic commit has the record
   /// uid -> {sequence, EncodeReplies(status, replies, {})}, in place of the
-  /// client's last one. No record is needed if nothing was changed.
+  /// client's last one.
   [[nodiscard]] virtual Status ExecuteAs(
       const Session& session, std::span<const Command> commands,
       std::span<Reply> replies, const ExecuteOptions& options) noexcept = 0;
@@ -38,6 +39,10 @@ class SessionStore : public Engine {
       const Session& session) noexcept = 0;
   /// The client will never come again: its record may go.
   virtual void ForgetClient(std::uint64_t uid) noexcept = 0;
+  /// So may the records of all clients that are not among `uids`.
+  virtual void RetainClients(std::span<const std::uint64_t> uids) noexcept {
+    static_cast<void>(uids);
+  }
 
   /// From now on the store keeps `hot` in step with what it commits, and fills
   /// it with what is read (see HotWriter); nullptr: not any more.

@@ -7,7 +7,9 @@
 
 #include "shared_engine.h"
 
+#include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -20,14 +22,14 @@
 #include "hot_view.h"
 #include "hot_writer.h"
 #include "seat_server.h"
+#include "signal_mask.h"
 #include "test_point.h"
 
 namespace larder {
 
 class SharedEngine::Member {
  public:
-  Member(const Options& options, bool forked) noexcept
-      : options_(options), forked_(forked) {}
+  explicit Member(const Options& options) noexcept : options_(options) {}
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
   Status Join() noexcept;
@@ -43,15 +45,17 @@ class SharedEngine::Member {
   [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
 
  private:
-  Status Take() noexcept;
+  Status Take(bool by_open) noexcept;
   Status AwaitHolder(SteadyTime deadline) noexcept;
   void OpenHotTier() noexcept;
+  void OpenHotTierSoon() noexcept;
+  void StopHotOpener() noexcept;
+  void RetainClients() noexcept;
   void Log(const std::string& line) const noexcept {
     if (options_.log) options_.log(line);
   }
 
   const Options& options_;
-  const bool forked_;
   const ForkGuard guard_;
   std::unique_ptr<Seat> seat_;
   std::unique_ptr<ClientChannel> channel_;
@@ -64,6 +68,11 @@ class SharedEngine::Member {
   std::unique_ptr<SeatServer> server_;
   std::atomic<SessionStore*> local_{nullptr};
   bool left_ = false;
+  // Makes a hot tier for a process that stays.
+  std::thread hot_opener_;
+  std::mutex hot_opener_mutex_;
+  std::condition_variable hot_opener_wake_;
+  bool hot_opener_stops_ = false;  // Guarded by hot_opener_mutex_.
 };
 
 Status SharedEngine::Member::Join() noexcept {
@@ -86,9 +95,9 @@ Status SharedEngine::Member::Join() noexcept {
   hot_view_ = std::make_unique<HotView>(*seat_, *options_.clock);
   const Result<bool> taken = seat_->TryTake();
   if (!taken) return taken.error();
-  if (*taken) return Take();
+  if (*taken) return Take(/*by_open=*/true);
   LARDER_RETURN_IF_ERROR(seat_->StartMonitor([this] {
-    const Status status = Take();
+    const Status status = Take(/*by_open=*/false);
     if (!status.ok()) {
       Log("got the seat of " + seat_->directory().string() +
           " but cannot open it: " + status.ToString());
@@ -114,16 +123,22 @@ Status SharedEngine::Member::AwaitHolder(SteadyTime deadline) noexcept {
 }
 
 // The seat is ours: opens the store and serves the others.
-Status SharedEngine::Member::Take() noexcept {
+Status SharedEngine::Member::Take(bool by_open) noexcept {
   TestPoint("member.seated");
-  auto store = options_.open_store({.forked = forked_});
+  auto store = options_.open_store({.by_open = by_open});
   if (!store) {
     seat_->Release().IgnoreError();  // The reason is the store's.
     return std::move(store.error());
   }
   store_ = std::move(*store);
   TestPoint("member.opened");
-  OpenHotTier();
+  RetainClients();
+  // Readers may be using a tier of the last holder: it must be taken over, or
+  // out of their sight, before anything changes.
+  if (options_.hot_tier_delay.count() == 0 ||
+      seat_->main().hot_number.load(std::memory_order_acquire) != 0) {
+    OpenHotTier();
+  }
   service_ = std::make_unique<EngineService>(*store_, seat_->main());
   channel_->SetSeatIsHere(true);
   auto server = SeatServer::Start(*seat_, *service_);
@@ -140,14 +155,59 @@ Status SharedEngine::Member::Take() noexcept {
   service_->SetServer(server_.get());
   // Release pairs with local(): all of the above is visible.
   local_.store(store_.get(), std::memory_order_release);
+  if (hot_writer_ == nullptr && options_.hot_tier_delay.count() != 0) {
+    OpenHotTierSoon();
+  }
   TestPoint("member.serving");
   return {};
+}
+
+// Of clients that died with the last holder nobody will tell us.
+void SharedEngine::Member::RetainClients() noexcept {
+  std::vector<std::uint64_t> uids;
+  for (const ClientSlot& slot : seat_->main().slots) {
+    const std::uint64_t uid = slot.uid.load(std::memory_order_acquire);
+    if (uid != 0) uids.push_back(uid);
+  }
+  store_->RetainClients(uids);
+}
+
+// To make a tier costs 10-20 ms, which a process that opens the cache for a
+// moment should not pay. Until then the store is asked.
+void SharedEngine::Member::OpenHotTierSoon() noexcept {
+  try {
+    const SignalsBlocked blocked;
+    hot_opener_ = std::thread([this] {
+      std::unique_lock lock(hot_opener_mutex_);
+      hot_opener_wake_.wait_for(lock, options_.hot_tier_delay,
+                                [this] { return hot_opener_stops_; });
+      if (!hot_opener_stops_) OpenHotTier();
+    });
+  } catch (const std::system_error& e) {
+    Log(std::string("no hot tier: cannot start a thread: ") + e.what());
+  }
+}
+
+void SharedEngine::Member::StopHotOpener() noexcept {
+  if (!hot_opener_.joinable()) return;
+  {
+    const std::lock_guard lock(hot_opener_mutex_);
+    hot_opener_stops_ = true;
+  }
+  hot_opener_wake_.notify_all();
+  hot_opener_.join();
 }
 
 // Without one everything works, only slower.
 void SharedEngine::Member::OpenHotTier() noexcept {
   MainRegion& main = seat_->main();
-  if (options_.hot_tier_bytes == 0) {
+  // In the cache directory it would take space from the items.
+  if (options_.hot_tier_bytes == 0 || seat_->RegionsAreInDirectory()) {
+    if (options_.hot_tier_bytes != 0) {
+      Log("no hot tier, reads are slower: there is no room for shared memory "
+          "in " +
+          options_.seat.region_directory.string());
+    }
     main.hot_number.store(0, std::memory_order_release);
     return;
   }
@@ -190,6 +250,7 @@ Status SharedEngine::Member::Leave() noexcept {
   if (store_ != nullptr) {
     server_->Stop();
     service_->SetServer(nullptr);
+    StopHotOpener();
     TestPoint("member.stopped");
     closed = store_->Close();
     store_->SetHotTier(nullptr);
@@ -214,15 +275,29 @@ SharedEngine::~SharedEngine() {
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   std::unique_ptr<SharedEngine> engine(new SharedEngine(std::move(options)));
-  auto member = std::make_unique<Member>(engine->options_, false);
+  auto member = std::make_unique<Member>(engine->options_);
   Status joined = member->Join();
   if (!joined.ok()) return Fail(std::move(joined));
   engine->member_.store(member.release(), std::memory_order_release);
-  for (const auto& [name, value] : engine->options_.settings) {
-    Status changed = engine->Reset(name, value);
-    if (!changed.ok()) return Fail(std::move(changed));
-  }
+  Status settings = engine->ApplySettings();
+  if (!settings.ok()) return Fail(std::move(settings));
   return engine;
+}
+
+// Whoever has the store may have others in force.
+Status SharedEngine::ApplySettings() noexcept {
+  if (options_.settings.empty()) return {};
+  Settings current = CurrentSettings();
+  for (const auto& [name, value] : options_.settings) {
+    Result<Settings> next = WithSetting(current, name, value);
+    if (!next) return next.error();
+    const auto before = FormatSetting(current, name);
+    const auto after = FormatSetting(*next, name);
+    if (before && after && *before == *after) continue;
+    LARDER_RETURN_IF_ERROR(Reset(name, value));
+    current = *std::move(next);
+  }
+  return {};
 }
 
 Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
@@ -249,7 +324,7 @@ Result<SharedEngine::Member*> SharedEngine::Reattach() const noexcept {
       ::sched_yield();
       continue;
     }
-    auto mine = std::make_unique<Member>(options_, true);
+    auto mine = std::make_unique<Member>(options_);
     Status joined = mine->Join();
     // The parent's is leaked: not even its destructors may run here.
     if (joined.ok()) {

@@ -29,9 +29,9 @@ class SharedEngine final : public Engine {
  public:
   /// How a process that just got the seat opens the store.
   struct StoreOpening {
-    /// This process is the child of a fork: threads and locks of the parent's
-    /// libraries are not there.
-    bool forked = false;
+    /// The call to Open does it; else the seat came to it later, and what was
+    /// asked of Open (to create the cache, to change settings) was done then.
+    bool by_open = false;
   };
   using OpenStore =
       std::function<Result<std::unique_ptr<SessionStore>>(const StoreOpening&)>;
@@ -45,6 +45,8 @@ class SharedEngine final : public Engine {
     LogCallback log;
     /// Wanted; 0 = no hot tier.
     std::uint64_t hot_tier_bytes = 64U << 20;
+    /// Until it is made; 0: before Open returns.
+    std::chrono::milliseconds hot_tier_delay{50};
     std::chrono::milliseconds timeout{5'000};
   };
 
@@ -53,6 +55,8 @@ class SharedEngine final : public Engine {
   /// kHolderNotResponding (nobody serves in time).
   static Result<std::unique_ptr<Engine>> Open(Options options) noexcept;
   ~SharedEngine() override;
+  SharedEngine(const SharedEngine&) = delete;
+  SharedEngine& operator=(const SharedEngine&) = delete;
 
   [[nodiscard]] Capabilities capabilities() const noexcept override;
   [[nodiscard]] Status Execute(std::span<const Command> commands,
@@ -82,6 +86,7 @@ class SharedEngine final : public Engine {
  private:
   class Member;  // This process's part; another one in a forked child.
   explicit SharedEngine(Options options) noexcept;
+  [[nodiscard]] Status ApplySettings() noexcept;
   // The member of this process; makes one in a forked child. Errors: kClosed,
   // and those of Open.
   [[nodiscard]] Result<Member*> Current() const noexcept;

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "larder/engine/engine.h"
@@ -26,6 +27,8 @@
 #include "rocks.h"
 #include "run_table.h"
 #include "segment_log.h"
+#include "session_store.h"
+#include "store_hot.h"
 #include "striped.h"
 #include "touch_buffer.h"
 
@@ -51,12 +54,25 @@ class StoreScan;
 /// ledger_mutex_, leaves (RunTable, the logs, RocksDB).
 ///
 /// Threads: thread-safe.
-class Store final : public Engine, private LivenessJudge {
+class Store final : public SessionStore, private LivenessJudge {
  public:
-  static Result<std::unique_ptr<Engine>> Open(const std::filesystem::path& path,
-                                              EngineOptions options) noexcept;
+  /// REQUIRES: the caller has the seat, unless it opens read-only.
+  static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path,
+                                             EngineOptions options) noexcept;
   ~Store() override;
 
+  // SessionStore
+  [[nodiscard]] Status ExecuteAs(
+      const Session& session, std::span<const Command> commands,
+      std::span<Reply> replies,
+      const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] std::optional<std::string> FindReply(
+      const Session& session) noexcept override;
+  void ForgetClient(std::uint64_t uid) noexcept override;
+  void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
+  void SetHotTier(HotWriter* hot) noexcept override;
+
+  // Engine
   [[nodiscard]] Capabilities capabilities() const noexcept override;
   [[nodiscard]] Status Execute(std::span<const Command> commands,
                                std::span<Reply> replies,
@@ -140,9 +156,10 @@ class Store final : public Engine, private LivenessJudge {
   void Log(const std::string& line) const;
 
   // store_read.cc
-  void Get(const GetCommand& command, Reply& reply) noexcept;
-  void MultiGet(std::span<const Command> commands,
-                std::span<Reply> replies) noexcept;
+  /// For a client: large values go to the hot tier, too.
+  void Get(const GetCommand& command, Reply& reply, bool for_client) noexcept;
+  void MultiGet(std::span<const Command> commands, std::span<Reply> replies,
+                bool for_client) noexcept;
   [[nodiscard]] bool IsKeptGhost(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
@@ -163,9 +180,15 @@ class Store final : public Engine, private LivenessJudge {
   void NoteHit(std::string_view key, const Entry& entry) noexcept;
 
   // store_write.cc
-  Status TryExecute(std::span<const Command> commands, std::span<Reply> replies,
+  /// `session`: whose commands they are; nullptr: of this process.
+  Status ExecuteFor(const Session* session, std::span<const Command> commands,
+                    std::span<Reply> replies,
                     const ExecuteOptions& options) noexcept;
-  Status Mutate(std::span<const Command> commands, std::span<Reply> replies,
+  Status TryExecute(const Session* session, std::span<const Command> commands,
+                    std::span<Reply> replies,
+                    const ExecuteOptions& options) noexcept;
+  Status Mutate(const Session* session, std::span<const Command> commands,
+                std::span<Reply> replies,
                 const ExecuteOptions& options) noexcept;
   Status ValidateCommand(const Command& command) const noexcept;
   Status CheckValueSize(std::uint64_t size) const noexcept;
@@ -208,8 +231,10 @@ class Store final : public Engine, private LivenessJudge {
                     rocksdb::WriteBatch& batch) noexcept;
   Status StampEntry(std::string_view key, const OldItem& old,
                     Entry& entry) noexcept;
+  /// `value`: the item's whole value, if it is at hand until the commit.
   void PutEntry(std::string_view key, const OldItem& old, const Entry& entry,
-                PendingBatch& pending) noexcept;
+                PendingBatch& pending,
+                const std::string_view* value = nullptr) noexcept;
   void RemoveEntry(std::string_view key, const OldItem& old,
                    PendingBatch& pending) noexcept;
   /// Tells the eviction callback of an entry that a command meets dead.
@@ -224,6 +249,33 @@ class Store final : public Engine, private LivenessJudge {
   Status MarkUnlogged() noexcept;
   [[nodiscard]] TimePoint ExpiryOf(const std::optional<Duration>& ttl,
                                    TimePoint now) const noexcept;
+
+  // store_hot.cc
+  /// A batch that is to be built just now. In write_gate_.
+  void StartBatch(PendingBatch& pending) const noexcept {
+    // Relaxed: the gate orders it.
+    pending.keep_hot = hot_.load(std::memory_order_relaxed) != nullptr;
+  }
+  static void NoteHotPut(std::string_view key, const Entry& entry,
+                         const std::string_view* value,
+                         PendingBatch& pending) noexcept;
+  /// Must not be called in write_gate_.
+  [[nodiscard]] std::uint64_t HitTotal() noexcept;
+  [[nodiscard]] std::uint64_t MissTotal() noexcept;
+  /// Tells the policy what was read from the hot tier.
+  Status RestampHot() noexcept;
+
+  // store_session.cc
+  Status LoadSessions() noexcept;
+  /// Adds the record of the session's commands to their batch.
+  void AddRecord(const Session& session, const Status& status,
+                 std::span<const Reply> replies,
+                 PendingBatch& pending) noexcept;
+  /// After the commit.
+  void KeepRecord(const Session& session, PendingBatch& pending) noexcept;
+  /// Commands on the whole cache, after they were executed.
+  void SaveRecord(const Session& session,
+                  std::span<const Reply> replies) noexcept;
 
   // store_whole.cc
   void ExecuteWhole(const Command& command, Reply& reply) noexcept;
@@ -305,7 +357,8 @@ class Store final : public Engine, private LivenessJudge {
   /// One round of what the background thread does.
   void Housekeep() noexcept;
   void HousekeepLoop() noexcept;
-  Status Restamp(std::span<const TouchBuffer::Touch> touches) noexcept;
+  Status RestampAll(std::span<TouchBuffer::Touch> touches) noexcept;
+  Status Restamp(std::span<TouchBuffer::Touch> touches) noexcept;
   /// True if an evicted item's bytes are there and stay. Under ledger_mutex_.
   [[nodiscard]] bool CanRescue(const Entry& entry) const noexcept;
 
@@ -415,6 +468,26 @@ class Store final : public Engine, private LivenessJudge {
   std::atomic<std::uint64_t> segments_cleaned_{0};
   std::atomic<std::uint64_t> bytes_moved_{0};
   std::atomic<bool> unlogged_marked_{false};
+
+  // Changed with all writers out; nullptr: there is none.
+  std::atomic<HotWriter*> hot_{nullptr};
+  HotDoor hot_door_;
+  // Somebody in another process uses the cache: what is written is of use to
+  // them before this process reads it.
+  std::atomic<bool> has_clients_{false};
+  // Of tiers that are closed, and what this one had when it came. Changed with
+  // all writers out.
+  std::uint64_t hot_hits_done_ = 0;
+  std::uint64_t hot_misses_done_ = 0;
+  std::uint64_t hot_hits_base_ = 0;
+  std::uint64_t hot_misses_base_ = 0;
+
+  struct SessionRecord {
+    std::uint64_t sequence = 0;
+    std::string replies;
+  };
+  std::mutex sessions_mutex_;  // A leaf of the lock order.
+  std::unordered_map<std::uint64_t, SessionRecord> sessions_;  // Guarded by it.
 
   TouchBuffer touches_;
   std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.

@@ -22,6 +22,7 @@ inline constexpr std::string_view kLedgerKey = "ledger";
 inline constexpr std::string_view kUnloggedKey = "unlogged";
 inline constexpr std::string_view kSettingPrefix = "setting/";
 inline constexpr std::string_view kRunPrefix = "run/";
+inline constexpr std::string_view kSessionPrefix = "session/";
 
 inline std::string SettingKey(std::string_view name) {
   return std::string(kSettingPrefix).append(name);
@@ -45,6 +46,21 @@ inline std::optional<std::uint32_t> ParseRunKey(std::string_view key) {
     id = id << 8 | static_cast<std::uint8_t>(byte);
   }
   return id;
+}
+
+/// "session/" and the client's uid, eight bytes big-endian; the value is the
+/// sequence, eight bytes big-endian, and the encoded replies.
+inline std::string SessionKey(std::uint64_t uid) {
+  std::string key(kSessionPrefix);
+  key.resize(kSessionPrefix.size() + sizeof(uid));
+  StoreBigEndian64(key.data() + kSessionPrefix.size(), uid);
+  return key;
+}
+inline std::optional<std::uint64_t> ParseSessionKey(std::string_view key) {
+  if (key.size() != kSessionPrefix.size() + sizeof(std::uint64_t)) {
+    return std::nullopt;
+  }
+  return LoadBigEndian64(key.data() + kSessionPrefix.size());
 }
 
 /// A position as the key of `values`.

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "signal_mask.h"
 #include "store.h"
 #include "store_check.h"
 #include "store_keys.h"
@@ -34,8 +35,7 @@ std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
 
 // Everything that larder keeps in a cache directory, and nothing else.
 Status RemoveCacheFiles(const std::filesystem::path& path) {
-  for (const char* name :
-       {"db", "log", "reserve", "seat.lock", "seat.ctl", "larder.format"}) {
+  for (const char* name : {"db", "log", "reserve", "larder.format"}) {
     std::error_code error;
     std::filesystem::remove_all(path / name, error);
     if (error) {
@@ -56,13 +56,8 @@ Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
       directory_(std::move(directory)),
       ledger_(RankSpace::Options{}) {}
 
-Result<std::unique_ptr<Engine>> Store::Open(const std::filesystem::path& path,
-                                            EngineOptions options) noexcept {
-  // Settings are checked before anything is created.
-  for (const auto& [name, value] : options.settings) {
-    Result<Settings> valid = WithSetting(Settings{}, name, value);
-    if (!valid) return Fail(valid.error());
-  }
+Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
+                                           EngineOptions options) noexcept {
   const auto open_directory = [&] {
     return CacheDirectory::Open(path, options.mode,
                                 options.allow_network_file_system, options.log);
@@ -108,6 +103,7 @@ Status Store::Start() noexcept {
     notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
   }
   if (options_.background && !read_only_) {
+    const SignalsBlocked blocked;
     thread_ = std::thread([this] { HousekeepLoop(); });
   }
   return Status::Ok();
@@ -145,6 +141,7 @@ Status Store::OpenFiles(bool writable) noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
+  LARDER_RETURN_IF_ERROR(LoadSessions());
   LARDER_RETURN_IF_ERROR(OpenLog());
   UpdateFreeSpace();
   UpdateBudget();
@@ -267,7 +264,11 @@ Status Store::LoadLedger() noexcept {
 
 void Store::MirrorLedger() noexcept {
   for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
-    cutoffs_[c] = ledger_.space().cutoff(c);
+    const Rank cutoff = ledger_.space().cutoff(c);
+    if (cutoff == cutoffs_[c]) continue;
+    cutoffs_[c] = cutoff;
+    HotWriter* const hot = hot_.load(std::memory_order_acquire);
+    if (hot != nullptr) hot->SetCutoff(c, cutoff);
   }
   epoch_ = ledger_.epoch();
   live_bytes_ = ledger_.space().live_bytes();
@@ -560,12 +561,16 @@ Status Store::Reopen() noexcept {
     const std::scoped_lock lock(scans_mutex_);
     for (StoreScan* scan : scans_) scan->Invalidate();
   }
+  // What was acknowledged without a log may be undone.
+  HotWriter* const hot = hot_.load(std::memory_order_acquire);
+  if (hot != nullptr) hot->BeginClear();
   if (rocks_) rocks_->Abandon();
   rocks_.reset();
   log_.reset();
   cutoffs_saved_ = cutoffs_raised_.load();
   evictions_unsaved_ = 0;  // What was not saved is undone.
   Status status = OpenFiles(/*writable=*/true);
+  if (hot != nullptr) hot->EndInvalidation();
   if (status.ok()) return status;
   // Reads go on without a writable database.
   rocks_.reset();
@@ -584,10 +589,5 @@ void Store::Log(const std::string& line) const {
 }
 
 const std::filesystem::path& Store::directory() const noexcept { return path_; }
-
-Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
-                                           EngineOptions options) noexcept {
-  return Store::Open(path, std::move(options));
-}
 
 }  // namespace larder

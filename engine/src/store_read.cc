@@ -16,6 +16,9 @@ namespace larder {
 namespace {
 
 constexpr int kReadAttemptsMax = 8;
+// Larger values of the process itself are mapped from their segment, which
+// costs it less than a copy out of the hot tier.
+constexpr std::size_t kHotOwnValueSizeMax = 4096;
 
 Result<std::optional<ValueHandle>> Gone() {
   return std::optional<ValueHandle>();
@@ -37,9 +40,13 @@ bool Store::IsServed(const Entry& entry, TimePoint now) const noexcept {
   return options_.serve_evicted || IsCounted(entry);
 }
 
-void Store::Get(const GetCommand& command, Reply& reply) noexcept {
+void Store::Get(const GetCommand& command, Reply& reply,
+                bool for_client) noexcept {
   reply.status = ValidateCommand(command);
   if (!reply.status.ok()) return;
+  // Acquire pairs with SetHotTier.
+  HotFill fill(hot_.load(std::memory_order_acquire), hot_door_, command.key,
+               for_client ? kHotValueSizeMax : kHotOwnValueSizeMax);
   const TimePoint now = clock_.Now();
   const EntryKey key(command.key);
   std::uint64_t version_tried = 0;
@@ -48,7 +55,10 @@ void Store::Get(const GetCommand& command, Reply& reply) noexcept {
     const rocksdb::Status read =
         rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
                          ToSlice(key.bytes()), &pin->slice);
-    if (read.IsNotFound()) break;
+    if (read.IsNotFound()) {
+      fill.Absent();
+      break;
+    }
     if (!read.ok()) {
       reply.status = FromRocks(read, "reading the index");
       if (reply.status.code() != StatusCode::kCorruption) return;
@@ -66,8 +76,12 @@ void Store::Get(const GetCommand& command, Reply& reply) noexcept {
       if (reply.applied) reply.info = InfoOf(entry);
       return;
     }
-    if (!IsServed(entry, now)) break;
+    if (!IsServed(entry, now)) {
+      fill.Absent();
+      break;
+    }
     ItemInfo info = InfoOf(entry);
+    const Rank rank = entry.rank;
     const std::uint64_t version = entry.version;
     NoteHit(command.key, entry);
     Result<std::optional<ValueHandle>> value =
@@ -86,6 +100,7 @@ void Store::Get(const GetCommand& command, Reply& reply) noexcept {
       reply.applied = true;
       reply.value = std::move(**value);
       reply.info = std::move(info);
+      fill.Present(rank, reply.info, reply.value.bytes());
       return;
     }
     // The same version without its value twice: it was not moved but freed.
@@ -99,7 +114,7 @@ void Store::Get(const GetCommand& command, Reply& reply) noexcept {
 }
 
 void Store::MultiGet(std::span<const Command> commands,
-                     std::span<Reply> replies) noexcept {
+                     std::span<Reply> replies, bool for_client) noexcept {
   // One MultiGet of the index sees one state of it; a value belongs to its
   // version for ever. So the answer is one state of the cache.
   const TimePoint now = clock_.Now();
@@ -114,6 +129,15 @@ void Store::MultiGet(std::span<const Command> commands,
     keys[i].append(std::get<GetCommand>(commands[i]).key);
     key_slices[i] = keys[i];
   }
+  std::vector<HotFill> fills;
+  HotWriter* const hot = hot_.load(std::memory_order_acquire);
+  if (hot != nullptr) {
+    fills.reserve(count);
+    for (const std::string& key : keys) {
+      fills.emplace_back(hot, hot_door_, std::string_view(key).substr(1),
+                         for_client ? kHotValueSizeMax : kHotOwnValueSizeMax);
+    }
+  }
   rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
                         key_slices.data(), slices.data(), statuses.data());
   for (std::size_t i = 0; i < count; ++i) {
@@ -121,11 +145,12 @@ void Store::MultiGet(std::span<const Command> commands,
     Entry entry;
     if (statuses[i].IsNotFound()) {
       if (command.with_value) misses_.Add();
+      if (hot != nullptr) fills[i].Absent();
       continue;
     }
     if (!statuses[i].ok() ||
         !DecodeEntry(slices[i].ToStringView(), entry).ok()) {
-      Get(command, replies[i]);  // It knows what to do with damage.
+      Get(command, replies[i], for_client);  // It knows about damage.
       continue;
     }
     if (!command.with_value) {
@@ -138,6 +163,7 @@ void Store::MultiGet(std::span<const Command> commands,
       continue;
     }
     ItemInfo info = InfoOf(entry);
+    const Rank rank = entry.rank;
     auto pin = std::make_unique<EntryPin>();
     pin->slice = std::move(slices[i]);
     // Moving a slice that owns its bytes moves them: decode again.
@@ -145,7 +171,7 @@ void Store::MultiGet(std::span<const Command> commands,
     Result<std::optional<ValueHandle>> value =
         ReadValue(command.key, entry, pin);
     if (!value || !value->has_value()) {
-      Get(command, replies[i]);  // Moved, gone or damaged.
+      Get(command, replies[i], for_client);  // Moved, gone or damaged.
       continue;
     }
     NoteHit(command.key, entry);
@@ -153,6 +179,9 @@ void Store::MultiGet(std::span<const Command> commands,
     replies[i].applied = true;
     replies[i].value = std::move(**value);
     replies[i].info = std::move(info);
+    if (hot != nullptr) {
+      fills[i].Present(rank, replies[i].info, replies[i].value.bytes());
+    }
   }
 }
 

@@ -541,6 +541,7 @@ Status Store::MoveRecords(std::span<MovedRecord> records) noexcept {
   PendingBatch pending;
   pending.keep_overlay = true;  // Two records may be of one item.
   const auto writing = write_gate_.Enter();
+  HotWriter* const hot = hot_.load(std::memory_order_relaxed);
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) locks.Add(record.key);
   locks.LockAdded();
@@ -559,6 +560,9 @@ Status Store::MoveRecords(std::span<MovedRecord> records) noexcept {
         log_->Read(record.place, record.key, record.version);
     if (!value) {  // Damaged: the item is lost, and is settled as such.
       corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      if (hot != nullptr) {
+        pending.AddHot(record.key, PendingBatch::HotChange::Kind::kAbsent);
+      }
       RemoveEntry(record.key, old, pending);
       continue;
     }
@@ -748,14 +752,28 @@ void Store::CompactIndex(const rocksdb::Slice* begin,
       .PermitUncheckedError();
 }
 
-Status Store::Restamp(std::span<const TouchBuffer::Touch> touches) noexcept {
+Status Store::RestampAll(std::span<TouchBuffer::Touch> touches) noexcept {
+  constexpr std::size_t kRestampCountMax = 64;
+  for (std::size_t i = 0; i < touches.size(); i += kRestampCountMax) {
+    if (faulted_) return CheckWritable();
+    LARDER_RETURN_IF_ERROR(Restamp(
+        touches.subspan(i, std::min(kRestampCountMax, touches.size() - i))));
+  }
+  return Status::Ok();
+}
+
+Status Store::Restamp(std::span<TouchBuffer::Touch> touches) noexcept {
+  constexpr std::uint32_t kHitsMax = 16;
   PendingBatch pending;
   pending.keep_overlay = true;
   const auto writing = write_gate_.Enter();
+  // The hot tier is told of ranks only: what readers get is the same, unless
+  // an evicted item comes back to life.
+  HotWriter* const hot = hot_.load(std::memory_order_relaxed);
   StripeLocks locks(*this);
   for (const TouchBuffer::Touch& touch : touches) locks.Add(touch.key);
   locks.LockAdded();
-  for (const TouchBuffer::Touch& touch : touches) {
+  for (TouchBuffer::Touch& touch : touches) {
     OldItem old;
     LARDER_RETURN_IF_ERROR(Lookup(touch.key, pending, old));
     if (!old.present || old.entry.version != touch.version ||
@@ -773,9 +791,15 @@ Status Store::Restamp(std::span<const TouchBuffer::Touch> touches) noexcept {
       const std::scoped_lock lock(ledger_mutex_);
       if (!old.counted && !CanRescue(entry)) continue;
       RankSpace& space = ledger_.space();
-      policy_->OnAccess(item, space.context());
-      const std::optional<Placement> placement =
-          policy_->OnHit(item, space.context());
+      std::optional<Placement> placement;
+      for (std::uint32_t hit = std::min(touch.hits, kHitsMax); hit > 0; --hit) {
+        policy_->OnAccess(item, space.context());
+        const std::optional<Placement> next =
+            policy_->OnHit(item, space.context());
+        if (!next) continue;
+        placement = next;
+        item.frequency = next->frequency;
+      }
       if (!placement) continue;
       const std::optional<Rank> rank =
           space.Restamp(entry.rank, *placement, policy_->laziness());
@@ -783,7 +807,11 @@ Status Store::Restamp(std::span<const TouchBuffer::Touch> touches) noexcept {
       entry.rank = *rank;
       entry.frequency = placement->frequency;
     }
+    if (hot != nullptr && !old.counted) {
+      pending.AddHot(touch.key, PendingBatch::HotChange::Kind::kUnknown);
+    }
     PutEntry(touch.key, old, entry, pending);
+    touch.restamped = entry.rank;
     restamps_.Add();
   }
   return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
@@ -817,12 +845,7 @@ void Store::Housekeep() noexcept {
   }
   std::vector<TouchBuffer::Touch> touches;
   touches_.Take(touches);
-  constexpr std::size_t kRestampCountMax = 64;
-  for (std::size_t i = 0; i < touches.size(); i += kRestampCountMax) {
-    const auto batch = std::span(touches).subspan(
-        i, std::min(kRestampCountMax, touches.size() - i));
-    if (faulted_ || !Restamp(batch).ok()) return;
-  }
+  if (!RestampAll(touches).ok() || !RestampHot().ok()) return;
   UpdateFreeSpace();
   UpdateBudget();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();

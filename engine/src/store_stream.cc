@@ -98,6 +98,7 @@ class StoreWriter final : public ValueWriter {
     command_.value = buffer_;
     PendingBatch pending;
     const auto writing = store_.write_gate_.Enter();
+    store_.StartBatch(pending);
     Store::StripeLocks locks(store_);
     locks.LockOne(key_);
     store_.ApplySet(command_, streamed ? &stored_ : nullptr, pending, reply);

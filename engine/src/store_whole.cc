@@ -48,6 +48,7 @@ Status Store::DeleteKeysLocked(std::span<const std::string> keys,
                                const EntryCondition& condition,
                                std::uint64_t& count) noexcept {
   PendingBatch pending;
+  StartBatch(pending);
   StripeLocks locks(*this);
   for (const std::string& key : keys) locks.Add(key);
   locks.LockAdded();
@@ -75,6 +76,8 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
   write_gate_.lock();
   Status status;
+  HotWriter* const hot = hot_.load(std::memory_order_relaxed);
+  if (hot != nullptr) hot->BeginEvictTag(tag);
   const std::string prefix = TagIndexPrefix(tag);
   const std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
@@ -100,6 +103,7 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   }
   if (status.ok()) status = FromRocks(it->status(), "reading a tag's index");
   if (status.ok() && !keys.empty()) flush();
+  if (hot != nullptr) hot->EndInvalidation();
   write_gate_.unlock();
   return status;
 }
@@ -114,11 +118,14 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   }
   pending.delta.reset = true;
   pending.delta.epoch_max = epoch_ + 1;
+  HotWriter* const hot = hot_.load(std::memory_order_relaxed);
+  if (hot != nullptr) hot->BeginClear();
   const Status status = Commit(pending, durability_.load());
   if (status.ok()) {
     const std::scoped_lock lock(ledger_mutex_);
     MirrorLedger();
   }
+  if (hot != nullptr) hot->EndInvalidation();
   write_gate_.unlock();
   LARDER_RETURN_IF_ERROR(status);
   const std::scoped_lock space(space_mutex_);
@@ -203,6 +210,7 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
   if (lines.empty()) return Status::Ok();
   PendingBatch pending;
   const auto writing = write_gate_.Enter();
+  StartBatch(pending);
   StripeLocks locks(*this);
   for (const std::string& line : lines) {
     locks.Add(ParseExpiryIndexKey(line)->key);
@@ -232,8 +240,8 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
 
 Status Store::SaveTotals() noexcept {
   LedgerDelta delta;
-  const std::uint64_t hits = hits_.Sum();
-  const std::uint64_t misses = misses_.Sum();
+  const std::uint64_t hits = HitTotal();
+  const std::uint64_t misses = MissTotal();
   delta.Count(Total::kHits, static_cast<std::int64_t>(hits - hits_saved_));
   delta.Count(Total::kMisses,
               static_cast<std::int64_t>(misses - misses_saved_));
@@ -312,6 +320,8 @@ Result<EngineStats> Store::Stats() noexcept {
   for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
   if (notifier_) stats.eviction_events_dropped = notifier_->dropped();
   stats.policy = CurrentSettings().policy;
+  const std::uint64_t hits = HitTotal();
+  const std::uint64_t misses = MissTotal();
   const std::scoped_lock lock(ledger_mutex_);
   const auto total = [this](Total which, std::uint64_t unsaved) {
     return static_cast<std::uint64_t>(ledger_.total(which)) + unsaved;
@@ -319,8 +329,8 @@ Result<EngineStats> Store::Stats() noexcept {
   stats.count = ledger_.space().live_items();
   stats.live_bytes = ledger_.space().live_bytes();
   stats.pinned_bytes = ledger_.space().class_bytes(kClassPinned);
-  stats.hits = total(Total::kHits, hits_.Sum() - hits_saved_);
-  stats.misses = total(Total::kMisses, misses_.Sum() - misses_saved_);
+  stats.hits = total(Total::kHits, hits - hits_saved_);
+  stats.misses = total(Total::kMisses, misses - misses_saved_);
   stats.sets = total(Total::kSets, 0);
   stats.deletes = total(Total::kDeletes, 0);
   stats.evictions = total(Total::kEvictions, 0);

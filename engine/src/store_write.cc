@@ -78,25 +78,33 @@ bool IsMutation(const Command& command) noexcept {
 Status Store::Execute(std::span<const Command> commands,
                       std::span<Reply> replies,
                       const ExecuteOptions& options) noexcept {
+  return ExecuteFor(nullptr, commands, replies, options);
+}
+
+Status Store::ExecuteFor(const Session* session,
+                         std::span<const Command> commands,
+                         std::span<Reply> replies,
+                         const ExecuteOptions& options) noexcept {
   LARDER_CHECK(replies.size() == commands.size());
   if (commands.size() > kBatchCommandCountMax) {
     return Status::InvalidArgument(
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
-  Status status = TryExecute(commands, replies, options);
+  Status status = TryExecute(session, commands, replies, options);
   if (faulted_ && std::none_of(commands.begin(), commands.end(), NeedsRoom) &&
       (status.code() == StatusCode::kNoSpace ||
        (!replies.empty() &&
         replies[0].status.code() == StatusCode::kNoSpace))) {
     // The disk is full, and the reserve was given back for just this.
     for (Reply& reply : replies) reply = Reply();
-    status = TryExecute(commands, replies, options);
+    status = TryExecute(session, commands, replies, options);
   }
   return status;
 }
 
-Status Store::TryExecute(std::span<const Command> commands,
+Status Store::TryExecute(const Session* session,
+                         std::span<const Command> commands,
                          std::span<Reply> replies,
                          const ExecuteOptions& options) noexcept {
   const bool reads_only =
@@ -106,9 +114,9 @@ Status Store::TryExecute(std::span<const Command> commands,
   LARDER_RETURN_IF_ERROR(CheckOpen());
   if (reads_only) {
     if (commands.size() == 1) {
-      Get(std::get<GetCommand>(commands[0]), replies[0]);
+      Get(std::get<GetCommand>(commands[0]), replies[0], session != nullptr);
     } else if (!commands.empty()) {
-      MultiGet(commands, replies);
+      MultiGet(commands, replies, session != nullptr);
     }
     return Status::Ok();
   }
@@ -119,9 +127,10 @@ Status Store::TryExecute(std::span<const Command> commands,
           "evict-tag, clear, expire and cull must be alone in their batch");
     }
     ExecuteWhole(commands[0], replies[0]);
+    if (session != nullptr) SaveRecord(*session, replies);
     return Status::Ok();
   }
-  Status status = Mutate(commands, replies, options);
+  Status status = Mutate(session, commands, replies, options);
   if (!options_.background && !faulted_) Housekeep();
   return status;
 }
@@ -187,7 +196,7 @@ bool Store::MayAddItem(std::string_view key) noexcept {
   return !Lookup(key, none, old).ok() || !old.counted;
 }
 
-Status Store::Mutate(std::span<const Command> commands,
+Status Store::Mutate(const Session* session, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
   LARDER_RETURN_IF_ERROR(CheckWritable());
@@ -212,6 +221,7 @@ Status Store::Mutate(std::span<const Command> commands,
   const InFlight in_flight(in_flight_bytes_, incoming);
   PendingBatch& pending = ThreadBatch();
   const auto writing = write_gate_.Enter();
+  StartBatch(pending);
   StripeLocks locks(*this);
   if (commands.size() == 1) {
     locks.LockOne(KeyOf(commands[0]));
@@ -230,9 +240,11 @@ Status Store::Mutate(std::span<const Command> commands,
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (pending.empty()) return Status::Ok();
+  if (session != nullptr) AddRecord(*session, Status::Ok(), replies, pending);
   const Status committed =
       Commit(pending, options.durability.value_or(durability_.load()));
   if (!committed.ok()) return FailMutations(commands, replies, committed);
+  if (session != nullptr) KeepRecord(*session, pending);
   return Status::Ok();
 }
 
@@ -335,7 +347,8 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   if (!reply.status.ok()) return;
   NoteIndexCost(command.key.size(), entry);
   TellIfDead(command.key, old);
-  PutEntry(command.key, old, entry, pending);
+  PutEntry(command.key, old, entry, pending,
+           stored == nullptr ? &command.value : nullptr);
   if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
     pending.overlay[std::string(command.key)].run_value = command.value;
   }
@@ -536,7 +549,9 @@ void Store::AddCells(std::string_view key, const Entry& entry, int sign,
 }
 
 void Store::PutEntry(std::string_view key, const OldItem& old,
-                     const Entry& entry, PendingBatch& pending) noexcept {
+                     const Entry& entry, PendingBatch& pending,
+                     const std::string_view* value) noexcept {
+  if (pending.keep_hot) NoteHotPut(key, entry, value, pending);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   AddCells(key, entry, 1, pending.delta);
   pending.delta.version_max =
@@ -592,6 +607,9 @@ void Store::RemoveTagKey(std::string_view key, const Entry& entry,
 
 void Store::RemoveEntry(std::string_view key, const OldItem& old,
                         PendingBatch& pending) noexcept {
+  if (pending.keep_hot) {
+    pending.AddHot(key, PendingBatch::HotChange::Kind::kAbsent);
+  }
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   const EntryKey entry_key(key);
   LARDER_CHECK(
@@ -794,6 +812,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     Status synced = log_->Sync();
     if (!synced.ok()) return SegmentFailure(synced);
   }
+  HotCommit hot(hot_.load(std::memory_order_relaxed), pending, has_clients_);
   const rocksdb::Status written = rocks_->db().Write(write, &pending.batch);
   if (!written.ok()) return HandleWriteFailure(written);
   if (pending.run_carried != 0) RaiseTo(run_saved_, pending.run_carried);
@@ -801,10 +820,13 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     LowerTo(next_expiry_, pending.earliest_expiry.time_since_epoch().count());
   }
   user_bytes_.Add(pending.user_bytes);
-  const std::scoped_lock lock(ledger_mutex_);
-  ledger_.Apply(delta);
-  live_bytes_ = ledger_.space().live_bytes();
-  live_items_ = ledger_.space().live_items();
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    ledger_.Apply(delta);
+    live_bytes_ = ledger_.space().live_bytes();
+    live_items_ = ledger_.space().live_items();
+  }
+  hot.Show();
   return Status::Ok();
 }
 

@@ -24,6 +24,8 @@ class TouchBuffer {
   struct Touch {
     std::string key;
     std::uint64_t version = 0;
+    std::uint32_t hits = 1;
+    Rank restamped = 0;  ///< Set by whoever stamps it anew.
   };
   static constexpr std::size_t kTouchCountMax = 512;  ///< Of one stripe.
 

@@ -46,7 +46,6 @@ TEST_F(DirectoryTest, CreateMakesParentsAndLayout) {
   EXPECT_EQ(ModeOf(deep / "db"), 0700U);
   EXPECT_EQ(ModeOf(deep / "log"), 0700U);
   EXPECT_EQ(ModeOf(deep / "larder.format"), 0600U);
-  EXPECT_EQ(ModeOf(deep / "seat.lock"), 0600U);
   EXPECT_EQ((*directory)->root(), deep);
   EXPECT_EQ((*directory)->db_path(), deep / "db");
   EXPECT_EQ((*directory)->log_path(), deep / "log");
@@ -315,7 +314,7 @@ TEST_F(DirectoryTest, WriterMustOwnTheDirectory) {
                {path().string(), "uid 65534", "belongs to uid 0"});
 }
 
-TEST_F(DirectoryTest, ReadOnlyNeedsNoWritePermissionAndNoLock) {
+TEST_F(DirectoryTest, ReadOnlyNeedsNoWritePermission) {
   const auto writer = OpenAt(path());
   ASSERT_EQ(::chmod(path().c_str(), 0555), 0);
   ASSERT_EQ(::chmod((path() / "larder.format").c_str(), 0444), 0);
@@ -336,39 +335,6 @@ TEST_F(DirectoryTest, ReadOnlyNeedsNoWritePermissionAndNoLock) {
   ASSERT_EQ(::chmod(path().c_str(), 0755), 0);
 }
 
-TEST_F(DirectoryTest, SecondWriterInTheSameProcessIsTold) {
-  auto first = OpenAt(path());
-  ExpectRefused(path(), OpenMode::kCreate, StatusCode::kSeatUnavailable,
-                {path().string(), "this process", std::to_string(::getpid())});
-  EXPECT_TRUE(OpenAt(path(), OpenMode::kReadOnly).has_value());
-  first->reset();
-  EXPECT_TRUE(OpenAt(path()).has_value());
-}
-
-TEST_F(DirectoryTest, CallerThatHoldsTheSeatOpensWithoutTakingIt) {
-  const auto holder = OpenAt(path());
-  const auto second = CacheDirectory::Open(path(), OpenMode::kExisting, false,
-                                           {}, SeatUse::kHeldByCaller);
-  ASSERT_TRUE(second.has_value()) << second.error().ToString();
-  EXPECT_EQ((*second)->id(), (*holder)->id());
-  EXPECT_TRUE((*second)->RestoreReserve(4096).ok());
-}
-
-TEST_F(DirectoryTest, FreedSeatNamesNobody) {
-  auto directory = OpenAt(path());
-  EXPECT_TRUE(
-      ReadFile(path() / "seat.lock")
-          .starts_with("pid " + std::to_string(::getpid()) + "\ncommand "));
-  directory->reset();
-  EXPECT_EQ(ReadFile(path() / "seat.lock"), "");
-}
-
-TEST_F(DirectoryTest, LockOutlivesAnUnrelatedCloseOfItsFile) {
-  const auto first = OpenAt(path());
-  ::close(::open((path() / "seat.lock").c_str(), O_RDWR | O_CLOEXEC));
-  EXPECT_EQ(OpenAt(path()).error().code(), StatusCode::kSeatUnavailable);
-}
-
 TEST_F(DirectoryTest, DescriptorsAreClosedOnExec) {
   const auto directory = OpenAt(path());
   int open_count = 0;
@@ -382,7 +348,7 @@ TEST_F(DirectoryTest, DescriptorsAreClosedOnExec) {
           << target;
     }
   }
-  EXPECT_EQ(open_count, 2);  // The directory and the lock.
+  EXPECT_EQ(open_count, 1);
 }
 
 TEST_F(DirectoryTest, RemovedDirectoryIsGone) {

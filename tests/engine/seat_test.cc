@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "directory_create.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
 #include "test_point.h"
@@ -30,6 +31,10 @@ using namespace std::chrono_literals;
 
 class SeatTest : public ::testing::Test {
  protected:
+  // Of a directory that is no cache the last one takes everything away.
+  void SetUp() override {
+    std::ofstream(directory_.path() / kStampName) << "s";
+  }
   // Cleans up after members that were killed.
   ~SeatTest() override { Attach(); }
   SeatOptions Options() const {

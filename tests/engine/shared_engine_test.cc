@@ -29,8 +29,9 @@ class SharedEngineTest : public ::testing::Test {
     options.seat.directory = directory_.path();
     options.seat.region_directory = regions_.path();
     options.hot_tier_bytes = 4U << 20;
+    options.hot_tier_delay = {};
     options.open_store = [this](const SharedEngine::StoreOpening& opening) {
-      last_opening_forked_ = opening.forked;
+      last_opening_by_open_ = opening.by_open;
       return SessionModel::Open(disk_, {});
     };
     return options;
@@ -85,7 +86,7 @@ class SharedEngineTest : public ::testing::Test {
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
   const std::shared_ptr<SessionDisk> disk_ = std::make_shared<SessionDisk>();
-  bool last_opening_forked_ = false;
+  bool last_opening_by_open_ = false;
 };
 
 TEST_F(SharedEngineTest, TheFirstHasTheStoreAndTheSecondAsksIt) {
@@ -352,7 +353,7 @@ TEST_F(SharedEngineProcessTest, AChildTakesOverAfterItsParent) {
       pipe.Send(static_cast<std::uint64_t>(::getpid()));
       while (!engine->capabilities().holds_store) ::usleep(1000);
       // A model's items die with its process; that it serves is the point.
-      pipe.Send(Incr(*engine, "m") == 1 && last_opening_forked_ ? 7 : 8);
+      pipe.Send(Incr(*engine, "m") == 1 && !last_opening_by_open_ ? 7 : 8);
       ::pause();
     }
     for (;;) ::pause();

@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_ENGINE_H_
 #define LARDER_ENGINE_ENGINE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -77,6 +78,19 @@ struct EngineOptions {
   /// Memory for RocksDB's block cache and write buffers together; 0 = chosen
   /// from size_limit (8..64 MiB).
   std::uint64_t memory_budget_bytes = 0;
+
+  // Sharing the directory with other processes; see docs/processes.md.
+  /// Shared memory for values that any process reads most; at most a quarter of
+  /// what is free in `region_directory`; 0 = none. Made 50 ms after Open, by
+  /// the process that has the store. None without `background`.
+  std::uint64_t hot_tier_bytes = 64U << 20;
+  /// Where shared memory is made if nobody has the cache open; whoever comes
+  /// later finds it. Processes in several containers need one that all see.
+  std::filesystem::path region_directory = "/dev/shm";
+  /// How long a call may wait for another process that has the store.
+  std::chrono::milliseconds timeout{5'000};
+  /// How long Open may wait for another process that is opening the store.
+  std::chrono::milliseconds attach_timeout{10'000};
 };
 
 /// Figures of a cache. Those marked (total) count since it was created and
@@ -263,9 +277,15 @@ class Engine {
       const noexcept = 0;
 };
 
-/// Opens the cache directory at `path` in this process.
+/// Opens the cache directory at `path`, which any number of processes may have
+/// open at once: one of them has the store, the others ask it; if it closes or
+/// dies, another one takes over. Options for the store (background,
+/// serve_evicted, logical_capacity, random_seed, on_eviction, memory) are those
+/// of the process that has it. kReadOnly attaches to nobody: it reads the
+/// files as they were at Open.
 /// Errors: kNotFound, kNotADirectory, kForeignDirectory, kPermissionDenied,
-/// kUnsupportedFormat, kSeatUnavailable (names the process that has it),
+/// kUnsupportedFormat, kSeatUnavailable and kHolderNotResponding (both name the
+/// process that has the store and does not answer),
 /// kUnsupportedFileSystem, kInvalidArgument (settings), kNoSpace, kCorruption.
 /// Nothing is changed on disk by a failed Open of an existing directory.
 [[nodiscard]] Result<std::unique_ptr<Engine>> OpenEngine(

@@ -1,0 +1,67 @@
+// From a path to an engine: what can be refused is refused first, then the
+// process joins those that use the directory, and whoever of them gets the
+// seat opens the store.
+
+#include <utility>
+
+#include "directory.h"
+#include "shared_engine.h"
+#include "store.h"
+
+namespace larder {
+namespace {
+
+Status CheckSettings(const EngineOptions& options) {
+  Settings settings;
+  for (const auto& [name, value] : options.settings) {
+    Result<Settings> next = WithSetting(settings, name, value);
+    if (!next) return next.error();
+    settings = *std::move(next);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<SessionStore>> OpenStore(
+    const std::filesystem::path& root, EngineOptions options,
+    const SharedEngine::StoreOpening& opening) {
+  if (!opening.by_open) {
+    options.mode = OpenMode::kExisting;
+    options.settings.clear();
+  }
+  return Store::Open(root, std::move(options));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
+                                           EngineOptions options) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckSettings(options));
+  if (options.mode == OpenMode::kReadOnly) {
+    return Store::Open(path, std::move(options));
+  }
+  PreparedDirectory prepared;  // What was made goes again with it.
+  LARDER_FAIL_IF_ERROR(PrepareDirectory(
+      path, options.mode, options.allow_network_file_system,
+      options.when_damaged == WhenDamaged::kReset, options.log, prepared));
+  SharedEngine::Options shared;
+  shared.seat.directory = prepared.root;
+  shared.seat.region_directory = options.region_directory;
+  shared.seat.attach_timeout = options.attach_timeout;
+  shared.settings = options.settings;
+  if (options.clock != nullptr) shared.clock = options.clock;
+  shared.log = options.log;
+  shared.timeout = options.timeout;
+  // Without a background thread nobody collects what readers touch; and who
+  // replays a trace wants every access to reach the policy.
+  const bool exact = !options.background || options.logical_capacity != 0;
+  shared.hot_tier_bytes = exact ? 0 : options.hot_tier_bytes;
+  shared.open_store = [root = prepared.root, options = std::move(options)](
+                          const SharedEngine::StoreOpening& opening) {
+    return OpenStore(root, options, opening);
+  };
+  auto engine = SharedEngine::Open(std::move(shared));
+  if (engine) prepared.undo.Keep();
+  return engine;
+}
+
+}  // namespace larder

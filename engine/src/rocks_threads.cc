@@ -1,0 +1,66 @@
+#include "rocks_threads.h"
+
+#include <utility>
+
+#include <rocksdb/threadpool.h>
+
+#include "signal_mask.h"
+
+namespace larder {
+namespace {
+
+class OwnThreadsEnv final : public rocksdb::EnvWrapper {
+ public:
+  explicit OwnThreadsEnv(rocksdb::Env* base)
+      : EnvWrapper(base), flushes_(NewPool()), compactions_(NewPool()) {}
+  ~OwnThreadsEnv() override {
+    flushes_->WaitForJobsAndJoinAllThreads();
+    compactions_->WaitForJobsAndJoinAllThreads();
+  }
+  [[nodiscard]] const char* Name() const override { return "larder.threads"; }
+
+  void Schedule(void (*function)(void*), void* argument, Priority priority,
+                void* /*tag*/, void (* /*unschedule*/)(void*)) override {
+    Pool(priority).SubmitJob([function, argument] { function(argument); });
+  }
+  // Whatever was submitted runs: RocksDB's jobs end at once when it closes.
+  int UnSchedule(void* /*tag*/, Priority /*priority*/) override { return 0; }
+  void StartThread(void (*function)(void*), void* argument) override {
+    flushes_->SubmitJob([function, argument] { function(argument); });
+  }
+  void WaitForJoin() override {}
+  [[nodiscard]] unsigned int GetThreadPoolQueueLen(
+      Priority priority) const override {
+    return Pool(priority).GetQueueLen();
+  }
+  void SetBackgroundThreads(int /*count*/, Priority /*priority*/) override {}
+  int GetBackgroundThreads(Priority /*priority*/) override { return 1; }
+  void IncBackgroundThreadsIfNeeded(int /*count*/,
+                                    Priority /*priority*/) override {}
+  void LowerThreadPoolIOPriority(Priority /*priority*/) override {}
+  void LowerThreadPoolCPUPriority(Priority /*priority*/) override {}
+  rocksdb::Status LowerThreadPoolCPUPriority(
+      Priority /*priority*/, rocksdb::CpuPriority /*to*/) override {
+    return rocksdb::Status::OK();
+  }
+
+ private:
+  static rocksdb::ThreadPool* NewPool() {
+    const SignalsBlocked blocked;
+    return rocksdb::NewThreadPool(1);
+  }
+  [[nodiscard]] rocksdb::ThreadPool& Pool(Priority priority) const {
+    return priority == HIGH ? *flushes_ : *compactions_;
+  }
+
+  const std::unique_ptr<rocksdb::ThreadPool> flushes_;
+  const std::unique_ptr<rocksdb::ThreadPool> compactions_;
+};
+
+}  // namespace
+
+std::unique_ptr<rocksdb::Env> NewOwnThreadsEnv(rocksdb::Env* base) {
+  return std::make_unique<OwnThreadsEnv>(base);
+}
+
+}  // namespace larder

@@ -1,0 +1,107 @@
+#include <algorithm>
+
+#include "check.h"
+#include "command_codec.h"
+#include "store.h"
+#include "store_keys.h"
+
+// Session records: what was answered to a client's last change, in the same
+// commit as the change. A client whose holder died asks the next one again, and
+// is given the recorded answer. They lie in `counters`, which every commit
+// writes to anyway, so they keep no old WAL alive.
+
+namespace larder {
+
+Status Store::ExecuteAs(const Session& session,
+                        std::span<const Command> commands,
+                        std::span<Reply> replies,
+                        const ExecuteOptions& options) noexcept {
+  // Relaxed, and stored only once: every call reads it.
+  if (!has_clients_.load(std::memory_order_relaxed)) has_clients_ = true;
+  return ExecuteFor(&session, commands, replies, options);
+}
+
+Status Store::LoadSessions() noexcept {
+  const std::scoped_lock lock(sessions_mutex_);
+  sessions_.clear();
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
+  for (it->Seek(kSessionPrefix);
+       it->Valid() && it->key().starts_with(kSessionPrefix); it->Next()) {
+    const std::optional<std::uint64_t> uid =
+        ParseSessionKey(it->key().ToStringView());
+    const std::string_view value = it->value().ToStringView();
+    if (!uid || value.size() < sizeof(std::uint64_t)) continue;
+    sessions_[*uid] = {LoadBigEndian64(value.data()),
+                       std::string(value.substr(sizeof(std::uint64_t)))};
+  }
+  return FromRocks(it->status(), "reading session records");
+}
+
+void Store::AddRecord(const Session& session, const Status& status,
+                      std::span<const Reply> replies,
+                      PendingBatch& pending) noexcept {
+  std::string& record = pending.record;
+  record.resize(sizeof(std::uint64_t));
+  StoreBigEndian64(record.data(), session.sequence);
+  EncodeReplies(record, status, replies, {});
+  LARDER_CHECK(
+      pending.batch.Put(rocks_->counters(), SessionKey(session.uid), record)
+          .ok());
+}
+
+void Store::KeepRecord(const Session& session, PendingBatch& pending) noexcept {
+  const std::scoped_lock lock(sessions_mutex_);
+  SessionRecord& record = sessions_[session.uid];
+  record.sequence = session.sequence;
+  record.replies.assign(pending.record, sizeof(std::uint64_t));
+}
+
+void Store::SaveRecord(const Session& session,
+                       std::span<const Reply> replies) noexcept {
+  PendingBatch pending;
+  AddRecord(session, Status::Ok(), replies, pending);
+  // What these commands do can be done twice; only their count is lost.
+  if (faulted_ ||
+      !rocks_->db().Write(rocksdb::WriteOptions(), &pending.batch).ok()) {
+    return;
+  }
+  KeepRecord(session, pending);
+}
+
+std::optional<std::string> Store::FindReply(const Session& session) noexcept {
+  const std::scoped_lock lock(sessions_mutex_);
+  const auto found = sessions_.find(session.uid);
+  if (found == sessions_.end() || found->second.sequence != session.sequence) {
+    return std::nullopt;
+  }
+  return found->second.replies;
+}
+
+void Store::ForgetClient(std::uint64_t uid) noexcept {
+  const auto gate = store_gate_.Enter();
+  {
+    const std::scoped_lock lock(sessions_mutex_);
+    if (sessions_.erase(uid) == 0) return;
+  }
+  if (!CheckOpen().ok() || read_only_ || faulted_) return;
+  // A record that stays is dropped by the next holder.
+  rocks_->db()
+      .Delete(rocksdb::WriteOptions(), rocks_->counters(), SessionKey(uid))
+      .PermitUncheckedError();
+}
+
+void Store::RetainClients(std::span<const std::uint64_t> uids) noexcept {
+  std::vector<std::uint64_t> gone;
+  {
+    const std::scoped_lock lock(sessions_mutex_);
+    for (const auto& [uid, record] : sessions_) {
+      if (std::find(uids.begin(), uids.end(), uid) == uids.end()) {
+        gone.push_back(uid);
+      }
+    }
+  }
+  for (const std::uint64_t uid : gone) ForgetClient(uid);
+}
+
+}  // namespace larder
