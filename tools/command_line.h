@@ -48,9 +48,10 @@ class CommandLine {
 
 // The commands, in the order of the help text.
 void AddSetCommand(CommandLine& line);
-void AddItemCommands(CommandLine& line);   // get delete incr touch
-void AddListCommands(CommandLine& line);   // keys inspect
-void AddAdminCommands(CommandLine& line);  // stats check ... settings
+void AddItemCommands(CommandLine& line);      // get delete incr touch
+void AddListCommands(CommandLine& line);      // keys inspect
+void AddAdminCommands(CommandLine& line);     // stats check ... settings
+void AddAttachedCommands(CommandLine& line);  // attach top
 void AddExportCommand(CommandLine& line);
 void AddImportCommand(CommandLine& line);
 void AddFillCommand(CommandLine& line);

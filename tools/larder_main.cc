@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
   AddItemCommands(line);
   AddListCommands(line);
   AddAdminCommands(line);
+  AddAttachedCommands(line);
   AddExportCommand(line);
   AddImportCommand(line);
   AddFillCommand(line);

@@ -50,6 +50,7 @@ EngineService::EngineService(SessionStore& store, MainRegion& main) noexcept
   std::random_device seed;
   random_.seed(std::uint64_t{seed()} << 32 | seed());
   PublishSettingsVersion();
+  Tick();
 }
 
 EngineService::~EngineService() {
@@ -107,6 +108,28 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
                   [uid](const auto& entry) { return entry.second.uid == uid; });
   }
   store_.ForgetClient(uid);
+}
+
+void EngineService::Tick() noexcept {
+  const auto stats = store_.Stats();
+  if (!stats) return;  // The old ones stay, with their time.
+  const auto publish = [this](StoreTotal which, std::uint64_t figure) {
+    main_.total(which).store(figure, std::memory_order_relaxed);
+  };
+  publish(StoreTotal::kCount, stats->count);
+  publish(StoreTotal::kLiveBytes, stats->live_bytes);
+  publish(StoreTotal::kDiskBytes, stats->disk_bytes);
+  publish(StoreTotal::kSizeLimit, stats->size_limit);
+  publish(StoreTotal::kHits, stats->hits);
+  publish(StoreTotal::kMisses, stats->misses);
+  publish(StoreTotal::kSets, stats->sets);
+  publish(StoreTotal::kDeletes, stats->deletes);
+  publish(StoreTotal::kEvictions, stats->evictions);
+  publish(StoreTotal::kExpirations, stats->expirations);
+  const auto now = Clock::System()->Now().time_since_epoch().count();
+  // Release pairs with the reader's acquire: they are all there.
+  main_.total(StoreTotal::kPublishedAtUs)
+      .store(static_cast<std::uint64_t>(now), std::memory_order_release);
 }
 
 std::string EngineService::Answer(std::string_view bytes,

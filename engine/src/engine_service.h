@@ -40,6 +40,8 @@ class EngineService final : public RequestHandler {
 
   void Execute(std::span<ServedRequest> requests) noexcept override;
   void ClientGone(std::uint64_t uid) noexcept override;
+  /// Publishes the store's figures for whoever looks.
+  void Tick() noexcept override;
 
   /// Changes a setting and tells all processes that something has changed.
   Status Reset(std::string_view name, std::string_view value) noexcept;

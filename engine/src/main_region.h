@@ -66,6 +66,18 @@ struct alignas(64) ClientSlot {
 };
 static_assert(sizeof(ClientSlot) == 64);
 
+/// One attached process, also one that never asked the holder for anything.
+/// Taken by holding the lock on its byte of `seat.lock`; for people only.
+struct MemberEntry {
+  std::atomic<std::uint64_t> pid;  ///< 0 = free.
+  std::atomic<std::uint64_t> start_time;
+  std::atomic<std::uint64_t> pid_namespace;
+  std::atomic<std::int64_t> since_us;  ///< When it attached, Unix time.
+};
+static_assert(sizeof(MemberEntry) == 32);
+/// More processes than that may attach; the rest are not listed.
+inline constexpr std::size_t kMemberCountMax = 256;
+
 /// Figures that the holder publishes for whoever looks (`larder top`).
 struct alignas(64) ServerFigures {
   std::atomic<std::uint64_t> requests;
@@ -80,6 +92,22 @@ struct alignas(64) ServerFigures {
   std::array<std::atomic<std::uint64_t>, 40> service_time;
 };
 
+/// Which of MainRegion::totals is what. The store's figures, about once a
+/// second.
+enum class StoreTotal : std::size_t {
+  kPublishedAtUs = 0,  ///< Unix time; written last; 0 = not yet.
+  kCount,
+  kLiveBytes,
+  kDiskBytes,
+  kSizeLimit,
+  kHits,
+  kMisses,
+  kSets,
+  kDeletes,
+  kEvictions,
+  kExpirations,
+};
+
 struct MainRegion {
   RegionHeader header;
   alignas(64) Generation generation;
@@ -92,9 +120,14 @@ struct MainRegion {
   std::atomic<std::uint64_t> holder_start_time;
   std::atomic<std::uint64_t> holder_pid_namespace;
   ServerFigures figures;
-  /// Free for the store: totals it wants to be seen from outside.
+  /// By StoreTotal; the rest is free.
   alignas(64) std::array<std::atomic<std::uint64_t>, 64> totals;
   std::array<ClientSlot, kSlotCountMax> slots;
+  std::array<MemberEntry, kMemberCountMax> members;
+
+  [[nodiscard]] std::atomic<std::uint64_t>& total(StoreTotal which) noexcept {
+    return totals[static_cast<std::size_t>(which)];
+  }
 
   void SetHolder(const ProcessIdentity& holder) noexcept {
     holder_start_time.store(holder.start_time, std::memory_order_relaxed);

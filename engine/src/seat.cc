@@ -56,6 +56,12 @@ void BackOff() {
   std::this_thread::sleep_for(std::chrono::microseconds(200 + random() % 1800));
 }
 
+std::int64_t UnixMicroseconds() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
 Status ClosedInChild() {
   return Status::Closed("a forked child does not share its parent's seat");
 }
@@ -137,7 +143,37 @@ Result<std::unique_ptr<Seat>> Seat::Attach(
     }
     BackOff();
   }
+  seat->EnterMembers();
   return seat;
+}
+
+// Takes an entry whose byte can be had; entries that look free first, then
+// those of members that were killed. Without one we are not listed.
+void Seat::EnterMembers() noexcept {
+  for (const bool only_free : {true, false}) {
+    for (std::size_t i = 0; i < kMemberCountMax; ++i) {
+      MemberEntry& entry = main().members[i];
+      if (only_free && entry.pid.load(std::memory_order_relaxed) != 0) continue;
+      const Result<bool> locked =
+          TryOfdLock(lock_fd_.get(), kMemberByte + i, OfdLock::kExclusive);
+      if (!locked || !*locked) continue;
+      const ProcessIdentity self = ProcessIdentity::Self();
+      entry.start_time.store(self.start_time, std::memory_order_relaxed);
+      entry.pid_namespace.store(self.pid_namespace, std::memory_order_relaxed);
+      entry.since_us.store(UnixMicroseconds(), std::memory_order_relaxed);
+      entry.pid.store(self.pid, std::memory_order_release);
+      member_ = i;
+      return;
+    }
+  }
+}
+
+void Seat::LeaveMembers() noexcept {
+  if (!member_) return;
+  main().members[*member_].pid.store(0, std::memory_order_relaxed);
+  static_cast<void>(
+      TryOfdLock(lock_fd_.get(), kMemberByte + *member_, OfdLock::kNone));
+  member_.reset();
 }
 
 bool Seat::LockFileIsCurrent() const noexcept {
@@ -449,6 +485,7 @@ Status Seat::Detach() noexcept {
   Status released = Release();
   if (attached_) {
     attached_ = false;
+    LeaveMembers();
     const Result<bool> last =
         TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kExclusive);
     TestPoint("detach.upgraded");

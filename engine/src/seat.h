@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 
 #include "larder/engine/status.h"
@@ -30,6 +31,8 @@ inline constexpr std::uint64_t kAttachedByte = 1;
 inline constexpr std::uint64_t kControlByte = 2;
 /// kSlotByte + slot: that client is alive.
 inline constexpr std::uint64_t kSlotByte = 1000;
+/// kMemberByte + entry: that member is alive.
+inline constexpr std::uint64_t kMemberByte = 2000;
 
 struct SeatOptions {
   std::filesystem::path directory;
@@ -144,6 +147,8 @@ class Seat {
   Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;
   Status OpenMutexes() noexcept;
   Result<bool> HoldRegion() noexcept;
+  void EnterMembers() noexcept;
+  void LeaveMembers() noexcept;
   Status Win() noexcept;
   void UnlockControl() noexcept;
   void RunMonitor();
@@ -170,6 +175,7 @@ class Seat {
   std::mutex monitor_mutex_;
   std::atomic<bool> monitor_stops_{false};
   bool attached_ = false;
+  std::optional<std::size_t> member_;  // Our entry of MainRegion::members.
 };
 
 }  // namespace larder
