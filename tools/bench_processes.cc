@@ -77,11 +77,11 @@ class Meeting {
   SharedProcess* processes_ = nullptr;
 };
 
-Status RunChild(const BenchOptions& options, CacheOptions cache_options,
+Status RunChild(const BenchOptions& options, const OpenBenchTarget& open,
                 unsigned index, const Meeting& meeting, bool& counted) {
-  auto cache = Cache::Open(options.directory, std::move(cache_options));
-  if (!cache) {
-    return cache.error();
+  const auto target = open();
+  if (!target) {
+    return target.error();
   }
   const auto wait = [&] {
     counted = true;
@@ -90,8 +90,8 @@ Status RunChild(const BenchOptions& options, CacheOptions cache_options,
       ::usleep(kPollMicroseconds);
     }
   };
-  const auto result = RunBenchProcess(**cache, options, index, wait);
-  const Status closed = (*cache)->Close();
+  const auto result = RunBenchProcess(**target, options, index, wait);
+  const Status closed = (*target)->Close();
   if (!result) {
     return result.error();
   }
@@ -100,11 +100,10 @@ Status RunChild(const BenchOptions& options, CacheOptions cache_options,
 }
 
 [[noreturn]] void ChildMain(const BenchOptions& options,
-                            const CacheOptions& cache_options, unsigned index,
+                            const OpenBenchTarget& open, unsigned index,
                             const Meeting& meeting) {
   bool counted = false;
-  const Status status =
-      RunChild(options, cache_options, index, meeting, counted);
+  const Status status = RunChild(options, open, index, meeting, counted);
   SharedProcess& shared = meeting.process(index);
   const std::size_t size =
       std::min(status.message().size(), sizeof(shared.message) - 1);
@@ -136,7 +135,7 @@ void Reap(std::vector<pid_t>& children, SharedBench& bench, bool wait,
 }  // namespace
 
 Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
-                                      const CacheOptions& cache_options) {
+                                      const OpenBenchTarget& open) {
   const auto meeting = Meeting::Create(options.processes);
   if (!meeting) {
     return Fail(meeting.error());
@@ -146,7 +145,7 @@ Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
   for (unsigned i = 0; i < options.processes; ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
-      ChildMain(options, cache_options, i, *meeting);
+      ChildMain(options, open, i, *meeting);
     }
     if (child < 0) {
       failure = Status::FromErrno(errno, "cannot fork");

@@ -21,12 +21,36 @@ std::int64_t Nanoseconds(BenchClock::time_point time) {
       .count();
 }
 
+class CacheTarget final : public BenchTarget {
+ public:
+  explicit CacheTarget(Cache& cache) : cache_(cache) {}
+  // Closes it at the end.
+  explicit CacheTarget(std::unique_ptr<Cache> owned)
+      : owned_(std::move(owned)), cache_(*owned_) {}
+  Result<bool> Get(std::string_view key) override {
+    const auto found = cache_.Get(key);
+    if (!found) return Fail(found.error());
+    return found->has_value();
+  }
+  Status Set(std::string_view key, std::string_view value) override {
+    return cache_.Set(key, value);
+  }
+  Result<bool> Delete(std::string_view key) override {
+    return cache_.Delete(key);
+  }
+  Status Close() override { return cache_.Close(); }
+
+ private:
+  const std::unique_ptr<Cache> owned_;
+  Cache& cache_;
+};
+
 // One thread's load.
 class BenchThread {
  public:
-  BenchThread(Cache& cache, const BenchOptions& options, KeyChooser chooser,
-              std::uint64_t seed)
-      : cache_(cache), options_(options), chooser_(chooser), random_(seed) {
+  BenchThread(BenchTarget& target, const BenchOptions& options,
+              KeyChooser chooser, std::uint64_t seed)
+      : target_(target), options_(options), chooser_(chooser), random_(seed) {
     bytes_.resize(2 * options.value_size_bytes_max + 1);
     for (char& byte : bytes_) {
       byte = static_cast<char>(random_.Next());
@@ -104,13 +128,13 @@ class BenchThread {
     bool miss = false;
     const auto begin = BenchClock::now();
     if (index == 0) {
-      const auto found = cache_.Get(key);
-      miss = found && !found->has_value();
+      const auto found = target_.Get(key);
+      miss = found && !*found;
       stepped.status = found ? Status::Ok() : found.error();
     } else if (index == 1) {
-      stepped.status = cache_.Set(key, value);
+      stepped.status = target_.Set(key, value);
     } else {
-      const auto deleted = cache_.Delete(key);
+      const auto deleted = target_.Delete(key);
       miss = deleted && !*deleted;
       stepped.status = deleted ? Status::Ok() : deleted.error();
     }
@@ -120,7 +144,7 @@ class BenchThread {
     return stepped;
   }
 
-  Cache& cache_;
+  BenchTarget& target_;
   const BenchOptions& options_;
   KeyChooser chooser_;
   Random random_;
@@ -140,8 +164,36 @@ void BenchResult::Merge(const BenchResult& other) noexcept {
   end_ns = std::max(end_ns, other.end_ns);
 }
 
+BenchOperation BenchResult::Total() const noexcept {
+  BenchOperation total;
+  for (const BenchOperation& operation : operations) {
+    total.times.Merge(operation.times);
+    total.misses += operation.misses;
+  }
+  return total;
+}
+
+double BenchResult::operations_per_second() const noexcept {
+  return seconds() > 0 ? static_cast<double>(Total().times.count()) / seconds()
+                       : 0.0;
+}
+
+std::unique_ptr<BenchTarget> MakeCacheTarget(Cache& cache) {
+  return std::make_unique<CacheTarget>(cache);
+}
+
+OpenBenchTarget CacheTargets(std::string directory, CacheOptions options) {
+  return
+      [directory = std::move(directory),
+       options = std::move(options)]() -> Result<std::unique_ptr<BenchTarget>> {
+        auto cache = Cache::Open(directory, options);
+        if (!cache) return Fail(std::move(cache.error()));
+        return std::make_unique<CacheTarget>(std::move(*cache));
+      };
+}
+
 Result<BenchResult> RunBenchProcess(
-    Cache& cache, const BenchOptions& options, unsigned process_index,
+    BenchTarget& target, const BenchOptions& options, unsigned process_index,
     const std::function<void()>& wait_for_start) {
   const auto chooser =
       KeyChooser::Parse(options.distribution, options.key_count);
@@ -152,7 +204,7 @@ Result<BenchResult> RunBenchProcess(
   std::vector<std::unique_ptr<BenchThread>> loads;
   for (unsigned i = 0; i < options.threads; ++i) {
     loads.push_back(
-        std::make_unique<BenchThread>(cache, options, *chooser, seeds.Next()));
+        std::make_unique<BenchThread>(target, options, *chooser, seeds.Next()));
   }
   std::vector<Status> statuses(loads.size());
   std::barrier start(static_cast<std::ptrdiff_t>(loads.size()),

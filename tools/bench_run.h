@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -61,20 +62,44 @@ struct BenchResult {
   [[nodiscard]] double seconds() const noexcept {
     return static_cast<double>(end_ns - begin_ns) / 1e9;
   }
+  /// All operations as one.
+  [[nodiscard]] BenchOperation Total() const noexcept;
+  [[nodiscard]] double operations_per_second() const noexcept;
 };
 static_assert(std::is_trivially_copyable_v<BenchResult>);
 
-/// Runs the threads of one process on its cache. `process_index` makes their
+/// What the load is put on: a cache, or something to compare it with.
+///
+/// Threads: as many as the load has; one for a target that takes only one.
+class BenchTarget {
+ public:
+  virtual ~BenchTarget() = default;
+  /// False: a miss.
+  [[nodiscard]] virtual Result<bool> Get(std::string_view key) = 0;
+  [[nodiscard]] virtual Status Set(std::string_view key,
+                                   std::string_view value) = 0;
+  /// False: there was nothing to delete.
+  [[nodiscard]] virtual Result<bool> Delete(std::string_view key) = 0;
+  [[nodiscard]] virtual Status Close() { return Status::Ok(); }
+};
+using OpenBenchTarget = std::function<Result<std::unique_ptr<BenchTarget>>()>;
+
+/// A target for a cache that outlives it.
+std::unique_ptr<BenchTarget> MakeCacheTarget(Cache& cache);
+/// Opens the cache at `directory` anew each time.
+OpenBenchTarget CacheTargets(std::string directory, CacheOptions options);
+
+/// Runs the threads of one process on its target. `process_index` makes their
 /// random numbers differ. After the warm-up, `wait_for_start` is called once,
 /// and returns when all processes may begin.
 Result<BenchResult> RunBenchProcess(
-    Cache& cache, const BenchOptions& options, unsigned process_index,
+    BenchTarget& target, const BenchOptions& options, unsigned process_index,
     const std::function<void()>& wait_for_start);
 
-/// Forks `options.processes` children that each open the cache and run.
+/// Forks `options.processes` children that each open a target and run.
 /// REQUIRES: this process has one thread and has not opened the cache.
 Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
-                                      const CacheOptions& cache_options);
+                                      const OpenBenchTarget& open);
 
 }  // namespace larder::tools
 

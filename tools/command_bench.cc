@@ -66,30 +66,6 @@ Status ParseValueSizes(const std::string& text, BenchOptions& options) {
   return Status::Ok();
 }
 
-std::uint64_t OperationCount(const BenchResult& result) {
-  std::uint64_t count = 0;
-  for (const BenchOperation& operation : result.operations) {
-    count += operation.times.count();
-  }
-  return count;
-}
-
-double OperationsPerSecond(const BenchResult& result) {
-  return result.seconds() > 0
-             ? static_cast<double>(OperationCount(result)) / result.seconds()
-             : 0.0;
-}
-
-// All operations as one.
-BenchOperation Total(const BenchResult& result) {
-  BenchOperation total;
-  for (const BenchOperation& operation : result.operations) {
-    total.times.Merge(operation.times);
-    total.misses += operation.misses;
-  }
-  return total;
-}
-
 Json OperationJson(const BenchOperation& operation) {
   return {{"count", operation.times.count()},
           {"miss", operation.misses},
@@ -105,8 +81,8 @@ Json ResultJson(const BenchOptions& options, const BenchResult& result) {
     operations[std::string(kBenchOperationNames[i])] =
         OperationJson(result.operations[i]);
   }
-  operations["total"] = OperationJson(Total(result));
-  return {{"operations_per_second", OperationsPerSecond(result)},
+  operations["total"] = OperationJson(result.Total());
+  return {{"operations_per_second", result.operations_per_second()},
           {"seconds", result.seconds()},
           {"processes", options.processes},
           {"threads", options.threads},
@@ -132,11 +108,11 @@ std::string ResultText(const BenchOptions& options, const BenchResult& result) {
   for (std::size_t i = 0; i < kBenchOperationCount; ++i) {
     text += OperationText(kBenchOperationNames[i], result.operations[i]);
   }
-  text += OperationText("total", Total(result));
+  text += OperationText("total", result.Total());
   return text + fmt::format(
                     "{:.0f} operations/s in {:.2f} s, {} processes of {} "
                     "threads\n",
-                    OperationsPerSecond(result), result.seconds(),
+                    result.operations_per_second(), result.seconds(),
                     options.processes, options.threads);
 }
 
@@ -153,7 +129,8 @@ int Run(const BenchOptions& options, const OutputFormat& format) {
   if (options.processes > 1) {
     CacheOptions cache_options = MakeCacheOptions(OpenMode::kCreate, format);
     cache_options.settings = options.settings;
-    const auto result = RunBenchProcesses(options, cache_options);
+    const auto result = RunBenchProcesses(
+        options, CacheTargets(options.directory, std::move(cache_options)));
     if (!result) {
       return ReportError(result.error(), options.directory);
     }
@@ -161,7 +138,8 @@ int Run(const BenchOptions& options, const OutputFormat& format) {
     return kExitOk;
   }
   const auto bench = [&](Cache& cache) -> Result<int> {
-    const auto result = RunBenchProcess(cache, options, 0, [] {});
+    const auto target = MakeCacheTarget(cache);
+    const auto result = RunBenchProcess(*target, options, 0, [] {});
     if (!result) {
       return Fail(result.error());
     }
