@@ -77,7 +77,7 @@ Result<pid_t> StartWriter(const TortureOptions& options,
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (fd >= 0) ::dup2(fd, STDERR_FILENO);
-  ::execv("/proc/self/exe", arguments.data());
+  ::execv(options.program.c_str(), arguments.data());
   ::_exit(127);
 }
 
@@ -214,7 +214,10 @@ class Torture {
   Status Disturb() {
     const std::optional<unsigned> holder = Holder();
     auto victim = static_cast<unsigned>(random_.Below(options_.processes));
-    if (holder && random_.Below(2) == 0) victim = *holder;
+    if (options_.holders_only && !holder) return Status::Ok();  // Not yet.
+    if (holder && (options_.holders_only || random_.Below(2) == 0)) {
+      victim = *holder;
+    }
     if (options_.stop && random_.Below(3) == 0) {
       StopForAWhile(victim);
       SetNextDisturbance();

@@ -19,8 +19,11 @@ struct TortureOptions {
   double seconds = 10;
   std::chrono::milliseconds kill_every{200};  ///< 0: nobody is killed.
   bool stop = false;  ///< Stop and continue processes, too.
+  bool holders_only = false;  ///< Kill nobody but the holder.
   std::chrono::milliseconds hang_after{20'000};
   std::uint64_t seed = 1;
+  /// The larder command, which writers are.
+  std::string program = "/proc/self/exe";
 };
 
 /// A kill of the process that held the seat.

@@ -1,6 +1,6 @@
 #include "larder/engine/attached.h"
 
-#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -29,6 +29,7 @@ class AttachedTest : public ::testing::Test {
     options.seat.directory = directory_.path();
     options.seat.region_directory = regions_.path();
     options.hot_tier_bytes = 4U << 20;
+    options.hot_tier_delay = std::chrono::milliseconds(0);
     options.open_store = [this](const SharedEngine::StoreOpening&) {
       return SessionModel::Open(disk_, {});
     };
@@ -84,7 +85,10 @@ TEST_F(AttachedTest, ADirectoryThatNobodySharesIsNotFound) {
 }
 
 TEST_F(AttachedTest, NobodyIsListedAfterTheLastClosed) {
-  Open();
+  auto engine = OpenEngine(directory_.path());
+  ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
+  EXPECT_EQ(View().processes.size(), 1U);
+  ASSERT_TRUE((*engine)->Close().ok());
   const AttachedView view = View();
   EXPECT_TRUE(view.processes.empty());
   EXPECT_FALSE(view.serving);

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <memory>
 #include <new>
 #include <random>
@@ -306,6 +307,7 @@ TEST_F(LinearizabilityTest, KeysOfThreeProcesses) {
     options.seat.directory = directory_.path();
     options.seat.region_directory = regions_.path();
     options.hot_tier_bytes = 4U << 20;
+    options.hot_tier_delay = std::chrono::milliseconds(0);
     options.open_store = [&](const SharedEngine::StoreOpening&) {
       return SessionModel::Open(disk, {});
     };
@@ -316,6 +318,37 @@ TEST_F(LinearizabilityTest, KeysOfThreeProcesses) {
   for (int round = 0; round < 200 && !HasFatalFailure(); ++round) Play(-1);
   EXPECT_EQ(calls_checked_, 200 * kProcesses * kCallsMax);
   EXPECT_GT(overlaps_, 1000U);
+}
+
+// With the real store; in each round after the first few somebody is killed in
+// the midst of it, the holder as a rule, and another process takes its place.
+TEST_F(LinearizabilityTest, KeysOfProcessesThatAreKilled) {
+  const OpenFunction open = [&]() -> std::unique_ptr<Engine> {
+    EngineOptions options;
+    options.region_directory = regions_.path();
+    options.hot_tier_bytes = 4U << 20;
+    auto engine = OpenEngine(directory_.path() / "cache", options);
+    if (!engine)
+      std::fprintf(stderr, "%s\n", engine.error().ToString().c_str());
+    return engine ? std::move(*engine) : nullptr;
+  };
+  for (int i = 0; i < kProcesses; ++i) Start(i, open);
+  constexpr int kRounds = 25;
+  for (int round = 0; round < kRounds && !HasFatalFailure(); ++round) {
+    int victim = round % kProcesses;
+    for (int i = 0; i < kProcesses && round % 4 != 0; ++i) {
+      const auto& participant =
+          arena_->participants[static_cast<std::size_t>(i)];
+      if (participant.holds_store.load() != 0) victim = i;
+    }
+    if (round < 3) victim = -1;
+    Play(victim);
+    if (victim < 0) continue;
+    arena_->participants[static_cast<std::size_t>(victim)].holds_store.store(0);
+    Start(victim, open);
+  }
+  EXPECT_GT(calls_checked_, 3 * kProcesses * kCallsMax);
+  EXPECT_GT(overlaps_, 100U);
 }
 
 }  // namespace

@@ -30,13 +30,13 @@ void ExpectNothingLost(const Outcome& outcome) {
 }
 
 TEST_F(TortureCommand, NothingAcknowledgedIsLostToKills) {
-  ExpectNothingLost(Run({"torture", cache(), "--json", "--processes", "1",
+  ExpectNothingLost(Run({"torture", cache(), "--json", "--processes", "4",
                          "--seconds", Seconds(), "--kill-every", "200"}));
 }
 
 TEST_F(TortureCommand, StoppedProcessesHarmNobody) {
   ExpectNothingLost(
-      Run({"torture", cache(), "--json", "--processes", "1", "--seconds", "4",
+      Run({"torture", cache(), "--json", "--processes", "4", "--seconds", "4",
            "--kill-every", "200", "--stop", "--seed", "2"}));
 }
 
