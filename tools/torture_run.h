@@ -18,7 +18,7 @@ struct TortureOptions {
   unsigned processes = 4;
   double seconds = 10;
   std::chrono::milliseconds kill_every{200};  ///< 0: nobody is killed.
-  bool stop = false;  ///< Stop and continue processes, too.
+  bool stop = false;          ///< Stop and continue processes, too.
   bool holders_only = false;  ///< Kill nobody but the holder.
   std::chrono::milliseconds hang_after{20'000};
   std::uint64_t seed = 1;
