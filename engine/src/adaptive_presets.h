@@ -42,11 +42,11 @@ inline constexpr std::size_t kPresetCount = 8;
 inline constexpr std::uint32_t kAlwaysNewcomer = 99;
 inline constexpr std::array<AdaptivePreset, kPresetCount> kAdaptivePresets{{
     {"two-class", PresetFrequency::kEstimate, 6, 0.10, 2, 1.0, 0},
-    {"recency", PresetFrequency::kOne, 7, 0.0, kAlwaysNewcomer, 0.5, 0},
+    {"recency", PresetFrequency::kOne, 7, 0.0, 0, 1.0, 0},
     {"frequency", PresetFrequency::kEstimate, 6, 0.02, 3, 1.0, 0},
     {"stamps", PresetFrequency::kStamps, 6, 0.0, 0, 1.0, 0},
     {"two-class-by-count", PresetFrequency::kEstimate, 0, 0.10, 2, 1.0, 0},
-    {"loop", PresetFrequency::kOne, 8, 0.02, kAlwaysNewcomer, 1.0, 32},
+    {"loop", PresetFrequency::kOne, 8, 0.02, kAlwaysNewcomer, 1.0, 64},
     {"frequency-by-size", PresetFrequency::kEstimate, 4, 0.02, 3, 1.0, 0},
     {"history", PresetFrequency::kEstimate, 7, 0.0, 0, 1.0, 0},
 }};

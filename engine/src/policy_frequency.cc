@@ -52,8 +52,9 @@ class GdsfPolicy final : public Policy {
     return Placement{kClassMain, frequency * ValueOfOne(item, context, costs_),
                      frequency};
   }
+  // The frequency counts stamps: lazier, and all counts end at 3.
   [[nodiscard]] Laziness laziness() const noexcept override {
-    return {0.25, 0.1};
+    return {0.1, 0.1};
   }
 
  private:
