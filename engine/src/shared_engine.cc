@@ -67,6 +67,7 @@ class SharedEngine::Member {
   std::unique_ptr<EngineService> service_;
   std::unique_ptr<SeatServer> server_;
   std::atomic<SessionStore*> local_{nullptr};
+  std::atomic<bool> joined_{false};  // Somebody served; it is a cache.
   bool left_ = false;
   // Makes a hot tier for a process that stays.
   std::thread hot_opener_;
@@ -97,14 +98,17 @@ Status SharedEngine::Member::Join() noexcept {
   if (!taken) return taken.error();
   if (*taken) return Take(/*by_open=*/true);
   LARDER_RETURN_IF_ERROR(seat_->StartMonitor([this] {
-    const Status status = Take(/*by_open=*/false);
+    // Who made the cache may have died before it was one; then we make it.
+    const Status status = Take(/*by_open=*/!joined_.load());
     if (!status.ok()) {
       Log("got the seat of " + seat_->directory().string() +
           " but cannot open it: " + status.ToString());
     }
     return status.ok();
   }));
-  return AwaitHolder(deadline);
+  LARDER_RETURN_IF_ERROR(AwaitHolder(deadline));
+  joined_.store(true);
+  return {};
 }
 
 // Whoever waits here may become the holder meanwhile.
