@@ -211,6 +211,8 @@ class HotWriter {
   std::uint64_t items_ = 0;
   std::vector<std::uint8_t> recent_;  // Second chances, per entry.
   std::uint64_t touched_cursor_ = 0;
+  std::uint64_t touched_total_ = 0;  // Hits there were at the last sweep,
+  bool touched_left_ = false;        // which did not get to all of them.
   std::uint64_t victim_cursor_ = 0;
   std::array<std::uint64_t, kHotStripes> ring_seen_{};
 };

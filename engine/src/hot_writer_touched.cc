@@ -10,6 +10,13 @@ namespace larder {
 
 std::vector<HotTouched> HotWriter::TakeTouched(std::size_t count_max) noexcept {
   const std::lock_guard lock(mutex_);
+  // An idle cache is asked often: without hits there is nothing to find.
+  std::uint64_t total = 0;
+  for (const HotStripe& stripe : regions_.touch->stripes) {
+    total += stripe.hits.load(std::memory_order_relaxed);
+  }
+  if (total == touched_total_ && !touched_left_) return {};
+  touched_total_ = total;
   std::unordered_map<std::uint32_t, std::uint32_t> hits;
   for (std::size_t s = 0; s < kHotStripes; ++s) {
     HotStripe& stripe = regions_.touch->stripes[s];
@@ -54,6 +61,7 @@ std::vector<HotTouched> HotWriter::TakeTouched(std::size_t count_max) noexcept {
       items.push_back(std::move(item));
     }
   }
+  touched_left_ = items.size() >= count_max;
   return items;
 }
 

@@ -44,6 +44,8 @@ constexpr std::size_t kMoveCountMax = 64;
 constexpr std::uint64_t kMoveBytesMax = 4 << 20;
 constexpr int kReclaimRoundsMax = 4096;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
+// Of a cache that nobody uses.
+constexpr auto kIdleIntervalMax = std::chrono::milliseconds(1600);
 
 }  // namespace
 
@@ -865,19 +867,34 @@ void Store::RestoreReserve() noexcept {
   directory_->RestoreReserve(wanted).IgnoreError();
 }
 
+// Grows with every use of the cache.
+std::uint64_t Store::Activity() noexcept {
+  const auto gate = store_gate_.Enter();
+  if (!rocks_) return 0;
+  return HitTotal() + MissTotal() + rocks_->files().bytes_written();
+}
+
 void Store::HousekeepLoop() noexcept {
   constexpr int kRoundsPerSave = 10;
+  std::chrono::milliseconds interval = kHousekeepInterval;
+  std::uint64_t activity_seen = 0;
   for (int round = 0;; ++round) {
     {
       std::unique_lock lock(wake_mutex_);
-      wake_.wait_for(lock, kHousekeepInterval, [this] { return stopping_; });
+      wake_.wait_for(lock, interval, [this] { return stopping_; });
       if (stopping_) return;
     }
+    const std::uint64_t activity = Activity();
+    const bool idle = activity == activity_seen && !faulted_;
+    activity_seen = activity;
+    interval =
+        idle ? std::min(2 * interval, kIdleIntervalMax) : kHousekeepInterval;
+    if (idle && interval < kIdleIntervalMax) continue;
     HealIfFaulted();
     const auto gate = store_gate_.Enter();
     if (closed_ || faulted_ || gone_) continue;
     Housekeep();
-    if (round % kRoundsPerSave == 0) {
+    if (idle || round % kRoundsPerSave == 0) {
       SaveTotals().IgnoreError();  // Repeated in a second.
       RestoreReserve();
     }
