@@ -456,13 +456,14 @@ Status Store::StampEntry(std::string_view key, const OldItem& old,
   item.key_hash = XXH3_64bits(key.data(), key.size());
   item.size_bytes = CostOf(key.size(), entry);
   item.cost = entry.cost;
-  if (old.present && old.entry.epoch == entry.epoch) {
-    item.rank = old.counted ? old.entry.rank : 0;
-    item.frequency = old.entry.frequency;
-  }
+  const bool known = old.present && old.entry.epoch == entry.epoch;
   const std::scoped_lock lock(ledger_mutex_);
   RankSpace& space = ledger_.space();
-  item.ghost = old.present && !old.counted && space.IsGhost(old.entry.rank);
+  item.ghost = known && !old.counted && space.IsGhost(old.entry.rank);
+  if (known) {
+    item.rank = old.counted || item.ghost ? old.entry.rank : 0;
+    item.frequency = old.entry.frequency;
+  }
   policy_->OnAccess(item, space.context());
   Placement placement = policy_->OnInsert(item, space.context());
   if (entry.pinned) {

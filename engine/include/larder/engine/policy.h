@@ -44,7 +44,8 @@ struct PolicyItem {
   /// What the item costs in the cache's budget.
   std::uint64_t size_bytes = 0;
   double cost = 1.0;
-  /// Its rank now; 0 for an item that is not in the cache.
+  /// Its rank now; 0 for an item that is not in the cache. That of a ghost is
+  /// the one that it died with: its class tells where from.
   Rank rank = 0;
   /// What the policy left in Placement::frequency at the last stamp.
   std::uint8_t frequency = 0;
