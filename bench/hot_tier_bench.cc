@@ -17,21 +17,15 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "client_channel.h"
-#include "forked_process.h"
 #include "hot_reader.h"
 #include "hot_writer.h"
-#include "seat.h"
-#include "seat_server.h"
+#include "round_trips.h"
 #include "temporary_directory.h"
 
 namespace larder {
 namespace {
 
-using testing::ForkedProcess;
 using testing::TemporaryDirectory;
 
 constexpr std::uint64_t kTierSize = 64U << 20;
@@ -194,73 +188,21 @@ void TimeRoundTrips(benchmark::State& state, RoundTrip&& round_trip) {
   state.counters["p99_us"] = at(0.99);
 }
 
-class EchoHandler final : public RequestHandler {
- public:
-  void Execute(std::span<ServedRequest> requests) noexcept override {
-    for (ServedRequest& request : requests) request.reply = request.message;
-  }
-  void ClientGone(std::uint64_t) noexcept override {}
-};
+void RunRoundTrips(benchmark::State& state, bench::Echo& echo) {
+  TimeRoundTrips(state, [&echo] {
+    if (!echo.RoundTrip()) std::abort();
+  });
+}
 
 void BM_RingRoundTrip(benchmark::State& state) {
-  const TemporaryDirectory directory;
-  const SeatOptions options{
-      .directory = directory.path(),
-      .region_directory = std::string(kRegionDirectoryDefault),
-      .id = {},
-      .attach_timeout = std::chrono::seconds(10)};
-  const ForkedProcess holder([&](const ForkedProcess::Pipe& pipe) -> int {
-    const auto seat = std::move(*Seat::Attach(options));
-    EchoHandler handler;
-    if (!seat->TryTake().value()) return 1;
-    const auto server = std::move(*SeatServer::Start(*seat, handler));
-    pipe.Send(1);
-    for (;;) ::pause();
-  });
-  if (holder.Receive() != 1U) std::abort();
-  const auto seat = std::move(*Seat::Attach(options));
-  const auto channel = std::move(*ClientChannel::Open(*seat));
-  const std::string message(static_cast<std::size_t>(state.range(0)), 'm');
-  const ClientChannel::RunHere not_here;
-  TimeRoundTrips(state, [&] {
-    const auto reply = channel->Call(
-        message, std::chrono::steady_clock::now() + std::chrono::seconds(5),
-        not_here);
-    if (!reply || reply->size() != message.size()) std::abort();
-  });
+  RunRoundTrips(state,
+                *bench::MakeRingEcho(static_cast<std::size_t>(state.range(0))));
 }
 BENCHMARK(BM_RingRoundTrip)->Arg(64)->Arg(1024)->Arg(65536)->UseRealTime();
 
-bool TransferAll(int fd, char* bytes, std::size_t size, bool sending) {
-  while (size > 0) {
-    const ssize_t done =
-        sending ? ::write(fd, bytes, size) : ::read(fd, bytes, size);
-    if (done <= 0) return false;
-    bytes += done;
-    size -= static_cast<std::size_t>(done);
-  }
-  return true;
-}
-
 void BM_SocketRoundTrip(benchmark::State& state) {
-  int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) std::abort();
-  std::string message(static_cast<std::size_t>(state.range(0)), 'm');
-  const ForkedProcess server([&](const ForkedProcess::Pipe&) {
-    ::close(fds[0]);
-    while (TransferAll(fds[1], message.data(), message.size(), false) &&
-           TransferAll(fds[1], message.data(), message.size(), true)) {
-    }
-    return 0;
-  });
-  TimeRoundTrips(state, [&] {
-    if (!TransferAll(fds[0], message.data(), message.size(), true) ||
-        !TransferAll(fds[0], message.data(), message.size(), false)) {
-      std::abort();
-    }
-  });
-  ::close(fds[0]);
-  ::close(fds[1]);
+  RunRoundTrips(
+      state, *bench::MakeSocketEcho(static_cast<std::size_t>(state.range(0))));
 }
 BENCHMARK(BM_SocketRoundTrip)->Arg(64)->Arg(1024)->Arg(65536)->UseRealTime();
 
