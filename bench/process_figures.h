@@ -54,7 +54,8 @@ struct Report {
 /// What one run is given.
 struct ProcessBenchOptions {
   std::string directory;  ///< For caches; empty but for what is made there.
-  double seconds = 5;     ///< Of each load.
+  double seconds = 3;     ///< Of each load.
+  unsigned rounds = 3;    ///< Of the mix; figures are medians of them.
   unsigned processes = 8;
   double torture_seconds = 20;
 };

@@ -74,7 +74,9 @@ int main(int argc, char** argv) {
   larder::bench::Arguments given;
   CLI::App app("Many processes on one cache, beside others", "processes");
   app.add_option("--dir", given.parent, "Where caches are made for a while");
-  app.add_option("--seconds", given.options.seconds, "Of each load, 5");
+  app.add_option("--seconds", given.options.seconds, "Of each load, 3");
+  app.add_option("--rounds", given.options.rounds, "Of the mix, 3")
+      ->check(CLI::PositiveNumber);
   app.add_option("--processes", given.options.processes, "Of the mix, 8");
   app.add_option("--torture-seconds", given.options.torture_seconds, "20");
   app.add_option("--json", given.json, "Writes the figures to this file, too");

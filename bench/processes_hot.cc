@@ -9,6 +9,7 @@
 #include "actors.h"
 #include "process_figures.h"
 #include "round_trips.h"
+#include "temporary_directory.h"
 
 namespace larder::bench {
 namespace {
@@ -59,6 +60,32 @@ ActorAnswer ReadAll(Cache& cache, double seconds) {
   return {.value = static_cast<double>(count) / passed};
 }
 
+// What two processes get done beside one, if they have nothing in common: a
+// machine that is busy, or whose processors are halves, gives less than 2.
+double ScalingOfTheMachine(double seconds) {
+  const Actor::Act compute = [seconds](Cache&, std::uint32_t) {
+    const auto begin = SteadyClock::now();
+    double passed = 0;
+    double count = 0;
+    volatile std::uint64_t number = 1;
+    while (passed < seconds) {
+      for (int i = 0; i < 10'000; ++i) number = number * 1664525 + 1013904223;
+      ++count;
+      passed =
+          std::chrono::duration<double>(SteadyClock::now() - begin).count();
+    }
+    return ActorAnswer{.value = count / passed};
+  };
+  const testing::TemporaryDirectory directory;
+  Actor one(directory.path() / "cache", compute);
+  Actor two(directory.path() / "cache", compute);
+  const double alone = one.Turn().value;
+  one.Begin();
+  two.Begin();
+  const double first = one.End().value;
+  return (first + two.End().value) / alone;
+}
+
 Figure NanosecondFigure(std::string name, double per_second) {
   Figure figure;
   figure.name = std::move(name);
@@ -91,6 +118,7 @@ void MeasureHotReads(const ProcessBenchOptions& options, Report& report) {
   std::vector<double> holders;
   std::vector<double> singles;
   std::vector<double> ratios;
+  std::vector<double> machine;
   for (int round = 0; round < kRounds; ++round) {
     holders.push_back(holder.Turn().value);
     const double alone = (one.Turn().value + two.Turn().value) / 2;
@@ -100,6 +128,7 @@ void MeasureHotReads(const ProcessBenchOptions& options, Report& report) {
     const double second = two.End().value;
     singles.push_back(alone);
     ratios.push_back((first + second) / alone);
+    machine.push_back(ScalingOfTheMachine(seconds));
   }
   report.figures.push_back(
       NanosecondFigure("hot hit of 100 B, client", Median(singles)));
@@ -111,6 +140,11 @@ void MeasureHotReads(const ProcessBenchOptions& options, Report& report) {
   scaling.unit = "x one";
   scaling.at_least = 1.8;
   report.figures.push_back(std::move(scaling));
+  Figure limit;
+  limit.name = "two busy loops: what the machine gives";
+  limit.value = Median(machine);
+  limit.unit = "x one";
+  report.figures.push_back(std::move(limit));
 }
 
 void MeasureRoundTrips(const ProcessBenchOptions&, Report& report) {

@@ -202,8 +202,8 @@ void MeasureTorture(const ProcessBenchOptions& options, Report& report) {
       static_cast<double>(events.holder_kills.size() + events.clients_killed),
       ""));
   report.figures.push_back(Bounded("torture: writes acknowledged",
-                                   static_cast<double>(proof.acknowledged), "",
-                                   0));
+                                   static_cast<double>(proof.acknowledged),
+                                   ""));
   report.figures.push_back(Zero("torture: lost", proof.faults.lost));
   report.figures.push_back(Zero("torture: repeated, stale, torn, split",
                                 proof.faults.repeated + proof.faults.stale +

@@ -1,5 +1,6 @@
 // DiskCache's mix with many processes: larder, and the peers that are there.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -7,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -45,7 +47,6 @@ void AddOwnFigures(const BenchResult& result, Report& report) {
   };
   add("mix: get p50", get.QuantileMicroseconds(0.50), "us", 0.5);
   add("mix: get p99", get.QuantileMicroseconds(0.99), "us", 20);
-  add("mix: set p50", set.QuantileMicroseconds(0.50), "us");
   add("mix: set p99", set.QuantileMicroseconds(0.99), "us", 5'000);
   add("mix: set max", set.max_microseconds(), "us", 100'000);
 }
@@ -64,20 +65,30 @@ void AddRatio(double larder, const std::string& peer, double peer_value,
   report.bars.back().bars.emplace_back(peer, peer_value);
 }
 
-void MeasurePeer(const std::string& name,
-                 const Result<std::unique_ptr<PeerServer>>& server,
-                 const BenchOptions& mix, double larder, double at_least,
-                 Report& report) {
-  if (!server) {
-    report.left_out.push_back(name + ": " + server.error().message());
-    return;
-  }
+// One system's runs of the mix.
+struct Runs {
+  std::string name;
+  double at_least = 0;
+  std::vector<double> per_second;
+  std::vector<double> set_p50_us;
+};
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// The reason if it failed.
+Status RunPeer(const Result<std::unique_ptr<PeerServer>>& server,
+               const BenchOptions& mix, Runs& runs) {
+  if (!server) return server.error();
   const auto result = tools::RunBenchProcesses(mix, (*server)->Targets());
-  if (!result) {
-    report.left_out.push_back(name + ": " + result.error().message());
-    return;
-  }
-  AddRatio(larder, name, result->operations_per_second(), at_least, report);
+  if (!result) return result.error();
+  runs.per_second.push_back(result->operations_per_second());
+  runs.set_p50_us.push_back(
+      result->operations[1].times.QuantileMicroseconds(0.50));
+  return Status::Ok();
 }
 
 // What a command prints; empty if it fails.
@@ -92,8 +103,7 @@ std::string OutputOf(const std::string& command) {
   return ::pclose(pipe) == 0 ? output : std::string();
 }
 
-void MeasureDiskCache(const ProcessBenchOptions& options, double larder,
-                      double larder_set_p50, Report& report) {
+Status RunDiskCache(const ProcessBenchOptions& options, Runs& runs) {
   const std::string directory = options.directory + "/diskcache";
   // Debian's, where the package is; python3 may be another one.
   const std::string python =
@@ -103,43 +113,71 @@ void MeasureDiskCache(const ProcessBenchOptions& options, double larder,
       directory, options.processes, options.seconds));
   const auto json = nlohmann::json::parse(output, nullptr, false);
   if (json.is_discarded()) {
-    report.left_out.emplace_back(
-        "DiskCache: python3 with python3-diskcache does not run");
-    return;
+    return Status::NotFound("python3 with python3-diskcache does not run");
   }
-  AddRatio(larder, "DiskCache", json.at("operations_per_second"), 12, report);
+  runs.per_second.push_back(json.at("operations_per_second"));
+  runs.set_p50_us.push_back(json.at("operations").at("set").at("p50_us"));
+  return Status::Ok();
+}
+
+void AddSetRatio(double larder_us, double disk_cache_us, Report& report) {
   Figure set;
   set.name = "mix: set p50";
-  set.value = larder_set_p50;
+  set.value = larder_us;
   set.unit = "us";
   set.peer = "DiskCache";
-  set.peer_value = json.at("operations").at("set").at("p50_us");
+  set.peer_value = disk_cache_us;
   set.at_most = 1;
   report.figures.push_back(std::move(set));
 }
 
 }  // namespace
 
+// All systems in turns, so that a drift of the machine hits each of them.
 void MeasureMix(const ProcessBenchOptions& options, Report& report) {
   const BenchOptions mix = MixOptions(options);
-  const auto larder = tools::RunBenchProcesses(
-      mix, tools::CacheTargets(options.directory + "/mix", {}));
-  if (!larder) {
-    report.left_out.push_back("mix: " + larder.error().ToString());
-    return;
+  Runs larder;
+  BenchResult all;
+  std::vector<Runs> peers = {{"Redis", 10, {}, {}},
+                             {"memcached", 7, {}, {}},
+                             {"DiskCache", 12, {}, {}}};
+  std::vector<Status> failures(peers.size());
+  for (unsigned round = 0; round < options.rounds; ++round) {
+    const auto result = tools::RunBenchProcesses(
+        mix, tools::CacheTargets(options.directory + "/mix", {}));
+    if (!result) {
+      report.left_out.push_back("mix: " + result.error().ToString());
+      return;
+    }
+    all.Merge(*result);
+    larder.per_second.push_back(result->operations_per_second());
+    larder.set_p50_us.push_back(
+        result->operations[1].times.QuantileMicroseconds(0.50));
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      if (!failures[i].ok()) continue;
+      failures[i] =
+          i == 0   ? RunPeer(StartRedis(options.directory), mix, peers[i])
+          : i == 1 ? RunPeer(StartMemcached(options.directory), mix, peers[i])
+                   : RunDiskCache(options, peers[i]);
+    }
   }
-  const double per_second = larder->operations_per_second();
+  const double per_second = Median(larder.per_second);
   report.bars.push_back(
       {fmt::format("Operations per second, {} processes", options.processes),
        {{"larder", per_second}}});
-  MeasurePeer("Redis", StartRedis(options.directory), mix, per_second, 10,
-              report);
-  MeasurePeer("memcached", StartMemcached(options.directory), mix, per_second,
-              7, report);
-  MeasureDiskCache(options, per_second,
-                   larder->operations[1].times.QuantileMicroseconds(0.50),
-                   report);
-  AddOwnFigures(*larder, report);
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    if (failures[i].ok()) {
+      AddRatio(per_second, peers[i].name, Median(peers[i].per_second),
+               peers[i].at_least, report);
+    } else {
+      report.left_out.push_back(peers[i].name + ": " + failures[i].message());
+    }
+  }
+  AddOwnFigures(all, report);
+  if (failures.back().ok()) {
+    AddSetRatio(Median(larder.set_p50_us), Median(peers.back().set_p50_us),
+                report);
+  }
 }
 
 }  // namespace larder::bench
