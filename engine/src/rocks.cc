@@ -214,6 +214,8 @@ rocksdb::DBOptions DatabaseOptions(
   options.create_if_missing = !open.read_only;
   options.create_missing_column_families = !open.read_only;
   options.max_background_jobs = 2;
+  // There are few files; a thread for each costs more than it opens.
+  options.max_file_opening_threads = 1;
   options.max_total_wal_size = open.sizes.wal_total;
   options.bytes_per_sync = 1 << 20;
   options.avoid_flush_during_shutdown = true;

@@ -78,6 +78,7 @@ void SeatServer::Run() noexcept {
   main_.figures.takeovers.fetch_add(1, std::memory_order_relaxed);
   again_.fill(~std::uint64_t{0});  // Whoever was here before may be waiting.
   SteadyTime next_tick = std::chrono::steady_clock::now() + kTick;
+  bool busy = true;  // Somebody rang since the last sleep.
   while (!stop_.load(std::memory_order_seq_cst)) {
     const bool worked = ServeOnce();
     const SteadyTime now = std::chrono::steady_clock::now();
@@ -86,9 +87,12 @@ void SeatServer::Run() noexcept {
       SweepDead();
       handler_.Tick();
     }
+    busy = busy || worked;
     if (worked) continue;
     Doorbell& doorbell = main_.doorbell;
-    if (spin_.Until([&doorbell] { return doorbell.Rung(); })) {
+    // A tick of an idle holder is not worth the wait.
+    if (std::exchange(busy, false) &&
+        spin_.Until([&doorbell] { return doorbell.Rung(); })) {
       // A nudge alone would keep it rung.
       doorbell.Wait(std::chrono::nanoseconds(0));
     } else {
