@@ -30,7 +30,7 @@ struct ActorAnswer {
 };
 
 /// A child process with the cache open that does something when it is asked,
-/// and sleeps otherwise. Killed with the object.
+/// and sleeps otherwise. It closes the cache and ends with the object.
 ///
 /// Threads: thread-compatible; make it while this process has one thread.
 class Actor {
@@ -51,7 +51,8 @@ class Actor {
   Actor(const Actor&) = delete;
   Actor& operator=(const Actor&) = delete;
   ~Actor() {
-    process_.Kill(SIGKILL);
+    page_->asked.store(kQuit);
+    FutexWake(page_->asked);
     process_.Wait();
     ::munmap(page_, sizeof(Page));
   }
@@ -79,6 +80,7 @@ class Actor {
   }
 
  private:
+  static constexpr std::uint32_t kQuit = ~std::uint32_t{0};
   struct Page {
     std::atomic<std::uint32_t> asked{0};
     std::atomic<std::uint32_t> done{0};
@@ -109,6 +111,7 @@ class Actor {
       while (page_->asked.load() == done) {
         FutexWait(page_->asked, done, std::chrono::hours(1));
       }
+      if (page_->asked.load() == kQuit) return (*cache)->Close().ok() ? 0 : 1;
       page_->answer = act(**cache, done + 1);
       page_->done.store(done + 1);
     }

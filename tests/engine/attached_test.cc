@@ -19,6 +19,8 @@ namespace {
 
 class AttachedTest : public ::testing::Test {
  protected:
+  // Cleans up after members that were killed.
+  ~AttachedTest() override { Open(); }
   void SetUp() override {
 #if defined(__SANITIZE_THREAD__)
     GTEST_SKIP() << "forks with threads are beyond ThreadSanitizer";

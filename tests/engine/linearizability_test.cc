@@ -227,9 +227,14 @@ class LinearizabilityTest : public ::testing::Test {
                                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     arena_ = address == MAP_FAILED ? nullptr : new (address) Arena;
   }
-  ~LinearizabilityTest() override { ::munmap(arena_, sizeof(Arena)); }
+  ~LinearizabilityTest() override {
+    for (auto& process : processes_) process.reset();
+    if (open_) open_();  // Cleans up after those that were killed.
+    ::munmap(arena_, sizeof(Arena));
+  }
 
   void Start(int participant, const OpenFunction& open) {
+    open_ = open;
     auto& process = processes_[static_cast<std::size_t>(participant)];
     process.reset();
     process = std::make_unique<ForkedProcess>(
@@ -295,6 +300,7 @@ class LinearizabilityTest : public ::testing::Test {
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
   Arena* arena_ = nullptr;
+  OpenFunction open_;
   std::array<std::unique_ptr<ForkedProcess>, kProcesses> processes_;
   std::size_t calls_checked_ = 0;
   std::size_t overlaps_ = 0;
@@ -302,13 +308,13 @@ class LinearizabilityTest : public ::testing::Test {
 
 TEST_F(LinearizabilityTest, KeysOfThreeProcesses) {
   const auto disk = std::make_shared<SessionDisk>();
-  const OpenFunction open = [&]() -> std::unique_ptr<Engine> {
+  const OpenFunction open = [this, disk]() -> std::unique_ptr<Engine> {
     SharedEngine::Options options;
     options.seat.directory = directory_.path();
     options.seat.region_directory = regions_.path();
     options.hot_tier_bytes = 4U << 20;
     options.hot_tier_delay = std::chrono::milliseconds(0);
-    options.open_store = [&](const SharedEngine::StoreOpening&) {
+    options.open_store = [disk](const SharedEngine::StoreOpening&) {
       return SessionModel::Open(disk, {});
     };
     auto engine = SharedEngine::Open(std::move(options));
@@ -323,7 +329,7 @@ TEST_F(LinearizabilityTest, KeysOfThreeProcesses) {
 // With the real store; in each round after the first few somebody is killed in
 // the midst of it, the holder as a rule, and another process takes its place.
 TEST_F(LinearizabilityTest, KeysOfProcessesThatAreKilled) {
-  const OpenFunction open = [&]() -> std::unique_ptr<Engine> {
+  const OpenFunction open = [this]() -> std::unique_ptr<Engine> {
     EngineOptions options;
     options.region_directory = regions_.path();
     options.hot_tier_bytes = 4U << 20;
