@@ -89,7 +89,8 @@ Status SessionModel::Execute(std::span<const Command> commands,
 Status SessionModel::ExecuteAs(const Session& session,
                                std::span<const Command> commands,
                                std::span<Reply> replies,
-                               const ExecuteOptions& options) noexcept {
+                               const ExecuteOptions& options,
+                               PlacedValues& /*placed*/) noexcept {
   const std::lock_guard lock(disk_->mutex);
   Status status = ExecuteLocked(commands, replies, options);
   std::string encoded;

@@ -33,8 +33,8 @@ class SessionModel final : public SessionStore {
       std::shared_ptr<SessionDisk> disk, const EngineOptions& options);
 
   Status ExecuteAs(const Session& session, std::span<const Command> commands,
-                   std::span<Reply> replies,
-                   const ExecuteOptions& options) noexcept override;
+                   std::span<Reply> replies, const ExecuteOptions& options,
+                   PlacedValues& placed) noexcept override;
   std::optional<std::string> FindReply(
       const Session& session) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;

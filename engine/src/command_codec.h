@@ -53,8 +53,10 @@ enum class MessageKind : std::uint8_t {
   kReaderOpen = 16,    ///< the key -> EncodeReaderOpened.
   kReaderRead = 17,    ///< EncodeReaderRead -> bytes.
   kStreamClose = 18,   ///< stream number -> nothing.
+  /// As kExecute, and large values of the replies may be left where they lie.
+  kExecutePlaced = 19,
 };
-inline constexpr std::uint8_t kMessageKindMax = 18;
+inline constexpr std::uint8_t kMessageKindMax = 19;
 
 /// A message taken apart; `body` is a view of it.
 struct Message {

@@ -24,6 +24,7 @@ bool IsLong(std::string_view bytes) {
     case MessageKind::kSync:
       return true;
     case MessageKind::kExecute:
+    case MessageKind::kExecutePlaced:
       return SeemsWholeCache(message->body);
     default:
       return false;
@@ -142,7 +143,12 @@ std::string EngineService::Answer(std::string_view bytes,
   }
   switch (message->kind) {
     case MessageKind::kExecute:
-      AnswerCommands(message->body, session, out);
+    case MessageKind::kExecutePlaced:
+      AnswerCommands(*message, session, out);
+      break;
+    case MessageKind::kGrant:
+    case MessageKind::kGrantDrop:
+      AnswerGrant(*message, session, out);
       break;
     case MessageKind::kScanOpen:
     case MessageKind::kScanNext:
@@ -169,15 +175,10 @@ std::string EngineService::Answer(std::string_view bytes,
   return out;
 }
 
-void EngineService::AnswerCommands(std::string_view body,
+void EngineService::AnswerCommands(const Message& message,
                                    const Session& session, std::string& out) {
-  const auto decoded = DecodeCommands(body);
-  if (!decoded || !decoded->placed.empty()) {
-    PutOutcome(out, decoded ? Status::InvalidArgument("placed values are not "
-                                                      "taken by this store")
-                            : decoded.error());
-    return;
-  }
+  const auto decoded = DecodeCommands(message.body);
+  if (!decoded) return PutOutcome(out, decoded.error());
   PutOutcome(out, {});
   const bool mutates = std::any_of(decoded->commands.begin(),
                                    decoded->commands.end(), IsMutation);
@@ -191,12 +192,43 @@ void EngineService::AnswerCommands(std::string_view body,
   main_.figures.commands.fetch_add(decoded->commands.size(),
                                    std::memory_order_relaxed);
   std::vector<Reply> replies(decoded->commands.size());
-  const Status status =
-      session.uid != 0
-          ? store_.ExecuteAs(session, decoded->commands, replies,
-                             decoded->options)
-          : store_.Execute(decoded->commands, replies, decoded->options);
-  EncodeReplies(out, status, replies, {});
+  if (session.uid == 0) {  // Of this process itself.
+    const Status status =
+        store_.Execute(decoded->commands, replies, decoded->options);
+    return EncodeReplies(out, status, replies, {});
+  }
+  PlacedValues placed{.written = decoded->placed,
+                      .wanted = message.kind == MessageKind::kExecutePlaced};
+  const Status status = store_.ExecuteAs(session, decoded->commands, replies,
+                                         decoded->options, placed);
+  EncodeReplies(out, status, replies, placed.found);
+}
+
+void EngineService::AnswerGrant(const Message& message, const Session& session,
+                                std::string& out) {
+  if (message.kind == MessageKind::kGrantDrop) {
+    const auto grants = DecodeGrants(message.body);
+    if (!grants) return PutOutcome(out, grants.error());
+    for (const Grant& grant : *grants) {
+      store_.DropGrant(session.uid, grant.version);
+    }
+    return PutOutcome(out, {});
+  }
+  const auto wanted = DecodeGrantRequest(message.body);
+  if (!wanted) return PutOutcome(out, wanted.error());
+  std::vector<Grant> grants;
+  for (const GrantRequest& request : *wanted) {
+    auto grant = store_.GrantPlaces(session.uid, request);
+    if (!grant) {
+      for (const Grant& made : grants) {
+        store_.DropGrant(session.uid, made.version);
+      }
+      return PutOutcome(out, grant.error());
+    }
+    grants.push_back(std::move(*grant));
+  }
+  PutOutcome(out, {});
+  EncodeGrants(out, grants);
 }
 
 void EngineService::AnswerStore(const Message& message, std::string& out) {

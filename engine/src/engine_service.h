@@ -63,8 +63,10 @@ class EngineService final : public RequestHandler {
     std::string message;
   };
 
-  void AnswerCommands(std::string_view body, const Session& session,
+  void AnswerCommands(const Message& message, const Session& session,
                       std::string& out);
+  void AnswerGrant(const Message& message, const Session& session,
+                   std::string& out);
   void AnswerStore(const Message& message, std::string& out);
   void AnswerScan(const Message& message, const Session& session,
                   std::string& out);

@@ -9,6 +9,7 @@
 #include "coding.h"
 #include "message_codec.h"
 #include "remote_stream.h"
+#include "session_store.h"
 
 namespace larder {
 namespace {
@@ -51,7 +52,8 @@ Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
 RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
                            RemoteCaller::Options options) noexcept
     : seat_(seat),
-      caller_(std::make_shared<RemoteCaller>(channel, std::move(options))) {}
+      caller_(std::make_shared<RemoteCaller>(channel, std::move(options))),
+      places_(seat.directory()) {}
 
 Capabilities RemoteEngine::capabilities() const noexcept {
   return {.holds_store = false, .writable = true, .streams = true};
@@ -73,6 +75,12 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
                                    std::to_string(kBatchCommandCountMax));
   }
   if (commands.size() == 1) {
+    Status status;
+    if (SetInPlace(commands[0], replies[0], options, status) ||
+        GetInPlace(commands[0], replies[0], options, status)) {
+      return status;
+    }
+    replies[0] = Reply();
     const auto* set = std::get_if<SetCommand>(&commands[0]);
     if (set != nullptr && set->value.size() >= kStreamValueMin) {
       return ExecuteLarge(*set, replies[0], options);
@@ -89,6 +97,78 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
   auto decoded = DecodeReplies(answer->bytes, answer->body, replies);
   if (!decoded) return std::move(decoded.error());
   return std::move(decoded->status);
+}
+
+bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
+                              const ExecuteOptions& options,
+                              Status& status) noexcept {
+  const auto* set = std::get_if<SetCommand>(&command);
+  // One that may not be stored is not worth writing.
+  if (set == nullptr || set->value.size() < kPlacedValueSizeMin ||
+      set->condition != SetCondition::kAlways) {
+    return false;
+  }
+  std::string body;
+  const GrantRequest wanted[] = {
+      {.key_size = static_cast<std::uint32_t>(set->key.size()),
+       .value_size = set->value.size()}};
+  EncodeGrantRequest(body, wanted);
+  const auto granted = caller_->Ask(MessageKind::kGrant, body);
+  if (!granted) return false;
+  const auto grants = DecodeGrants(granted->body);
+  if (!grants || grants->size() != 1) return false;
+  const Grant& grant = (*grants)[0];
+  body.clear();
+  if (!places_.Write(*set, grant).ok()) {
+    EncodeGrants(body, *grants);
+    // If it does not get there, the grant goes with this client.
+    static_cast<void>(caller_->Ask(MessageKind::kGrantDrop, body));
+    return false;
+  }
+  const PlacedValue placed[] = {{.value_size = set->value.size(),
+                                 .version = grant.version,
+                                 .chunks = grant.chunks}};
+  if (!EncodeCommands(body, {&command, 1}, placed, options).ok()) return false;
+  auto answer = caller_->Ask(MessageKind::kExecute, body);
+  if (!answer) {
+    status = std::move(answer.error());
+    return true;
+  }
+  auto decoded = DecodeReplies(answer->bytes, answer->body, {&reply, 1});
+  if (!decoded) {
+    status = std::move(decoded.error());
+    return true;
+  }
+  status = std::move(decoded->status);
+  // The holder has changed, or does not find the value there.
+  return status.code() != StatusCode::kGone &&
+         status.code() != StatusCode::kCorruption;
+}
+
+bool RemoteEngine::GetInPlace(const Command& command, Reply& reply,
+                              const ExecuteOptions& options,
+                              Status& status) noexcept {
+  const auto* get = std::get_if<GetCommand>(&command);
+  if (get == nullptr || !get->with_value) return false;
+  std::string body;
+  status = EncodeCommands(body, {&command, 1}, {}, options);
+  if (!status.ok()) return true;
+  auto answer = caller_->Ask(MessageKind::kExecutePlaced, body);
+  if (!answer) {
+    status = std::move(answer.error());
+    return true;
+  }
+  auto decoded = DecodeReplies(answer->bytes, answer->body, {&reply, 1});
+  if (!decoded) {
+    status = std::move(decoded.error());
+    return true;
+  }
+  status = std::move(decoded->status);
+  if (decoded->placed.empty()) return true;
+  auto value = places_.Read(get->key, decoded->placed[0]);
+  if (!value) return false;
+  reply.value = std::move(*value);
+  return true;
 }
 
 // A value that is too large for one message.

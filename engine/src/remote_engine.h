@@ -14,6 +14,7 @@
 
 #include "client_channel.h"
 #include "command_codec.h"
+#include "remote_places.h"
 #include "seat.h"
 
 namespace larder {
@@ -91,11 +92,17 @@ class RemoteEngine final : public Engine {
   [[nodiscard]] Status CheckOpen() const noexcept;
   Status ExecuteLarge(const SetCommand& command, Reply& reply,
                       const ExecuteOptions& options) noexcept;
+  /// False: it did not work out that way; nothing was changed.
+  bool SetInPlace(const Command& command, Reply& reply,
+                  const ExecuteOptions& options, Status& status) noexcept;
+  bool GetInPlace(const Command& command, Reply& reply,
+                  const ExecuteOptions& options, Status& status) noexcept;
   Result<Settings> AskSettings(std::uint64_t& version) const noexcept;
 
   Seat& seat_;
   // Shared with scans and streams, which may be destroyed after Close.
   std::shared_ptr<RemoteCaller> caller_;
+  RemotePlaces places_;
   std::atomic<bool> closed_{false};
   mutable std::mutex settings_mutex_;
   mutable Settings settings_;                 // Guarded by settings_mutex_.

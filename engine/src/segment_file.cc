@@ -199,8 +199,9 @@ Status SegmentFile::WriteFooter(std::uint64_t end) noexcept {
   return Status::Ok();
 }
 
-Status SegmentFile::WriteRecord(std::uint32_t offset,
-                                const SegmentRecord& record) noexcept {
+int WriteSegmentRecord(SegmentIo& io, int fd, std::uint32_t id,
+                       std::uint32_t offset,
+                       const SegmentRecord& record) noexcept {
   RecordHeader header;
   header.codec = record.codec;
   header.key_size = static_cast<std::uint32_t>(record.key.size());
@@ -209,27 +210,39 @@ Status SegmentFile::WriteRecord(std::uint32_t offset,
   header.value_size = record.value_size;
   header.value_offset = record.value_offset;
   header.payload_checksum = PayloadChecksum(record.payload);
-  header.segment = id_;
+  header.segment = id;
   header.offset = offset;
   const RecordHeaderBytes bytes = EncodeRecordHeader(header, record.key);
   const std::uint64_t length =
       SegmentLog::RecordSize(record.key.size(), record.payload.size());
   const std::uint64_t payload_start = PayloadStart(record.key.size());
-  // Right before a durable write: never outside of what was granted.
-  LARDER_CHECK(offset % kSegmentAlignment == 0 &&
-               offset + length + kSegmentFooterSize <= capacity_);
   std::array<iovec, 5> pieces{
       Piece({bytes.data(), bytes.size()}), Piece(record.key),
       Piece({kZeros.data(),
              payload_start - kRecordHeaderSize - record.key.size()}),
       Piece(record.payload),
       Piece({kZeros.data(), length - payload_start - record.payload.size()})};
-  if (!WriteFully(*environment_->io, fd_->get(), pieces.data(),
-                  static_cast<int>(pieces.size()),
-                  static_cast<off_t>(offset))) {
-    return ErrorAt(errno, "writing", offset);
-  }
-  const std::uint64_t end = offset + length;
+  return WriteFully(io, fd, pieces.data(), static_cast<int>(pieces.size()),
+                    static_cast<off_t>(offset))
+             ? 0
+             : errno;
+}
+
+Status SegmentFile::WriteRecord(std::uint32_t offset,
+                                const SegmentRecord& record) noexcept {
+  const std::uint64_t end =
+      offset + SegmentLog::RecordSize(record.key.size(), record.payload.size());
+  // Right before a durable write: never outside of what was granted.
+  LARDER_CHECK(offset % kSegmentAlignment == 0 &&
+               end + kSegmentFooterSize <= capacity_);
+  const int error =
+      WriteSegmentRecord(*environment_->io, fd_->get(), id_, offset, record);
+  if (error != 0) return ErrorAt(error, "writing", offset);
+  NoteRecord(offset, end);
+  return Status::Ok();
+}
+
+void SegmentFile::NoteRecord(std::uint64_t offset, std::uint64_t end) noexcept {
   std::uint64_t seen = readable_end_.load(std::memory_order_relaxed);
   while (seen < end &&
          !readable_end_.compare_exchange_weak(
@@ -241,8 +254,7 @@ Status SegmentFile::WriteRecord(std::uint32_t offset,
   record_count_.fetch_add(1, std::memory_order_relaxed);
   // After the write: a sync that clears it before has not missed a byte.
   unsynced_ = true;
-  environment_->counters->bytes_written += length;
-  return Status::Ok();
+  environment_->counters->bytes_written += end - offset;
 }
 
 Status SegmentFile::Sync() noexcept {

@@ -79,6 +79,8 @@ class SegmentFile {
   /// REQUIRES: the caller has a hold and [offset, ...) for itself.
   Status WriteRecord(std::uint32_t offset,
                      const SegmentRecord& record) noexcept;
+  /// The same, written by another process: [offset, end) is a record now.
+  void NoteRecord(std::uint64_t offset, std::uint64_t end) noexcept;
   /// Makes what has been written durable; see SegmentLog::Sync.
   Status Sync() noexcept;
   [[nodiscard]] bool unsynced() const noexcept {
@@ -150,6 +152,13 @@ class SegmentFile {
   std::shared_ptr<SegmentMapping> mapping_;
   std::weak_ptr<SegmentMapping> last_mapping_;  // Handles may have it still.
 };
+
+/// Writes a record into segment `id` at `offset` with one pwritev.
+/// REQUIRES: [offset, ...) is the caller's. Returns 0 or an errno; some bytes
+/// may be written then.
+[[nodiscard]] int WriteSegmentRecord(SegmentIo& io, int fd, std::uint32_t id,
+                                     std::uint32_t offset,
+                                     const SegmentRecord& record) noexcept;
 
 }  // namespace larder
 

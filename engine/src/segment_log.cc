@@ -68,12 +68,10 @@ std::uint32_t ClampSegmentSize(std::uint32_t bytes) {
          kSegmentAlignment * kSegmentAlignment;
 }
 
-// Checks the record at `bytes`, all of which is mapped, and returns its
-// payload.
-Result<std::string_view> CheckedPayload(const char* bytes,
-                                        const SegmentPlace& place,
-                                        std::string_view key,
-                                        std::uint64_t version) {
+// Checks the head of the record at `bytes`, all of which is mapped.
+Result<RecordHeader> CheckedHeader(const char* bytes, const SegmentPlace& place,
+                                   std::string_view key,
+                                   std::uint64_t version) {
   const auto header = DecodeRecordHeader(bytes);
   if (!header || header->key_size != key.size() ||
       header->payload_size != place.payload_size) {
@@ -92,6 +90,16 @@ Result<std::string_view> CheckedPayload(const char* bytes,
         std::to_string(header->version) + ", expected " +
         std::to_string(version) + ")"));
   }
+  return *header;
+}
+
+// Checks all of it, and returns its payload.
+Result<std::string_view> CheckedPayload(const char* bytes,
+                                        const SegmentPlace& place,
+                                        std::string_view key,
+                                        std::uint64_t version) {
+  const auto header = CheckedHeader(bytes, place, key, version);
+  if (!header) return Fail(header.error());
   const std::string_view payload(bytes + PayloadStart(key.size()),
                                  place.payload_size);
   if (PayloadChecksum(payload) != header->payload_checksum) {
@@ -124,6 +132,8 @@ class SegmentLogOnDisk final : public SegmentLog {
                                LogStream stream) noexcept override;
   Result<SegmentPlace> Write(SegmentGrant& grant,
                              const SegmentRecord& record) noexcept override;
+  Result<SegmentPlace> Accept(SegmentGrant& grant, std::string_view key,
+                              std::uint64_t version) noexcept override;
   Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
                            std::uint64_t version) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
@@ -336,6 +346,30 @@ Result<SegmentPlace> SegmentLogOnDisk::Write(
     return Fail(std::move(status));
   }
   return SegmentPlace{grant.file->id(), grant.offset, grant.payload_size};
+}
+
+Result<SegmentPlace> SegmentLogOnDisk::Accept(SegmentGrant& grant,
+                                              std::string_view key,
+                                              std::uint64_t version) noexcept {
+  if (!grant.file || grant.used || key.size() != grant.key_size) {
+    return Fail(Status::InvalidArgument("no such grant"));
+  }
+  const SegmentPlace place{grant.file->id(), grant.offset, grant.payload_size};
+  const std::uint64_t end =
+      place.offset + RecordSize(key.size(), place.payload_size);
+  const auto fd = grant.file->OpenForReading();
+  if (!fd) return Fail(fd.error());
+  // Not through a mapping: until the record counts, the file ends before it.
+  std::string head(kRecordHeaderSize + key.size(), '\0');
+  if (ReadFully(*environment_->io, fd->get(), head.data(), head.size(),
+                place.offset) != static_cast<ssize_t>(head.size())) {
+    return Fail(Status::Corruption(Describe(place) + ": nothing was written"));
+  }
+  const auto header = CheckedHeader(head.data(), place, key, version);
+  if (!header) return Fail(header.error());
+  grant.used = true;
+  grant.file->NoteRecord(place.offset, end);
+  return place;
 }
 
 FilePtr SegmentLogOnDisk::Find(std::uint32_t id) const {

@@ -134,6 +134,11 @@ class SegmentLog {
   /// kIoError, kInvalidArgument (other sizes, used before).
   virtual Result<SegmentPlace> Write(SegmentGrant& grant,
                                      const SegmentRecord& record) noexcept = 0;
+  /// Takes the record that another process wrote into the grant, if its header
+  /// is of `key` and `version`; the payload is its own affair, and is checked
+  /// when it is read. Errors: as Write, and kCorruption (nothing such there).
+  virtual Result<SegmentPlace> Accept(SegmentGrant& grant, std::string_view key,
+                                      std::uint64_t version) noexcept = 0;
   /// The payload, zero-copy from a mapping that the handle keeps. `key` and
   /// `version` must match. Errors: kNotFound (the segment has gone),
   /// kCorruption, kIoError.

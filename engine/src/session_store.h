@@ -5,8 +5,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "larder/engine/engine.h"
+
+#include "message_codec.h"
 
 namespace larder {
 
@@ -17,6 +20,19 @@ class HotWriter;
 struct Session {
   std::uint64_t uid = 0;
   std::uint64_t sequence = 0;
+};
+
+/// From this size a client and the holder do not send each other values: both
+/// reach the segment files.
+inline constexpr std::size_t kPlacedValueSizeMin = 16 * 1024;
+
+/// The values of one call that do not travel with it.
+struct PlacedValues {
+  /// Of Sets: where the client has written them, as granted.
+  std::span<const PlacedValue> written = {};
+  /// The client can read large values of a single Get where they lie.
+  bool wanted = false;
+  std::vector<PlacedValue> found = {};  ///< Those; their replies have none.
 };
 
 /// What a store offers so that clients in other processes can use it, and each
@@ -30,14 +46,30 @@ class SessionStore : public Engine {
   /// atomic commit has the record
   /// uid -> {sequence, EncodeReplies(status, replies, {})}, in place of the
   /// client's last one.
-  [[nodiscard]] virtual Status ExecuteAs(
-      const Session& session, std::span<const Command> commands,
-      std::span<Reply> replies, const ExecuteOptions& options) noexcept = 0;
+  [[nodiscard]] virtual Status ExecuteAs(const Session& session,
+                                         std::span<const Command> commands,
+                                         std::span<Reply> replies,
+                                         const ExecuteOptions& options,
+                                         PlacedValues& placed) noexcept = 0;
   /// What the record of the client holds, if it is of this sequence. Must know
   /// everything that was committed before a crash.
   [[nodiscard]] virtual std::optional<std::string> FindReply(
       const Session& session) noexcept = 0;
-  /// The client will never come again: its record may go.
+  /// Space in the segment files for one value of a client, who writes it there
+  /// and then sets it (PlacedValues::written). Errors: kNoSpace, kTooLarge,
+  /// kInternal (send the value).
+  [[nodiscard]] virtual Result<Grant> GrantPlaces(
+      std::uint64_t uid, const GrantRequest& wanted) noexcept {
+    static_cast<void>(uid);
+    static_cast<void>(wanted);
+    return Fail(Status::Internal("this store has no segment files"));
+  }
+  /// It will not be used.
+  virtual void DropGrant(std::uint64_t uid, std::uint64_t version) noexcept {
+    static_cast<void>(uid);
+    static_cast<void>(version);
+  }
+  /// The client will never come again: its record may go, and its grants do.
   virtual void ForgetClient(std::uint64_t uid) noexcept = 0;
   /// So may the records of all clients that are not among `uids`.
   virtual void RetainClients(std::span<const std::uint64_t> uids) noexcept {

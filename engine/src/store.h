@@ -62,10 +62,14 @@ class Store final : public SessionStore, private LivenessJudge {
   ~Store() override;
 
   // SessionStore
-  [[nodiscard]] Status ExecuteAs(
-      const Session& session, std::span<const Command> commands,
-      std::span<Reply> replies,
-      const ExecuteOptions& options) noexcept override;
+  [[nodiscard]] Status ExecuteAs(const Session& session,
+                                 std::span<const Command> commands,
+                                 std::span<Reply> replies,
+                                 const ExecuteOptions& options,
+                                 PlacedValues& placed) noexcept override;
+  [[nodiscard]] Result<Grant> GrantPlaces(
+      std::uint64_t uid, const GrantRequest& wanted) noexcept override;
+  void DropGrant(std::uint64_t uid, std::uint64_t version) noexcept override;
   [[nodiscard]] std::optional<std::string> FindReply(
       const Session& session) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;
@@ -122,6 +126,21 @@ class Store final : public SessionStore, private LivenessJudge {
     std::vector<SegmentPlace> extents;
   };
 
+  /// Whose commands they are. All empty: of this process.
+  struct Caller {
+    const Session* session = nullptr;
+    PlacedValues* placed = nullptr;
+    /// The value of the one Set there is, which is in place already.
+    const StoredValue* stored = nullptr;
+  };
+  /// Space in the log that a client writes a value into.
+  struct ClientGrant {
+    std::uint64_t uid = 0;
+    std::uint32_t key_size = 0;
+    std::uint64_t value_size = 0;
+    std::vector<SegmentGrant> parts;
+  };
+
   using EntryCondition =
       std::function<bool(std::string_view key, const Entry& entry)>;
 
@@ -156,10 +175,15 @@ class Store final : public SessionStore, private LivenessJudge {
   void Log(const std::string& line) const;
 
   // store_read.cc
-  /// For a client: large values go to the hot tier, too.
-  void Get(const GetCommand& command, Reply& reply, bool for_client) noexcept;
+  void Get(const GetCommand& command, Reply& reply,
+           const Caller& caller) noexcept;
   void MultiGet(std::span<const Command> commands, std::span<Reply> replies,
-                bool for_client) noexcept;
+                const Caller& caller) noexcept;
+  [[nodiscard]] static std::size_t HotValueSizeFor(
+      const Caller& caller) noexcept;
+  /// True if `caller` reads the value where it lies; then `reply` is complete.
+  bool LeaveInPlace(std::string_view key, const Entry& entry,
+                    const Caller& caller, HotFill& fill, Reply& reply) noexcept;
   [[nodiscard]] bool IsKeptGhost(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
@@ -180,14 +204,13 @@ class Store final : public SessionStore, private LivenessJudge {
   void NoteHit(std::string_view key, const Entry& entry) noexcept;
 
   // store_write.cc
-  /// `session`: whose commands they are; nullptr: of this process.
-  Status ExecuteFor(const Session* session, std::span<const Command> commands,
+  Status ExecuteFor(const Caller& caller, std::span<const Command> commands,
                     std::span<Reply> replies,
                     const ExecuteOptions& options) noexcept;
-  Status TryExecute(const Session* session, std::span<const Command> commands,
+  Status TryExecute(const Caller& caller, std::span<const Command> commands,
                     std::span<Reply> replies,
                     const ExecuteOptions& options) noexcept;
-  Status Mutate(const Session* session, std::span<const Command> commands,
+  Status Mutate(const Caller& caller, std::span<const Command> commands,
                 std::span<Reply> replies,
                 const ExecuteOptions& options) noexcept;
   Status ValidateCommand(const Command& command) const noexcept;
@@ -264,6 +287,14 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t MissTotal() noexcept;
   /// Tells the policy what was read from the hot tier.
   Status RestampHot() noexcept;
+
+  // store_grant.cc
+  /// The grant of a client that says it has used it. Errors: kGone.
+  Result<ClientGrant> TakeGrant(std::uint64_t uid,
+                                const PlacedValue& value) noexcept;
+  Result<StoredValue> AcceptValue(ClientGrant& grant, std::string_view key,
+                                  const PlacedValue& value) noexcept;
+  void DropGrants(std::uint64_t uid) noexcept;
 
   // store_session.cc
   Status LoadSessions() noexcept;
@@ -482,6 +513,9 @@ class Store final : public SessionStore, private LivenessJudge {
   std::uint64_t hot_misses_done_ = 0;
   std::uint64_t hot_hits_base_ = 0;
   std::uint64_t hot_misses_base_ = 0;
+
+  std::mutex grants_mutex_;  // A leaf of the lock order, by version:
+  std::unordered_map<std::uint64_t, ClientGrant> grants_;  // Guarded by it.
 
   struct SessionRecord {
     std::uint64_t sequence = 0;

@@ -238,7 +238,6 @@ Status StoreChecker::RepairOne(const Broken& broken) noexcept {
 }
 
 void StoreChecker::Problem(std::string text) noexcept {
-  constexpr std::size_t kProblemCountMax = 100;
   if (report_.problems.size() < kProblemCountMax) {
     report_.problems.push_back(std::move(text));
   }

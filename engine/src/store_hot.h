@@ -40,6 +40,9 @@ class HotFill {
   /// left out.
   HotFill(HotWriter* hot, HotDoor& door, std::string_view key,
           std::size_t value_size_max) noexcept;
+  [[nodiscard]] bool Wants(std::uint64_t value_size) const noexcept {
+    return hot_ != nullptr && value_size <= value_size_max_;
+  }
   /// There is no item.
   void Absent() noexcept;
   void Present(Rank rank, const ItemInfo& info,

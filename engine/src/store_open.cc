@@ -476,6 +476,10 @@ Status Store::Shut() noexcept {
       }
     }
   }
+  {
+    const std::scoped_lock lock(grants_mutex_);
+    grants_.clear();
+  }
   log_.reset();
   if (rocks_) {
     if (faulted_) {
@@ -560,6 +564,10 @@ Status Store::Reopen() noexcept {
   {
     const std::scoped_lock lock(scans_mutex_);
     for (StoreScan* scan : scans_) scan->Invalidate();
+  }
+  {
+    const std::scoped_lock lock(grants_mutex_);
+    grants_.clear();  // Their segments are sealed; the clients ask again.
   }
   // What was acknowledged without a log may be undone.
   HotWriter* const hot = hot_.load(std::memory_order_acquire);

@@ -16,9 +16,6 @@ namespace larder {
 namespace {
 
 constexpr int kReadAttemptsMax = 8;
-// Larger values of the process itself are mapped from their segment, which
-// costs it less than a copy out of the hot tier.
-constexpr std::size_t kHotOwnValueSizeMax = 4096;
 
 Result<std::optional<ValueHandle>> Gone() {
   return std::optional<ValueHandle>();
@@ -41,12 +38,12 @@ bool Store::IsServed(const Entry& entry, TimePoint now) const noexcept {
 }
 
 void Store::Get(const GetCommand& command, Reply& reply,
-                bool for_client) noexcept {
+                const Caller& caller) noexcept {
   reply.status = ValidateCommand(command);
   if (!reply.status.ok()) return;
   // Acquire pairs with SetHotTier.
   HotFill fill(hot_.load(std::memory_order_acquire), hot_door_, command.key,
-               for_client ? kHotValueSizeMax : kHotOwnValueSizeMax);
+               HotValueSizeFor(caller));
   const TimePoint now = clock_.Now();
   const EntryKey key(command.key);
   std::uint64_t version_tried = 0;
@@ -84,6 +81,7 @@ void Store::Get(const GetCommand& command, Reply& reply,
     const Rank rank = entry.rank;
     const std::uint64_t version = entry.version;
     NoteHit(command.key, entry);
+    if (LeaveInPlace(command.key, entry, caller, fill, reply)) return;
     Result<std::optional<ValueHandle>> value =
         ReadValue(command.key, entry, pin);
     if (!value) {
@@ -113,11 +111,47 @@ void Store::Get(const GetCommand& command, Reply& reply,
   if (command.with_value) misses_.Add();
 }
 
+std::size_t Store::HotValueSizeFor(const Caller& caller) noexcept {
+  // Larger values of the process itself are mapped from their segment, which
+  // costs it less than a copy out of the hot tier.
+  constexpr std::size_t kOwnMax = 4096;
+  return caller.session != nullptr ? kHotValueSizeMax : kOwnMax;
+}
+
+bool Store::LeaveInPlace(std::string_view key, const Entry& entry,
+                         const Caller& caller, HotFill& fill,
+                         Reply& reply) noexcept {
+  if (caller.placed == nullptr || !caller.placed->wanted ||
+      entry.kind != EntryKind::kSegments ||
+      entry.value_size < kPlacedValueSizeMin ||
+      entry.value_size > kValueInMemoryBytesMax) {
+    return false;
+  }
+  ItemInfo info = InfoOf(entry);
+  // A copy for the tier is made now and then: what is read often gets in, and
+  // a scan of what does not fit costs little.
+  constexpr std::uint64_t kReadsPerFill = 8;
+  thread_local std::uint64_t reads = 0;
+  if (fill.Wants(entry.value_size) && ++reads % kReadsPerFill == 0) {
+    const auto value = ReadSegments(key, entry);
+    if (!value || !value->has_value()) return false;  // Moved or damaged.
+    fill.Present(entry.rank, info, (*value)->bytes());
+  }
+  caller.placed->found.push_back({.value_size = entry.value_size,
+                                  .version = entry.version,
+                                  .chunks = entry.extents});
+  hits_.Add();
+  reply.applied = true;
+  reply.info = std::move(info);
+  return true;
+}
+
 void Store::MultiGet(std::span<const Command> commands,
-                     std::span<Reply> replies, bool for_client) noexcept {
+                     std::span<Reply> replies, const Caller& caller) noexcept {
   // One MultiGet of the index sees one state of it; a value belongs to its
   // version for ever. So the answer is one state of the cache.
   const TimePoint now = clock_.Now();
+  const Caller by_value{.session = caller.session};
   const std::size_t count = commands.size();
   std::vector<std::unique_ptr<EntryPin>> pins(count);
   std::vector<rocksdb::PinnableSlice> slices(count);
@@ -135,7 +169,7 @@ void Store::MultiGet(std::span<const Command> commands,
     fills.reserve(count);
     for (const std::string& key : keys) {
       fills.emplace_back(hot, hot_door_, std::string_view(key).substr(1),
-                         for_client ? kHotValueSizeMax : kHotOwnValueSizeMax);
+                         HotValueSizeFor(caller));
     }
   }
   rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
@@ -150,7 +184,7 @@ void Store::MultiGet(std::span<const Command> commands,
     }
     if (!statuses[i].ok() ||
         !DecodeEntry(slices[i].ToStringView(), entry).ok()) {
-      Get(command, replies[i], for_client);  // It knows about damage.
+      Get(command, replies[i], by_value);  // It knows about damage.
       continue;
     }
     if (!command.with_value) {
@@ -171,7 +205,7 @@ void Store::MultiGet(std::span<const Command> commands,
     Result<std::optional<ValueHandle>> value =
         ReadValue(command.key, entry, pin);
     if (!value || !value->has_value()) {
-      Get(command, replies[i], for_client);  // Moved, gone or damaged.
+      Get(command, replies[i], by_value);  // Moved, gone or damaged.
       continue;
     }
     NoteHit(command.key, entry);

@@ -14,11 +14,26 @@ namespace larder {
 
 Status Store::ExecuteAs(const Session& session,
                         std::span<const Command> commands,
-                        std::span<Reply> replies,
-                        const ExecuteOptions& options) noexcept {
+                        std::span<Reply> replies, const ExecuteOptions& options,
+                        PlacedValues& placed) noexcept {
   // Relaxed, and stored only once: every call reads it.
   if (!has_clients_.load(std::memory_order_relaxed)) has_clients_ = true;
-  return ExecuteFor(&session, commands, replies, options);
+  Caller caller{.session = &session, .placed = &placed};
+  if (placed.written.empty()) {
+    return ExecuteFor(caller, commands, replies, options);
+  }
+  const auto* set =
+      commands.size() == 1 ? std::get_if<SetCommand>(&commands[0]) : nullptr;
+  if (set == nullptr || placed.written.size() != 1) {
+    return Status::InvalidArgument("only a Set alone may have a placed value");
+  }
+  // The grant is kept until the commit: its segment is not cleaned meanwhile.
+  auto grant = TakeGrant(session.uid, placed.written[0]);
+  if (!grant) return grant.error();
+  auto stored = AcceptValue(*grant, set->key, placed.written[0]);
+  if (!stored) return stored.error();
+  caller.stored = &*stored;
+  return ExecuteFor(caller, commands, replies, options);
 }
 
 Status Store::LoadSessions() noexcept {
@@ -80,6 +95,7 @@ std::optional<std::string> Store::FindReply(const Session& session) noexcept {
 
 void Store::ForgetClient(std::uint64_t uid) noexcept {
   const auto gate = store_gate_.Enter();
+  DropGrants(uid);
   {
     const std::scoped_lock lock(sessions_mutex_);
     if (sessions_.erase(uid) == 0) return;

@@ -78,10 +78,10 @@ bool IsMutation(const Command& command) noexcept {
 Status Store::Execute(std::span<const Command> commands,
                       std::span<Reply> replies,
                       const ExecuteOptions& options) noexcept {
-  return ExecuteFor(nullptr, commands, replies, options);
+  return ExecuteFor(Caller(), commands, replies, options);
 }
 
-Status Store::ExecuteFor(const Session* session,
+Status Store::ExecuteFor(const Caller& caller,
                          std::span<const Command> commands,
                          std::span<Reply> replies,
                          const ExecuteOptions& options) noexcept {
@@ -91,19 +91,19 @@ Status Store::ExecuteFor(const Session* session,
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
-  Status status = TryExecute(session, commands, replies, options);
+  Status status = TryExecute(caller, commands, replies, options);
   if (faulted_ && std::none_of(commands.begin(), commands.end(), NeedsRoom) &&
       (status.code() == StatusCode::kNoSpace ||
        (!replies.empty() &&
         replies[0].status.code() == StatusCode::kNoSpace))) {
     // The disk is full, and the reserve was given back for just this.
     for (Reply& reply : replies) reply = Reply();
-    status = TryExecute(session, commands, replies, options);
+    status = TryExecute(caller, commands, replies, options);
   }
   return status;
 }
 
-Status Store::TryExecute(const Session* session,
+Status Store::TryExecute(const Caller& caller,
                          std::span<const Command> commands,
                          std::span<Reply> replies,
                          const ExecuteOptions& options) noexcept {
@@ -114,9 +114,9 @@ Status Store::TryExecute(const Session* session,
   LARDER_RETURN_IF_ERROR(CheckOpen());
   if (reads_only) {
     if (commands.size() == 1) {
-      Get(std::get<GetCommand>(commands[0]), replies[0], session != nullptr);
+      Get(std::get<GetCommand>(commands[0]), replies[0], caller);
     } else if (!commands.empty()) {
-      MultiGet(commands, replies, session != nullptr);
+      MultiGet(commands, replies, caller);
     }
     return Status::Ok();
   }
@@ -127,10 +127,10 @@ Status Store::TryExecute(const Session* session,
           "evict-tag, clear, expire and cull must be alone in their batch");
     }
     ExecuteWhole(commands[0], replies[0]);
-    if (session != nullptr) SaveRecord(*session, replies);
+    if (caller.session != nullptr) SaveRecord(*caller.session, replies);
     return Status::Ok();
   }
-  Status status = Mutate(session, commands, replies, options);
+  Status status = Mutate(caller, commands, replies, options);
   if (!options_.background && !faulted_) Housekeep();
   return status;
 }
@@ -196,7 +196,7 @@ bool Store::MayAddItem(std::string_view key) noexcept {
   return !Lookup(key, none, old).ok() || !old.counted;
 }
 
-Status Store::Mutate(const Session* session, std::span<const Command> commands,
+Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
   LARDER_RETURN_IF_ERROR(CheckWritable());
@@ -225,7 +225,12 @@ Status Store::Mutate(const Session* session, std::span<const Command> commands,
   StripeLocks locks(*this);
   if (commands.size() == 1) {
     locks.LockOne(KeyOf(commands[0]));
-    if (replies[0].status.ok()) Apply(commands[0], pending, replies[0]);
+    if (replies[0].status.ok() && caller.stored != nullptr) {
+      ApplySet(std::get<SetCommand>(commands[0]), caller.stored, pending,
+               replies[0]);
+    } else if (replies[0].status.ok()) {
+      Apply(commands[0], pending, replies[0]);
+    }
     first_failure = replies[0].status;
   } else {
     pending.keep_overlay = true;
@@ -240,11 +245,13 @@ Status Store::Mutate(const Session* session, std::span<const Command> commands,
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (pending.empty()) return Status::Ok();
-  if (session != nullptr) AddRecord(*session, Status::Ok(), replies, pending);
+  if (caller.session != nullptr) {
+    AddRecord(*caller.session, Status::Ok(), replies, pending);
+  }
   const Status committed =
       Commit(pending, options.durability.value_or(durability_.load()));
   if (!committed.ok()) return FailMutations(commands, replies, committed);
-  if (session != nullptr) KeepRecord(*session, pending);
+  if (caller.session != nullptr) KeepRecord(*caller.session, pending);
   return Status::Ok();
 }
 

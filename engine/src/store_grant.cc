@@ -1,0 +1,113 @@
+#include <algorithm>
+
+#include "segment_file.h"
+#include "store.h"
+
+// Space in the value log for clients, who write large values there themselves:
+// ask, write, set. A grant belongs to one client and is used once; it dies with
+// the client, with the holder and when the database is opened again. The client
+// then sends the value instead.
+
+namespace larder {
+namespace {
+
+// Of one client: it sets one value at a time, on each of its lanes.
+constexpr std::size_t kGrantsPerClientMax = 4;
+
+Status UnknownGrant() {
+  return {StatusCode::kGone,
+          "the space for the value was granted by another "
+          "holder: send the value"};
+}
+
+}  // namespace
+
+Result<Grant> Store::GrantPlaces(std::uint64_t uid,
+                                 const GrantRequest& wanted) noexcept {
+  HealIfFaulted();
+  const auto gate = store_gate_.Enter();
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  LARDER_FAIL_IF_ERROR(CheckWritable());
+  if (wanted.key_size > kKeySizeBytesMax ||
+      wanted.value_size < large_value_min_ ||
+      wanted.value_size > kValueInMemoryBytesMax) {
+    return Fail(Status::InvalidArgument("no space is granted for that value"));
+  }
+  LARDER_FAIL_IF_ERROR(CheckValueSize(wanted.value_size));
+  {
+    const std::scoped_lock lock(grants_mutex_);
+    const auto count = std::count_if(
+        grants_.begin(), grants_.end(),
+        [uid](const auto& grant) { return grant.second.uid == uid; });
+    if (static_cast<std::size_t>(count) >= kGrantsPerClientMax) {
+      return Fail(Status::InvalidArgument("too many grants of one client"));
+    }
+  }
+  LARDER_FAIL_IF_ERROR(MakeRoom(wanted.value_size + wanted.key_size, 0));
+  Grant grant;
+  grant.version = runs_.NextVersion();
+  ClientGrant kept;
+  kept.uid = uid;
+  kept.key_size = wanted.key_size;
+  kept.value_size = wanted.value_size;
+  for (std::uint64_t done = 0; done < wanted.value_size;) {
+    const std::size_t size =
+        std::min<std::uint64_t>(wanted.value_size - done, kChunkSizeBytesMax);
+    auto part = log_->Reserve(wanted.key_size, size);
+    if (!part) return Fail(SegmentFailure(part.error()));
+    grant.chunks.push_back(
+        {part->file->id(), part->offset, part->payload_size});
+    done += part->payload_size;
+    kept.parts.push_back(std::move(*part));
+  }
+  const std::scoped_lock lock(grants_mutex_);
+  grants_.emplace(grant.version, std::move(kept));
+  return grant;
+}
+
+void Store::DropGrant(std::uint64_t uid, std::uint64_t version) noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  const auto found = grants_.find(version);
+  if (found != grants_.end() && found->second.uid == uid) grants_.erase(found);
+}
+
+void Store::DropGrants(std::uint64_t uid) noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  std::erase_if(grants_,
+                [uid](const auto& grant) { return grant.second.uid == uid; });
+}
+
+Result<Store::ClientGrant> Store::TakeGrant(std::uint64_t uid,
+                                            const PlacedValue& value) noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  const auto found = grants_.find(value.version);
+  if (found == grants_.end() || found->second.uid != uid) {
+    return Fail(UnknownGrant());
+  }
+  ClientGrant grant = std::move(found->second);
+  grants_.erase(found);
+  return grant;
+}
+
+Result<Store::StoredValue> Store::AcceptValue(
+    ClientGrant& grant, std::string_view key,
+    const PlacedValue& value) noexcept {
+  const auto gate = store_gate_.Enter();
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  if (key.size() != grant.key_size || value.value_size != grant.value_size ||
+      value.chunks.size() != grant.parts.size()) {
+    return Fail(Status::InvalidArgument("the value is not the one granted"));
+  }
+  StoredValue stored;
+  stored.version = value.version;
+  stored.size = value.value_size;
+  for (std::size_t i = 0; i < grant.parts.size(); ++i) {
+    auto place = log_->Accept(grant.parts[i], key, value.version);
+    if (!place) return Fail(place.error());
+    if (*place != value.chunks[i]) return Fail(UnknownGrant());
+    stored.extents.push_back(*place);
+  }
+  return stored;
+}
+
+}  // namespace larder
