@@ -12,6 +12,8 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "larder/engine/policy.h"
+
 #include "crash/acknowledgement.h"
 #include "crash/operation_stream.h"
 #include "model_engine.h"
@@ -128,7 +130,7 @@ class CrashTest : public ::testing::Test {
         LARDER_CRASH_WRITER,
         {path_.string(), std::to_string(plan.seed),
          std::to_string(plan.thread_count), plan.whole_cache ? "1" : "0",
-         plan.with_eviction ? "1" : "0", size_limit});
+         plan.with_eviction ? "1" : "0", size_limit, policy_});
     std::vector<char> bytes;
     // One time in five while it opens, else somewhere after its first write.
     if (!random.OneIn(5)) {
@@ -223,6 +225,7 @@ class CrashTest : public ::testing::Test {
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const std::filesystem::path path_ = directory_.path() / "cache";
   const std::unique_ptr<Cache> model_ = Cache::OnEngine(ModelEngine::Make());
+  std::string policy_ = "least-recently-stored";  ///< Of the next writer.
   std::uint64_t acknowledged_ = 0;
   int under_way_ = 0;  ///< Operations that had happened unacknowledged.
   std::uint64_t evicted_ = 0;
@@ -246,12 +249,24 @@ TEST_F(CrashTest, NothingAcknowledgedIsLostAndNothingHappensByHalf) {
   EXPECT_GT(acknowledged_, static_cast<std::uint64_t>(CycleCount()));
 }
 
+std::vector<std::string> EvictingPolicies() {
+  std::vector<std::string> names = PolicyNames();
+  std::erase(names, "none");
+  return names;
+}
+
+// Each writer has another policy than the one before it, which also has to do
+// with what that one ranked.
 TEST_F(CrashTest, FullCacheKeepsItsCountersAndServesNoOldValue) {
   const std::uint64_t seed = SeedFromEnvironment(1);
   std::printf("LARDER_SEED=%llu\n", static_cast<unsigned long long>(seed));
   Random random(seed);
-  for (int cycle = 0; cycle < CycleCount() / 3; ++cycle) {
-    SCOPED_TRACE("cycle " + std::to_string(cycle));
+  const std::vector<std::string> policies = EvictingPolicies();
+  const int policy_count = static_cast<int>(policies.size());
+  const int cycle_count = std::max(CycleCount() / 3, policy_count);
+  for (int cycle = 0; cycle < cycle_count; ++cycle) {
+    policy_ = policies[static_cast<std::size_t>(cycle % policy_count)];
+    SCOPED_TRACE("cycle " + std::to_string(cycle) + ", " + policy_);
     const WriterPlan plan = {
         .seed = seed * 1000 + static_cast<std::uint64_t>(cycle),
         .thread_count = 2,

@@ -13,7 +13,7 @@
 #include "spawned_process.h"
 
 // The process that crash_test kills:
-//   crash_writer DIR SEED THREADS WHOLE_CACHE WITH_EVICTION SIZE_LIMIT
+//   crash_writer DIR SEED THREADS WHOLE_CACHE WITH_EVICTION SIZE_LIMIT POLICY
 // Each thread applies its operations to the cache in DIR and acknowledges
 // every one that is done on descriptor 3.
 
@@ -44,7 +44,7 @@ int Run(char** arguments) {
                            .whole_cache = std::atoi(arguments[4]) != 0,
                            .with_eviction = std::atoi(arguments[5]) != 0};
   CacheOptions options;
-  options.settings = {{"size_limit", arguments[6]}};
+  options.settings = {{"size_limit", arguments[6]}, {"policy", arguments[7]}};
   Result<std::unique_ptr<Cache>> cache =
       Cache::Open(arguments[1], std::move(options));
   if (!cache) Die(cache.error(), "Open");
@@ -60,6 +60,6 @@ int Run(char** arguments) {
 }  // namespace larder::testing
 
 int main(int count, char** arguments) {
-  if (count != 7) return 2;
+  if (count != 8) return 2;
   return larder::testing::Run(arguments);
 }
