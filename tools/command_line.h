@@ -56,6 +56,7 @@ void AddExportCommand(CommandLine& line);
 void AddImportCommand(CommandLine& line);
 void AddFillCommand(CommandLine& line);
 void AddBenchCommand(CommandLine& line);
+void AddRecordCommand(CommandLine& line);
 void AddReplayCommand(CommandLine& line);
 void AddTortureCommand(CommandLine& line);
 

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   AddImportCommand(line);
   AddFillCommand(line);
   AddBenchCommand(line);
+  AddRecordCommand(line);
   AddReplayCommand(line);
   AddTortureCommand(line);
   return line.Run(argc, argv);

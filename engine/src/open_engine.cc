@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "directory.h"
+#include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
 
@@ -31,10 +32,8 @@ Result<std::unique_ptr<SessionStore>> OpenStore(
   return Store::Open(root, std::move(options));
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
-                                           EngineOptions options) noexcept {
+Result<std::unique_ptr<Engine>> OpenUnrecorded(
+    const std::filesystem::path& path, EngineOptions options) noexcept {
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   if (options.mode == OpenMode::kReadOnly) {
     return Store::Open(path, std::move(options));
@@ -62,6 +61,19 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
   auto engine = SharedEngine::Open(std::move(shared));
   if (engine) prepared.undo.Keep();
   return engine;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
+                                           EngineOptions options) noexcept {
+  const RecordOptions record = RecordOptionsFor(path, options.record);
+  if (record.file.empty()) return OpenUnrecorded(path, std::move(options));
+  const Clock* const clock = options.clock;
+  LogCallback log = options.log;
+  return OpenRecordingEngine(record, clock, std::move(log), [&] {
+    return OpenUnrecorded(path, std::move(options));
+  });
 }
 
 }  // namespace larder

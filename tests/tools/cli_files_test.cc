@@ -259,5 +259,22 @@ TEST_F(CliTransfer, AFailedExportLeavesNoFile) {
   EXPECT_FALSE(std::filesystem::exists(Path("missing")));
 }
 
+TEST_F(CliFiles, RecordedCommandIsReplayed) {
+  const std::string trace = Path("t.csv");
+  Ok({"record", cache(), trace, "--", LARDER_COMMAND, "bench", cache(),
+      "--operations", "2000", "--keys", "50"});
+  const auto report =
+      OkJson({"replay", trace, "--policy", "gdsf", "--size", "50%"});
+  EXPECT_GT(report["results"][0]["requests"], 1500);
+  EXPECT_EQ(report["advice"][0]["policy"], "gdsf");
+  // Another cache than the one that was named is not recorded.
+  const std::string other = Path("other.csv");
+  Ok({"record", Path("elsewhere"), other, "--", LARDER_COMMAND, "stats",
+      cache()});
+  EXPECT_FALSE(std::filesystem::exists(other));
+  Fails(3, {"record", cache(), trace, "--", Path("missing")},
+        {"kNotFound", "missing"});
+}
+
 }  // namespace
 }  // namespace larder::testing

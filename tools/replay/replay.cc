@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine_run.h"
+#include "replay_advice.h"
 #include "replay_progress.h"
 #include "replay_report.h"
 #include "replay_run.h"
@@ -271,7 +272,12 @@ int RunReplay(const ReplayOptions& options, std::ostream& out,
     traces.push_back(runs.Summary());
     std::ranges::move(runs.rows(), std::back_inserter(rows));
   }
-  if (options.output == ReplayOutput::kTable) WriteTable(rows, out);
+  if (options.output == ReplayOutput::kTable) {
+    WriteTable(rows, out);
+    for (const ReplayAdvice& advice : AdviceFrom(rows)) {
+      out << AdviceText(advice) << '\n';
+    }
+  }
   if (options.output == ReplayOutput::kJson) WriteJson(rows, traces, out);
   if (options.output == ReplayOutput::kCsv) WriteCsv(rows, out);
   out.flush();

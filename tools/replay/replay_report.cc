@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "replay_advice.h"
+
 // The three ways to print results. The names of JSON and CSV fields are part
 // of the interface: docs/replay.md lists them.
 
@@ -196,6 +198,18 @@ void WriteJson(const std::vector<ReplayRow>& rows,
   Json json;
   json["results"] = Json::array();
   for (const ReplayRow& row : rows) json["results"].push_back(RowJson(row));
+  json["advice"] = Json::array();
+  for (const ReplayAdvice& advice : AdviceFrom(rows)) {
+    json["advice"].push_back(
+        {{"trace", advice.trace},
+         {"objective", ObjectiveName(advice.objective)},
+         {"policy", advice.policy},
+         {"size", advice.capacity},
+         {"unit", advice.counts_bytes ? "bytes" : "items"},
+         {"size_text", advice.size_text},
+         {"miss_ratio", advice.miss_ratio},
+         {"miss_ratio_largest", advice.miss_ratio_largest}});
+  }
   json["traces"] = Json::array();
   for (const TraceSummary& trace : traces) {
     json["traces"].push_back({{"trace", trace.name},

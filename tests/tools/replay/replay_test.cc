@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "replay_advice.h"
 #include "replay_command.h"
 #include "replay_report.h"
 #include "trace_files.h"
@@ -67,6 +68,48 @@ TEST_F(ReplayTest, JsonHasOneResultForEachPolicyAndSize) {
   EXPECT_LT(json["results"][2]["object_miss_ratio"],
             json["results"][0]["object_miss_ratio"]);
   EXPECT_EQ(json["traces"][0]["requests"], 2000);
+}
+
+ReplayRow RowOf(const char* policy, std::uint64_t size, std::uint64_t hits) {
+  ReplayRow row;
+  row.trace = "t";
+  row.policy = policy;
+  row.size_text = std::to_string(size);
+  row.capacity = size;
+  row.run.requests = 1000;
+  row.run.hits = hits;
+  return row;
+}
+
+TEST_F(ReplayTest, AdviceIsTheSmallestSizeThatALargerOneHardlyBeats) {
+  const std::vector<ReplayRow> rows = {
+      RowOf("gdsf", 100, 300),    RowOf("clock", 100, 350),
+      RowOf("gdsf", 200, 700),    RowOf("clock", 200, 600),
+      RowOf("gdsf", 400, 705),    RowOf("clock", 400, 704),
+      RowOf("belady", 100, 1000),  // Cannot be had.
+  };
+  const auto advice = AdviceFrom(rows);
+  ASSERT_EQ(advice.size(), 1U);
+  EXPECT_EQ(advice[0].policy, "gdsf");
+  EXPECT_EQ(advice[0].capacity, 200U);
+  EXPECT_DOUBLE_EQ(advice[0].miss_ratio, 0.3);
+  EXPECT_EQ(AdviceText(advice[0]),
+            "t: policy gdsf at 200 (200 B) misses 30.0 %; the largest size "
+            "tried would save 0.5 points");
+}
+
+TEST_F(ReplayTest, AdviceLooksPastASizeThatHelpsNothing) {
+  const auto advice =
+      AdviceFrom({RowOf("gdsf", 100, 300), RowOf("gdsf", 200, 300),
+                  RowOf("gdsf", 400, 900)});
+  ASSERT_EQ(advice.size(), 1U);
+  EXPECT_EQ(advice[0].capacity, 400U);
+}
+
+TEST_F(ReplayTest, TableEndsWithWhichPolicyAndWhichSize) {
+  ASSERT_EQ(Run(Options({"gdsf", "lru"})), kReplayOk) << err();
+  EXPECT_NE(out().find("\nsample_trace: policy gdsf at "), std::string::npos)
+      << out();
 }
 
 TEST_F(ReplayTest, TableHasALineForEachRun) {

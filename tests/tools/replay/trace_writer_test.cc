@@ -82,6 +82,23 @@ TEST_F(TraceWriterTest, HashedKeysTellNothingButStayTheSame) {
   EXPECT_EQ(trace->key_hashes.size(), 2U);
 }
 
+TEST_F(TraceWriterTest, ShareOfTheKeysHasAllOfTheirRows) {
+  Result<std::unique_ptr<TraceWriter>> writer = TraceWriter::Open(
+      Path("t.csv"), {.hash_seed = 1, .key_share = 0.25, .clock = &clock_});
+  ASSERT_TRUE(writer) << writer.error().message();
+  constexpr int kKeys = 4000;
+  for (int i = 0; i < 3 * kKeys; ++i) {
+    const std::string key = std::to_string(i % kKeys);
+    (*writer)->RecordMiss(key);
+    (*writer)->RecordSet(key, 1, Duration{0});
+  }
+  ASSERT_TRUE((*writer)->Close().ok());
+  const auto trace = LoadTrace(Path("t.csv"), {});
+  ASSERT_TRUE(trace) << trace.error().message();
+  EXPECT_NEAR(trace->key_hashes.size(), 0.25 * kKeys, 0.05 * kKeys);
+  EXPECT_EQ(trace->requests.size(), 3 * trace->key_hashes.size());
+}
+
 TEST_F(TraceWriterTest, CompressedTraceOfManyThreadsIsComplete) {
   constexpr int kThreads = 4;
   constexpr int kRows = 20'000;

@@ -50,6 +50,21 @@ enum class OpenMode : std::uint8_t {
 /// What to do with a cache that is damaged beyond rebuilding its index.
 enum class WhenDamaged : std::uint8_t { kFail = 0, kReset = 1 };
 
+/// Records what this process asks of a cache as a trace for `larder replay`,
+/// which then says which policy and which size would do best. See
+/// docs/replay.md.
+struct RecordOptions {
+  /// Created or emptied at Open; compressed with zstd if it ends in ".zst".
+  /// "%p" stands for the number of the process, for when several record.
+  /// Empty = no recording.
+  std::string file = {};
+  /// Share of the keys that is recorded, chosen by hash: all requests for a
+  /// key or none. A tenth of the keys stands for a cache of a tenth the size.
+  double key_share = 1.0;
+  /// False: the trace has seeded hashes for keys and tells nothing of them.
+  bool plain_keys = false;
+};
+
 /// How to open an engine. Settings that are given here are persisted for
 /// everyone; those that are not keep their persisted values.
 struct EngineOptions {
@@ -91,6 +106,10 @@ struct EngineOptions {
   std::chrono::milliseconds timeout{5'000};
   /// How long Open may wait for another process that is opening the store.
   std::chrono::milliseconds attach_timeout{10'000};
+
+  /// Requests only append to memory; rows that the disk is too slow for are
+  /// dropped and counted (EngineStats). A forked child records nothing.
+  RecordOptions record = {};
 };
 
 /// Figures of a cache. Those marked (total) count since it was created and
@@ -118,6 +137,8 @@ struct EngineStats {
   std::uint64_t log_bytes = 0;           ///< All bytes of the value log.
   std::uint64_t eviction_events_dropped = 0;  ///< Callback queue was full.
   std::string policy;
+  std::uint64_t rows_recorded = 0;  ///< Of this process (RecordOptions).
+  std::uint64_t rows_recorded_dropped = 0;  ///< The disk was too slow, or full.
 };
 
 /// What Check found.

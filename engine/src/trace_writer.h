@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_REPLAY_TRACE_WRITER_H_
-#define LARDER_TOOLS_REPLAY_TRACE_WRITER_H_
+#ifndef LARDER_ENGINE_SRC_TRACE_WRITER_H_
+#define LARDER_ENGINE_SRC_TRACE_WRITER_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -15,9 +15,7 @@
 #include "larder/engine/clock.h"
 #include "larder/engine/status.h"
 
-#include "trace.h"
-
-namespace larder::replay {
+namespace larder {
 
 /// How keys appear in a recorded trace.
 enum class TraceKeys : std::uint8_t {
@@ -32,6 +30,9 @@ struct TraceWriterOptions {
   TraceKeys keys = TraceKeys::kHashed;
   /// Of the hashes; 0 = from the machine, so that they differ in each file.
   std::uint64_t hash_seed = 0;
+  /// Share of the keys that is written, chosen by hash: all rows of a key, or
+  /// none. In (0, 1].
+  double key_share = 1.0;
   /// Borrowed; nullptr = Clock::System().
   const Clock* clock = nullptr;
 };
@@ -107,13 +108,19 @@ class TraceWriter {
   [[nodiscard]] std::string KeyText(std::string_view key,
                                     std::uint64_t hash) const;
   // These REQUIRE mutex_ to be held.
-  void Append(std::uint64_t time_ms, const std::string& key,
-              std::uint64_t size_bytes, TraceOp op, std::uint64_t ttl_s);
+  void Append(std::uint64_t time_ms, std::string_view key,
+              std::uint64_t size_bytes, std::string_view op,
+              std::uint64_t ttl_s);
   void SettleMiss(PendingMiss& miss);
   void HandOver();
   void WriteBlocks();
 
+  [[nodiscard]] bool IsSampled(std::uint64_t hash) const noexcept {
+    return hash <= hash_max_;
+  }
+
   TraceWriterOptions options_;
+  std::uint64_t hash_max_;           // Of the keys that are written.
   std::unique_ptr<TraceSink> sink_;  // Of the writing thread.
   std::atomic<std::uint64_t> row_count_{0};
   std::atomic<std::uint64_t> dropped_row_count_{0};
@@ -133,6 +140,6 @@ class TraceWriter {
 [[nodiscard]] Result<std::unique_ptr<TraceSink>> OpenTraceSink(
     const std::string& path);
 
-}  // namespace larder::replay
+}  // namespace larder
 
-#endif  // LARDER_TOOLS_REPLAY_TRACE_WRITER_H_
+#endif  // LARDER_ENGINE_SRC_TRACE_WRITER_H_

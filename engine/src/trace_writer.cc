@@ -1,10 +1,11 @@
 #include "trace_writer.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <random>
 #include <utility>
 
-#include <fmt/format.h>
 #include <xxhash.h>
 
 // Rows are formatted by the recording threads into a block under one mutex; a
@@ -17,14 +18,26 @@
 //    kPendingMissCountMax misses. A miss whose place in the table is taken by
 //    another is written as unfilled.
 
-namespace larder::replay {
+namespace larder {
 namespace {
 
 constexpr std::string_view kHeader = "time_ms,key,size,op,ttl_s\n";
 
-std::string_view OpName(TraceOp op) noexcept {
-  if (op == TraceOp::kGet) return "get";
-  return op == TraceOp::kSet ? "set" : "delete";
+constexpr std::string_view kGet = "get";
+constexpr std::string_view kSet = "set";
+constexpr std::string_view kDelete = "delete";
+
+void AppendNumber(std::string& text, std::uint64_t number) {
+  std::array<char, 20> digits;
+  const auto end =
+      std::to_chars(digits.data(), digits.data() + digits.size(), number);
+  text.append(digits.data(), end.ptr);
+}
+
+void AppendHex(std::string& text, std::uint64_t number, int digit_count) {
+  for (int shift = 4 * (digit_count - 1); shift >= 0; shift -= 4) {
+    text += "0123456789abcdef"[number >> shift & 15];
+  }
 }
 
 bool IsPlain(char c) noexcept {
@@ -49,6 +62,12 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::Open(
 TraceWriter::TraceWriter(std::unique_ptr<TraceSink> sink,
                          TraceWriterOptions options)
     : options_(options),
+      hash_max_(options.key_share < 1.0
+                    ? static_cast<std::uint64_t>(
+                          options.key_share *
+                          static_cast<double>(std::uint64_t{1} << 63)) *
+                          2
+                    : ~std::uint64_t{0}),
       sink_(std::move(sink)),
       pending_(kPendingMissCountMax) {
   block_.text.reserve(kBlockSizeBytes);
@@ -75,14 +94,19 @@ std::uint64_t TraceWriter::HashOf(std::string_view key) const noexcept {
 
 std::string TraceWriter::KeyText(std::string_view key,
                                  std::uint64_t hash) const {
-  if (options_.keys == TraceKeys::kHashed) return fmt::format("{:016x}", hash);
   std::string text;
+  if (options_.keys == TraceKeys::kHashed) {
+    AppendHex(text, hash, 16);
+    return text;
+  }
   text.reserve(key.size());
   for (const char c : key) {
     if (IsPlain(c)) {
       text += c;
     } else {
-      text += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+      const auto byte = static_cast<unsigned char>(c);
+      text +=
+          {'%', "0123456789ABCDEF"[byte >> 4], "0123456789ABCDEF"[byte & 15]};
     }
   }
   return text;
@@ -90,13 +114,16 @@ std::string TraceWriter::KeyText(std::string_view key,
 
 void TraceWriter::RecordHit(std::string_view key,
                             std::uint64_t size_bytes) noexcept {
-  const std::string text = KeyText(key, HashOf(key));
+  const std::uint64_t hash = HashOf(key);
+  if (!IsSampled(hash)) return;
+  const std::string text = KeyText(key, hash);
   const std::lock_guard lock(mutex_);
-  Append(NowMs(), text, size_bytes, TraceOp::kGet, 0);
+  Append(NowMs(), text, size_bytes, kGet, 0);
 }
 
 void TraceWriter::RecordMiss(std::string_view key) noexcept {
   const std::uint64_t hash = HashOf(key);
+  if (!IsSampled(hash)) return;
   std::string text = KeyText(key, hash);
   const std::lock_guard lock(mutex_);
   PendingMiss& miss = pending_[hash % pending_.size()];
@@ -108,34 +135,42 @@ void TraceWriter::RecordMiss(std::string_view key) noexcept {
 void TraceWriter::RecordSet(std::string_view key, std::uint64_t size_bytes,
                             Duration ttl) noexcept {
   const std::uint64_t hash = HashOf(key);
+  if (!IsSampled(hash)) return;
   const std::string text = KeyText(key, hash);
   const auto ttl_s = std::chrono::ceil<std::chrono::seconds>(ttl).count();
   const std::lock_guard lock(mutex_);
   PendingMiss& miss = pending_[hash % pending_.size()];
   const bool fills = miss.used && miss.hash == hash;
   if (fills) miss.used = false;
-  Append(NowMs(), text, size_bytes, fills ? TraceOp::kGet : TraceOp::kSet,
+  Append(NowMs(), text, size_bytes, fills ? kGet : kSet,
          static_cast<std::uint64_t>(std::max<std::int64_t>(ttl_s, 0)));
 }
 
 void TraceWriter::RecordDelete(std::string_view key) noexcept {
-  const std::string text = KeyText(key, HashOf(key));
+  const std::uint64_t hash = HashOf(key);
+  if (!IsSampled(hash)) return;
+  const std::string text = KeyText(key, hash);
   const std::lock_guard lock(mutex_);
-  Append(NowMs(), text, 0, TraceOp::kDelete, 0);
+  Append(NowMs(), text, 0, kDelete, 0);
 }
 
 void TraceWriter::SettleMiss(PendingMiss& miss) {
   if (!miss.used) return;
-  Append(miss.time_ms, miss.key, 0, TraceOp::kGet, 0);
+  Append(miss.time_ms, miss.key, 0, kGet, 0);
   miss.used = false;
 }
 
-void TraceWriter::Append(std::uint64_t time_ms, const std::string& key,
-                         std::uint64_t size_bytes, TraceOp op,
+void TraceWriter::Append(std::uint64_t time_ms, std::string_view key,
+                         std::uint64_t size_bytes, std::string_view op,
                          std::uint64_t ttl_s) {
   if (closed_) return;
-  fmt::format_to(std::back_inserter(block_.text), "{},{},{},{},{}\n", time_ms,
-                 key, size_bytes, OpName(op), ttl_s);
+  std::string& text = block_.text;
+  AppendNumber(text, time_ms);
+  (text += ',').append(key) += ',';
+  AppendNumber(text, size_bytes);
+  (text += ',').append(op) += ',';
+  AppendNumber(text, ttl_s);
+  text += '\n';
   ++block_.rows;
   ++row_count_;
   if (block_.text.size() >= kBlockSizeBytes) HandOver();
@@ -190,4 +225,4 @@ Status TraceWriter::Close() noexcept {
   return error_;
 }
 
-}  // namespace larder::replay
+}  // namespace larder

@@ -8,7 +8,7 @@
 
 #include "trace_writer.h"
 
-namespace larder::replay {
+namespace larder {
 namespace {
 
 class FileSink final : public TraceSink {
@@ -94,4 +94,4 @@ Result<std::unique_ptr<TraceSink>> OpenTraceSink(const std::string& path) {
   return std::make_unique<ZstdSink>(std::move(file));
 }
 
-}  // namespace larder::replay
+}  // namespace larder
