@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #if LARDER_HAVE_HIREDIS
@@ -59,6 +60,7 @@ class Process {
     if (pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = -1;
     return pid_ > 0;
   }
+  [[nodiscard]] pid_t pid() const { return pid_; }
 
  private:
   pid_t pid_ = -1;
@@ -69,6 +71,9 @@ class Server final : public PeerServer {
   Server(std::unique_ptr<Process> process, OpenBenchTarget open)
       : process_(std::move(process)), open_(std::move(open)) {}
   [[nodiscard]] OpenBenchTarget Targets() const override { return open_; }
+  [[nodiscard]] double cpu_seconds() const override {
+    return ProcessCpuSeconds(process_->pid());
+  }
 
  private:
   const std::unique_ptr<Process> process_;
@@ -196,6 +201,17 @@ class MemcachedTarget final : public BenchTarget {
 #endif
 
 }  // namespace
+
+double ProcessCpuSeconds(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 ||
+      ::clock_gettime(clock, &time) != 0) {
+    return -1;
+  }
+  return static_cast<double>(time.tv_sec) +
+         static_cast<double>(time.tv_nsec) / 1e9;
+}
 
 Result<std::unique_ptr<PeerServer>> StartRedis(const std::string& directory) {
 #if LARDER_HAVE_HIREDIS

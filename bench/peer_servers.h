@@ -21,6 +21,8 @@ class PeerServer {
   virtual ~PeerServer() = default;
   /// For children of this process, one target each.
   [[nodiscard]] virtual tools::OpenBenchTarget Targets() const = 0;
+  /// CPU time of the server so far.
+  [[nodiscard]] virtual double cpu_seconds() const = 0;
 };
 
 /// In memory only, without persistence. `directory` takes the socket.
@@ -29,6 +31,9 @@ class PeerServer {
 Result<std::unique_ptr<PeerServer>> StartRedis(const std::string& directory);
 Result<std::unique_ptr<PeerServer>> StartMemcached(
     const std::string& directory);
+
+/// CPU time of a process so far, by the kernel's account; negative: unknown.
+[[nodiscard]] double ProcessCpuSeconds(pid_t pid);
 
 }  // namespace larder::bench
 

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "actors.h"
+#include "peer_servers.h"
 #include "process_figures.h"
 #include "torture_proof.h"
 #include "torture_run.h"
@@ -65,17 +65,6 @@ Figure Bounded(std::string name, double value, std::string unit,
 // Something that must not be.
 Figure Zero(std::string name, std::uint64_t count) {
   return Bounded(std::move(name), static_cast<double>(count), "", 0);
-}
-
-double ProcessSeconds(pid_t pid) {
-  clockid_t clock{};
-  timespec time{};
-  if (::clock_getcpuclockid(pid, &clock) != 0 ||
-      ::clock_gettime(clock, &time) != 0) {
-    return -1;
-  }
-  return static_cast<double>(time.tv_sec) +
-         static_cast<double>(time.tv_nsec) / 1e9;
 }
 
 constexpr int kWatchedTakeovers = 5;
@@ -173,13 +162,13 @@ void MeasureIdle(const ProcessBenchOptions& options, Report& report) {
     return;
   }
   ::usleep(2'000'000);  // What was begun in the background is done by then.
-  const double holder_before = ProcessSeconds(holder.process().pid());
-  const double client_before = ProcessSeconds(client.process().pid());
+  const double holder_before = ProcessCpuSeconds(holder.process().pid());
+  const double client_before = ProcessCpuSeconds(client.process().pid());
   ::usleep(5'000'000);
   const double of_holder =
-      ProcessSeconds(holder.process().pid()) - holder_before;
+      ProcessCpuSeconds(holder.process().pid()) - holder_before;
   const double of_client =
-      ProcessSeconds(client.process().pid()) - client_before;
+      ProcessCpuSeconds(client.process().pid()) - client_before;
   report.figures.push_back(
       Bounded("CPU of an idle holder in 5 s", of_holder * 1e3, "ms", 1));
   report.figures.push_back(

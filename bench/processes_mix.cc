@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "bench_run.h"
@@ -71,7 +72,27 @@ struct Runs {
   double at_least = 0;
   std::vector<double> per_second;
   std::vector<double> set_p50_us;
+  std::vector<double> cpu_us;  // Per operation, of clients and server.
 };
+
+// CPU time of all children that have ended, and theirs.
+double ChildrenCpuSeconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) +
+           static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+void AddRun(const BenchResult& result, double cpu_seconds, Runs& runs) {
+  runs.per_second.push_back(result.operations_per_second());
+  runs.set_p50_us.push_back(
+      result.operations[1].times.QuantileMicroseconds(0.50));
+  runs.cpu_us.push_back(cpu_seconds * 1e6 /
+                        static_cast<double>(result.Total().times.count()));
+}
 
 double Median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -83,11 +104,11 @@ double Median(std::vector<double> values) {
 Status RunPeer(const Result<std::unique_ptr<PeerServer>>& server,
                const BenchOptions& mix, Runs& runs) {
   if (!server) return server.error();
+  const double before = ChildrenCpuSeconds() + (*server)->cpu_seconds();
   const auto result = tools::RunBenchProcesses(mix, (*server)->Targets());
   if (!result) return result.error();
-  runs.per_second.push_back(result->operations_per_second());
-  runs.set_p50_us.push_back(
-      result->operations[1].times.QuantileMicroseconds(0.50));
+  AddRun(*result, ChildrenCpuSeconds() + (*server)->cpu_seconds() - before,
+         runs);
   return Status::Ok();
 }
 
@@ -108,6 +129,7 @@ Status RunDiskCache(const ProcessBenchOptions& options, Runs& runs) {
   // Debian's, where the package is; python3 may be another one.
   const std::string python =
       ::access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
+  const double before = ChildrenCpuSeconds();
   const std::string output = OutputOf(fmt::format(
       "'{}' '{}' '{}' {} {} 2>/dev/null", python, LARDER_DISKCACHE_MIX,
       directory, options.processes, options.seconds));
@@ -116,19 +138,28 @@ Status RunDiskCache(const ProcessBenchOptions& options, Runs& runs) {
     return Status::NotFound("python3 with python3-diskcache does not run");
   }
   runs.per_second.push_back(json.at("operations_per_second"));
-  runs.set_p50_us.push_back(json.at("operations").at("set").at("p50_us"));
+  const auto& operations = json.at("operations");
+  runs.set_p50_us.push_back(operations.at("set").at("p50_us"));
+  double count = 0;
+  for (const auto& operation : operations) {
+    count += operation.at("count").get<double>();
+  }
+  runs.cpu_us.push_back((ChildrenCpuSeconds() - before) * 1e6 / count);
   return Status::Ok();
 }
 
-void AddSetRatio(double larder_us, double disk_cache_us, Report& report) {
-  Figure set;
-  set.name = "mix: set p50";
-  set.value = larder_us;
-  set.unit = "us";
-  set.peer = "DiskCache";
-  set.peer_value = disk_cache_us;
-  set.at_most = 1;
-  report.figures.push_back(std::move(set));
+// Larder beside a peer, in microseconds.
+void AddTimes(std::string name, double larder, const std::string& peer,
+              double peer_value, std::optional<double> at_most,
+              Report& report) {
+  Figure figure;
+  figure.name = std::move(name);
+  figure.value = larder;
+  figure.unit = "us";
+  figure.peer = peer;
+  figure.peer_value = peer_value;
+  figure.at_most = at_most;
+  report.figures.push_back(std::move(figure));
 }
 
 }  // namespace
@@ -138,11 +169,12 @@ void MeasureMix(const ProcessBenchOptions& options, Report& report) {
   const BenchOptions mix = MixOptions(options);
   Runs larder;
   BenchResult all;
-  std::vector<Runs> peers = {{"Redis", 10, {}, {}},
-                             {"memcached", 7, {}, {}},
-                             {"DiskCache", 12, {}, {}}};
+  std::vector<Runs> peers = {{"Redis", 10, {}, {}, {}},
+                             {"memcached", 7, {}, {}, {}},
+                             {"DiskCache", 12, {}, {}, {}}};
   std::vector<Status> failures(peers.size());
   for (unsigned round = 0; round < options.rounds; ++round) {
+    const double before = ChildrenCpuSeconds();
     const auto result = tools::RunBenchProcesses(
         mix, tools::CacheTargets(options.directory + "/mix", {}));
     if (!result) {
@@ -150,9 +182,7 @@ void MeasureMix(const ProcessBenchOptions& options, Report& report) {
       return;
     }
     all.Merge(*result);
-    larder.per_second.push_back(result->operations_per_second());
-    larder.set_p50_us.push_back(
-        result->operations[1].times.QuantileMicroseconds(0.50));
+    AddRun(*result, ChildrenCpuSeconds() - before, larder);
     for (std::size_t i = 0; i < peers.size(); ++i) {
       if (!failures[i].ok()) continue;
       failures[i] =
@@ -173,10 +203,15 @@ void MeasureMix(const ProcessBenchOptions& options, Report& report) {
       report.left_out.push_back(peers[i].name + ": " + failures[i].message());
     }
   }
+  for (std::size_t i = 0; i < peers.size(); ++i) {
+    if (!failures[i].ok()) continue;
+    AddTimes("mix: CPU per operation", Median(larder.cpu_us), peers[i].name,
+             Median(peers[i].cpu_us), std::nullopt, report);
+  }
   AddOwnFigures(all, report);
   if (failures.back().ok()) {
-    AddSetRatio(Median(larder.set_p50_us), Median(peers.back().set_p50_us),
-                report);
+    AddTimes("mix: set p50", Median(larder.set_p50_us), peers.back().name,
+             Median(peers.back().set_p50_us), 1, report);
   }
 }
 
