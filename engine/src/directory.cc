@@ -88,7 +88,9 @@ Result<bool> DirectoryExists(const Path& path) {
     if (errno != ENOENT) {
       return Fail(PathError(errno, "open", path, kToRead));
     }
-    if (::lstat(path.c_str(), &info) == 0) {
+    // What is there by now and is no link has just been made by another
+    // process.
+    if (::lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) {
       return Fail(Status::NotFound("cannot open " + path.string() +
                                    ": it is a symbolic link to nothing"));
     }
