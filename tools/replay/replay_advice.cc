@@ -24,9 +24,11 @@ std::vector<const ReplayRow*> BestOfEachSize(
     return a->capacity != b->capacity ? a->capacity < b->capacity
                                       : MissRatio(*a) < MissRatio(*b);
   });
-  const auto repeated = std::ranges::unique(
-      sorted, {}, [](const auto* r) { return r->capacity; });
-  sorted.erase(repeated.begin(), repeated.end());
+  const auto same_size = [](const auto* a, const auto* b) {
+    return a->capacity == b->capacity;
+  };
+  sorted.erase(std::unique(sorted.begin(), sorted.end(), same_size),
+               sorted.end());
   return sorted;
 }
 
