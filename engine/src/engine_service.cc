@@ -69,7 +69,9 @@ void EngineService::SetServer(SeatServer* server) noexcept {
 }
 
 void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
+  if (requests.size() > 1) AnswerGroup(requests);
   for (ServedRequest& request : requests) {
+    if (!request.reply.empty()) continue;
     const Session session{.uid = request.uid, .sequence = request.sequence};
     if (!IsLong(request.message)) {
       request.reply = Answer(request.message, session);
@@ -82,6 +84,46 @@ void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
       worker_ = std::thread([this] { RunLongTasks(); });
     }
     tasks_changed_.notify_one();
+  }
+}
+
+void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
+  struct Member {
+    ServedRequest* request = nullptr;
+    DecodedCommands decoded;
+    Reply reply;
+  };
+  std::vector<Member> members;
+  members.reserve(requests.size());
+  for (ServedRequest& request : requests) {
+    const auto message = DecodeMessage(request.message);
+    if (!message || message->kind != MessageKind::kExecute) continue;
+    auto decoded = DecodeCommands(message->body);
+    if (!decoded || decoded->commands.size() != 1 || !decoded->placed.empty() ||
+        !IsMutation(decoded->commands[0]) || SeemsWholeCache(message->body) ||
+        store_.FindReply({request.uid, request.sequence})) {
+      continue;
+    }
+    members.push_back({&request, std::move(*decoded), {}});
+  }
+  if (members.size() < 2) return;
+  std::vector<ClientChange> changes;
+  changes.reserve(members.size());
+  for (Member& member : members) {
+    changes.push_back(
+        {.session = {member.request->uid, member.request->sequence},
+         .command = &member.decoded.commands[0],
+         .reply = &member.reply,
+         .options = member.decoded.options,
+         .status = {}});
+  }
+  // Relaxed: a figure.
+  main_.figures.commands.fetch_add(members.size(), std::memory_order_relaxed);
+  store_.ExecuteGroup(changes);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    std::string& out = members[i].request->reply;
+    PutOutcome(out, {});
+    EncodeReplies(out, changes[i].status, {changes[i].reply, 1}, {});
   }
 }
 

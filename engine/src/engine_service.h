@@ -65,6 +65,8 @@ class EngineService final : public RequestHandler {
 
   void AnswerCommands(const Message& message, const Session& session,
                       std::string& out);
+  /// Answers those that change one key each, together; they have a reply then.
+  void AnswerGroup(std::span<ServedRequest> requests);
   void AnswerGrant(const Message& message, const Session& session,
                    std::string& out);
   void AnswerStore(const Message& message, std::string& out);

@@ -44,7 +44,13 @@ struct PendingBatch {
   bool wrote_segments = false;
   std::string scratch;
   std::string head;
-  std::string record;  ///< Of the client's session, if it is one's.
+
+  /// What was answered to a client, for its session.
+  struct Record {
+    std::uint64_t uid = 0;
+    std::string bytes;  ///< As it is stored.
+  };
+  std::vector<Record> records;
 
   /// What the commit makes of one key, for the hot tier.
   struct HotChange {
@@ -85,6 +91,7 @@ struct PendingBatch {
     constexpr std::size_t kKeepHotMax = 1024;
     if (hot.size() > kKeepHotMax) hot.clear();
     hot_count = 0;
+    records.clear();
   }
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
 };

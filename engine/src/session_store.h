@@ -35,6 +35,15 @@ struct PlacedValues {
   std::vector<PlacedValue> found = {};  ///< Those; their replies have none.
 };
 
+/// One command of one client.
+struct ClientChange {
+  Session session;
+  const Command* command = nullptr;
+  Reply* reply = nullptr;
+  ExecuteOptions options;
+  Status status;  ///< Of the call, when it is done.
+};
+
 /// What a store offers so that clients in other processes can use it, and each
 /// of their changes is made exactly once, although its holder may die between
 /// the commit and the answer.
@@ -51,6 +60,15 @@ class SessionStore : public Engine {
                                          std::span<Reply> replies,
                                          const ExecuteOptions& options,
                                          PlacedValues& placed) noexcept = 0;
+  /// As ExecuteAs of each, but maybe in one commit, which costs less.
+  /// REQUIRES: no two of one client; every command is a change of one key.
+  virtual void ExecuteGroup(std::span<ClientChange> changes) noexcept {
+    for (ClientChange& change : changes) {
+      PlacedValues placed;
+      change.status = ExecuteAs(change.session, {change.command, 1},
+                                {change.reply, 1}, change.options, placed);
+    }
+  }
   /// What the record of the client holds, if it is of this sequence. Must know
   /// everything that was committed before a crash.
   [[nodiscard]] virtual std::optional<std::string> FindReply(

@@ -70,6 +70,7 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Result<Grant> GrantPlaces(
       std::uint64_t uid, const GrantRequest& wanted) noexcept override;
   void DropGrant(std::uint64_t uid, std::uint64_t version) noexcept override;
+  void ExecuteGroup(std::span<ClientChange> changes) noexcept override;
   [[nodiscard]] std::optional<std::string> FindReply(
       const Session& session) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;
@@ -303,7 +304,9 @@ class Store final : public SessionStore, private LivenessJudge {
                  std::span<const Reply> replies,
                  PendingBatch& pending) noexcept;
   /// After the commit.
-  void KeepRecord(const Session& session, PendingBatch& pending) noexcept;
+  void KeepRecords(PendingBatch& pending) noexcept;
+  /// False: nothing was done, each is to be executed alone.
+  bool TryExecuteGroup(std::span<ClientChange> changes) noexcept;
   /// Commands on the whole cache, after they were executed.
   void SaveRecord(const Session& session,
                   std::span<const Reply> replies) noexcept;

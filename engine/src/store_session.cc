@@ -3,7 +3,9 @@
 #include "check.h"
 #include "command_codec.h"
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
+#include "store_locks.h"
 
 // Session records: what was answered to a client's last change, in the same
 // commit as the change. A client whose holder died asks the next one again, and
@@ -56,20 +58,80 @@ Status Store::LoadSessions() noexcept {
 void Store::AddRecord(const Session& session, const Status& status,
                       std::span<const Reply> replies,
                       PendingBatch& pending) noexcept {
-  std::string& record = pending.record;
-  record.resize(sizeof(std::uint64_t));
-  StoreBigEndian64(record.data(), session.sequence);
-  EncodeReplies(record, status, replies, {});
+  PendingBatch::Record& record = pending.records.emplace_back();
+  record.uid = session.uid;
+  record.bytes.resize(sizeof(std::uint64_t));
+  StoreBigEndian64(record.bytes.data(), session.sequence);
+  EncodeReplies(record.bytes, status, replies, {});
   LARDER_CHECK(
-      pending.batch.Put(rocks_->counters(), SessionKey(session.uid), record)
+      pending.batch
+          .Put(rocks_->counters(), SessionKey(session.uid), record.bytes)
           .ok());
 }
 
-void Store::KeepRecord(const Session& session, PendingBatch& pending) noexcept {
+void Store::KeepRecords(PendingBatch& pending) noexcept {
+  if (pending.records.empty()) return;
   const std::scoped_lock lock(sessions_mutex_);
-  SessionRecord& record = sessions_[session.uid];
-  record.sequence = session.sequence;
-  record.replies.assign(pending.record, sizeof(std::uint64_t));
+  for (const PendingBatch::Record& added : pending.records) {
+    SessionRecord& record = sessions_[added.uid];
+    record.sequence = LoadBigEndian64(added.bytes.data());
+    record.replies.assign(added.bytes, sizeof(std::uint64_t));
+  }
+}
+
+void Store::ExecuteGroup(std::span<ClientChange> changes) noexcept {
+  if (!has_clients_.load(std::memory_order_relaxed)) has_clients_ = true;
+  if (!TryExecuteGroup(changes)) SessionStore::ExecuteGroup(changes);
+}
+
+bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
+  const auto gate = store_gate_.Enter();
+  if (changes.size() < 2 || faulted_ || !CheckOpen().ok() ||
+      !CheckWritable().ok()) {
+    return false;
+  }
+  const Durability durability =
+      changes[0].options.durability.value_or(durability_.load());
+  std::uint64_t incoming = 0;
+  std::uint64_t items = 0;
+  for (const ClientChange& change : changes) {
+    const std::uint64_t bytes = IncomingBytes(*change.command);
+    incoming += bytes;
+    items += bytes != 0 && MayAddItem(KeyOf(*change.command)) ? 1 : 0;
+    if (!ValidateCommand(*change.command).ok() ||
+        change.options.durability.value_or(durability_.load()) != durability) {
+      return false;
+    }
+  }
+  if (incoming != 0 && !MakeRoom(incoming, items).ok()) return false;
+  const InFlight in_flight(in_flight_bytes_, incoming);
+  PendingBatch& pending = ThreadBatch();
+  const auto writing = write_gate_.Enter();
+  StartBatch(pending);
+  pending.keep_overlay = true;  // Two may be of one key.
+  StripeLocks locks(*this);
+  for (const ClientChange& change : changes) locks.Add(KeyOf(*change.command));
+  locks.LockAdded();
+  for (ClientChange& change : changes) {
+    const auto before = pending.batch.Count();
+    Apply(*change.command, pending, *change.reply);
+    if (change.options.all_or_nothing) change.status = change.reply->status;
+    if (pending.batch.Count() != before) {
+      AddRecord(change.session, Status::Ok(), {change.reply, 1}, pending);
+    }
+  }
+  if (pending.empty()) return true;
+  const Status committed = Commit(pending, durability);
+  if (committed.ok()) {
+    KeepRecords(pending);
+    return true;
+  }
+  for (ClientChange& change : changes) {
+    *change.reply = Reply();
+    change.reply->status = committed;
+    change.status = committed;
+  }
+  return true;
 }
 
 void Store::SaveRecord(const Session& session,
@@ -81,7 +143,7 @@ void Store::SaveRecord(const Session& session,
       !rocks_->db().Write(rocksdb::WriteOptions(), &pending.batch).ok()) {
     return;
   }
-  KeepRecord(session, pending);
+  KeepRecords(pending);
 }
 
 std::optional<std::string> Store::FindReply(const Session& session) noexcept {

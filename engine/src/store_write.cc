@@ -6,6 +6,7 @@
 #include "check.h"
 #include "coding.h"
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
@@ -23,18 +24,6 @@ namespace {
 
 constexpr std::size_t kInt64Size = sizeof(std::int64_t);
 
-std::string_view KeyOf(const Command& command) {
-  return std::visit(
-      [](const auto& c) -> std::string_view {
-        if constexpr (requires { c.key; }) {
-          return c.key;
-        } else {
-          return {};
-        }
-      },
-      command);
-}
-
 bool IsWhole(const Command& command) noexcept {
   return std::holds_alternative<EvictTagCommand>(command) ||
          std::holds_alternative<ClearCommand>(command) ||
@@ -47,29 +36,13 @@ bool NeedsRoom(const Command& command) noexcept {
          std::holds_alternative<IncrCommand>(command);
 }
 
-/// Bytes that were granted to a writer, until it has written them.
-class InFlight {
- public:
-  InFlight(std::atomic<std::uint64_t>& total, std::uint64_t bytes)
-      : total_(total), bytes_(bytes) {
-    total_.fetch_add(bytes_);
-  }
-  ~InFlight() { total_.fetch_sub(bytes_); }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
+}  // namespace
 
- private:
-  std::atomic<std::uint64_t>& total_;
-  const std::uint64_t bytes_;
-};
-
-PendingBatch& ThreadBatch() {
+PendingBatch& ThreadBatch() noexcept {
   thread_local PendingBatch pending;
   pending.Clear();
   return pending;
 }
-
-}  // namespace
 
 bool IsMutation(const Command& command) noexcept {
   return !std::holds_alternative<GetCommand>(command);
@@ -251,7 +224,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   const Status committed =
       Commit(pending, options.durability.value_or(durability_.load()));
   if (!committed.ok()) return FailMutations(commands, replies, committed);
-  if (caller.session != nullptr) KeepRecord(*caller.session, pending);
+  KeepRecords(pending);
   return Status::Ok();
 }
 

@@ -1,0 +1,153 @@
+// What the store keeps of clients' changes, and changes of several at once.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "larder/engine/engine.h"
+
+#include "command_codec.h"
+#include "store.h"
+#include "temporary_directory.h"
+
+namespace larder::testing {
+namespace {
+
+class SessionStoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override { Open(); }
+  void Open() {
+    store_.reset();
+    auto store = Store::Open(path_, {.background = false});
+    ASSERT_TRUE(store.has_value()) << store.error().ToString();
+    store_ = *std::move(store);
+  }
+  Reply RunAs(const Session& session, const Command& command) {
+    Reply reply;
+    PlacedValues placed;
+    const Status status =
+        store_->ExecuteAs(session, {&command, 1}, {&reply, 1}, {}, placed);
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    return reply;
+  }
+  // What the store would answer to the same request once more.
+  std::optional<Reply> Recorded(const Session& session) {
+    const auto record = store_->FindReply(session);
+    if (!record) return std::nullopt;
+    const auto bytes = std::make_shared<const std::string>(*record);
+    Reply reply;
+    const auto decoded = DecodeReplies(bytes, *bytes, {&reply, 1});
+    EXPECT_TRUE(decoded.has_value());
+    return reply;
+  }
+  // Executes `commands[i]` for client i + 1 and sequence 1, as one group.
+  std::vector<Reply> RunGroup(const std::vector<Command>& commands) {
+    std::vector<Reply> replies(commands.size());
+    std::vector<ClientChange> changes;
+    for (std::size_t i = 0; i < commands.size(); ++i) {
+      changes.push_back({.session = {i + 1, 1},
+                         .command = &commands[i],
+                         .reply = &replies[i],
+                         .options = {},
+                         .status = {}});
+    }
+    store_->ExecuteGroup(changes);
+    for (const ClientChange& change : changes) {
+      EXPECT_TRUE(change.status.ok()) << change.status.ToString();
+    }
+    return replies;
+  }
+
+  const TemporaryDirectory directory_;
+  const std::filesystem::path path_ = directory_.path() / "cache";
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(SessionStoreTest, AnswerIsRecordedWithTheChange) {
+  const Session session{.uid = 5, .sequence = 9};
+  EXPECT_EQ(RunAs(session, IncrCommand{.key = "n", .delta = 3}).integer, 3);
+  Open();  // As after a crash: nothing but what was committed.
+  const auto recorded = Recorded(session);
+  ASSERT_TRUE(recorded.has_value());
+  EXPECT_TRUE(recorded->applied);
+  EXPECT_EQ(recorded->integer, 3);
+  EXPECT_FALSE(Recorded({.uid = 5, .sequence = 10}).has_value());
+  EXPECT_FALSE(Recorded({.uid = 6, .sequence = 9}).has_value());
+}
+
+TEST_F(SessionStoreTest, ClearIsRecorded) {
+  RunAs({1, 1}, SetCommand{.key = "a", .value = "1"});
+  EXPECT_EQ(RunAs({1, 2}, ClearCommand{}).count, 1U);
+  Open();
+  const auto recorded = Recorded({1, 2});
+  ASSERT_TRUE(recorded.has_value());
+  EXPECT_EQ(recorded->count, 1U);
+}
+
+TEST_F(SessionStoreTest, RecordsOfTheDeadGo) {
+  for (const std::uint64_t uid : {1U, 2U, 3U}) {
+    RunAs({uid, 1}, SetCommand{.key = "k", .value = "v"});
+  }
+  store_->ForgetClient(2);
+  Open();
+  EXPECT_TRUE(Recorded({1, 1}).has_value());
+  EXPECT_FALSE(Recorded({2, 1}).has_value());
+  const std::uint64_t living[] = {1, 7};
+  store_->RetainClients(living);
+  Open();
+  EXPECT_TRUE(Recorded({1, 1}).has_value());
+  EXPECT_FALSE(Recorded({3, 1}).has_value());
+}
+
+TEST_F(SessionStoreTest, GroupIsAsIfOneCameAfterTheOther) {
+  const std::vector<Reply> replies = RunGroup({
+      IncrCommand{.key = "n", .delta = 1},
+      SetCommand{
+          .key = "new", .value = "first", .condition = SetCondition::kIfAbsent},
+      IncrCommand{.key = "n", .delta = 1},
+      SetCommand{.key = "new",
+                 .value = "second",
+                 .condition = SetCondition::kIfAbsent},
+      IncrCommand{.key = "n", .delta = 1},
+  });
+  EXPECT_EQ(replies[0].integer, 1);
+  EXPECT_EQ(replies[2].integer, 2);
+  EXPECT_EQ(replies[4].integer, 3);
+  EXPECT_TRUE(replies[1].applied);
+  EXPECT_FALSE(replies[3].applied);
+  Open();
+  EXPECT_EQ(Recorded({3, 1})->integer, 2);
+  EXPECT_EQ(Recorded({5, 1})->integer, 3);
+  EXPECT_TRUE(Recorded({2, 1})->applied);
+  // Nothing was changed for it, so asking again is no harm.
+  EXPECT_FALSE(Recorded({4, 1}).has_value());
+  EXPECT_EQ(RunAs({9, 1}, GetCommand{.key = "new"}).value.ToString(), "first");
+  EXPECT_EQ(*store_->Count(), 2U);
+  EXPECT_TRUE(store_->Check(false)->ok());
+}
+
+TEST_F(SessionStoreTest, FailureOfOneIsNotOneOfTheOthers) {
+  RunAs({9, 1}, SetCommand{.key = "text", .value = "no number"});
+  const std::string long_key(kKeySizeBytesMax + 1, 'k');
+  const std::vector<Reply> replies = RunGroup({
+      IncrCommand{.key = "text", .delta = 1},
+      SetCommand{.key = "a", .value = "1"},
+      DeleteCommand{.key = "absent"},
+      SetCommand{.key = long_key, .value = "1"},
+      DeleteCommand{.key = "text", .with_value = true},
+  });
+  EXPECT_EQ(replies[0].status.code(), StatusCode::kTypeMismatch);
+  EXPECT_TRUE(replies[1].applied);
+  EXPECT_FALSE(replies[2].applied);
+  EXPECT_EQ(replies[3].status.code(), StatusCode::kKeyTooLarge);
+  EXPECT_EQ(replies[4].value.ToString(), "no number");
+  EXPECT_EQ(Recorded({5, 1})->value.ToString(), "no number");
+  EXPECT_EQ(*store_->Count(), 1U);
+  EXPECT_TRUE(store_->Check(false)->ok());
+}
+
+}  // namespace
+}  // namespace larder::testing
