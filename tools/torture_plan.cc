@@ -60,11 +60,12 @@ std::uint64_t ReadTortureValue(std::string_view value) {
 }
 
 std::size_t ChooseTortureSize(Random& random) {
-  const std::uint64_t kind = random.Below(100);
-  if (kind < 70) return random.Below(400);
-  if (kind < 90) return random.Below(4U << 10);
-  if (kind < 99) return random.Below(32U << 10);
-  return random.Below(256U << 10);
+  const std::uint64_t kind = random.Below(1000);
+  if (kind < 700) return random.Below(400);
+  if (kind < 900) return random.Below(4U << 10);
+  if (kind < 985) return random.Below(32U << 10);
+  if (kind < 998) return random.Below(256U << 10);
+  return random.Below(4U << 20);
 }
 
 }  // namespace larder::tools

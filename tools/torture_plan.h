@@ -69,7 +69,7 @@ inline constexpr std::uint64_t kTortureTorn = ~std::uint64_t{0};
 [[nodiscard]] std::string TortureValue(std::uint64_t stamp, std::size_t size);
 /// Its stamp, or kTortureTorn if a byte is not as it was written.
 [[nodiscard]] std::uint64_t ReadTortureValue(std::string_view value);
-/// Mostly small, some of a few pages, few that go to segment files.
+/// Mostly small; some of a few pages, few of up to 4 MiB.
 [[nodiscard]] std::size_t ChooseTortureSize(Random& random);
 
 }  // namespace larder::tools
