@@ -392,6 +392,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void Housekeep() noexcept;
   void HousekeepLoop() noexcept;
   [[nodiscard]] std::uint64_t Activity() noexcept;
+  Status RestampTouched() noexcept;
   Status RestampAll(std::span<TouchBuffer::Touch> touches) noexcept;
   Status Restamp(std::span<TouchBuffer::Touch> touches) noexcept;
   /// True if an evicted item's bytes are there and stay. Under ledger_mutex_.

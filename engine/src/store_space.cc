@@ -754,6 +754,12 @@ void Store::CompactIndex(const rocksdb::Slice* begin,
       .PermitUncheckedError();
 }
 
+Status Store::RestampTouched() noexcept {
+  std::vector<TouchBuffer::Touch> touches;
+  touches_.Take(touches);
+  return RestampAll(touches);
+}
+
 Status Store::RestampAll(std::span<TouchBuffer::Touch> touches) noexcept {
   constexpr std::size_t kRestampCountMax = 64;
   for (std::size_t i = 0; i < touches.size(); i += kRestampCountMax) {
@@ -845,9 +851,7 @@ void Store::Housekeep() noexcept {
     std::uint64_t settled = 0;
     if (!SettleExpired(now, kSettleCountMax, settled, more).ok()) return;
   }
-  std::vector<TouchBuffer::Touch> touches;
-  touches_.Take(touches);
-  if (!RestampAll(touches).ok() || !RestampHot().ok()) return;
+  if (!RestampTouched().ok() || !RestampHot().ok()) return;
   UpdateFreeSpace();
   UpdateBudget();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();

@@ -91,6 +91,11 @@ Status Store::TryExecute(const Caller& caller,
     } else if (!commands.empty()) {
       MultiGet(commands, replies, caller);
     }
+    // A replayed trace: the policy is to see hits and sets in their order.
+    if (options_.logical_capacity != 0 && !options_.background && !read_only_ &&
+        !faulted_) {
+      RestampTouched().IgnoreError();  // The next write reports it.
+    }
     return Status::Ok();
   }
   if (read_only_) return ReadOnlyStatus();

@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -98,6 +99,46 @@ TEST(EngineAgreement, GhostsOfMainAreToldAsSuch) {
   EXPECT_EQ(simulated.ghosts_of_main, simulated.ghosts);
   EXPECT_EQ(counts.ghosts_of_main, counts.ghosts);
   EXPECT_NEAR(counts.ghosts, simulated.ghosts, 0.01 * simulated.ghosts);
+}
+
+/// First in, first out; notes what it is told, in order.
+class Diary final : public Policy {
+ public:
+  explicit Diary(std::string* events) : events_(*events) {}
+  [[nodiscard]] std::string_view name() const noexcept override {
+    return "diary";
+  }
+  Placement OnInsert(const PolicyItem&, const PolicyContext&) override {
+    events_ += 'i';
+    return {};
+  }
+  std::optional<Placement> OnHit(const PolicyItem&,
+                                 const PolicyContext&) override {
+    events_ += 'h';
+    return std::nullopt;
+  }
+
+ private:
+  std::string& events_;
+};
+
+TEST(EngineAgreement, PolicyIsToldOfAllHitsAndSetsInTheirOrder) {
+  static std::string events;
+  ASSERT_TRUE(RegisterPolicy("diary", [] {
+                return std::make_unique<Diary>(&events);
+              }).ok());
+  std::vector<std::uint32_t> keys = testing::MixedKeys(6, 300, 3000);
+  keys.insert(keys.end(), 2000, keys.back());  // Hits in one row.
+  keys.push_back(301);
+  const Trace trace = testing::TraceOfKeys(keys);
+  const RunSpec spec{.policy = "diary", .capacity = 100};
+  const larder::testing::TemporaryDirectory directory;
+  ASSERT_TRUE(RunInSimulator(trace, spec));
+  const std::string simulated = std::exchange(events, {});
+  ASSERT_TRUE(
+      RunThroughEngine(trace, spec, {.parent_directory = directory.path()}));
+  EXPECT_EQ(simulated.size(), trace.requests.size());
+  EXPECT_TRUE(events == simulated);
 }
 
 }  // namespace
