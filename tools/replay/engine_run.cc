@@ -132,7 +132,7 @@ class EngineRun {
   }
 
   [[nodiscard]] std::string KeyOf(const TraceRequest& request) const {
-    return fmt::format("{:016x}", trace_.key_hashes[request.key]);
+    return EngineKeyOf(trace_.key_hashes[request.key]);
   }
   [[nodiscard]] std::uint64_t SizeOf(
       const TraceRequest& request) const noexcept {

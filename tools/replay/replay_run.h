@@ -108,6 +108,10 @@ struct RunResult {
 [[nodiscard]] Result<RunResult> RunInSimulator(const Trace& trace,
                                                const RunSpec& spec);
 
+/// The key under which a run through the engine stores what the trace knows by
+/// `key_hash`.
+[[nodiscard]] std::string EngineKeyOf(std::uint64_t key_hash);
+
 /// Sorts one request of a run into its result; shared by both kinds of run.
 void CountRequest(RunResult& result, RunWindow& window, bool hit,
                   std::uint64_t size_bytes, double cost) noexcept;

@@ -1,7 +1,12 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <xxhash.h>
 
 #include "baseline.h"
 #include "rank_cache.h"
@@ -35,11 +40,18 @@ struct Step {
 class RankAdapter {
  public:
   RankAdapter(const Trace& trace, const RunSpec& spec, RankCache* cache)
-      : trace_(trace), use_ttl_(spec.use_ttl), cache_(*cache) {}
+      : use_ttl_(spec.use_ttl), cache_(*cache) {
+    // As the store hashes them: sketches and samples are then the same.
+    key_hashes_.reserve(trace.key_hashes.size());
+    for (const std::uint64_t hash : trace.key_hashes) {
+      const std::string key = EngineKeyOf(hash);
+      key_hashes_.push_back(XXH3_64bits(key.data(), key.size()));
+    }
+  }
 
   bool Access(const TraceRequest& request, const Step& step) {
     const RankCache::Access access{
-        .key_hash = trace_.key_hashes[request.key],
+        .key_hash = key_hashes_[request.key],
         .size_bytes = step.size_bytes,
         .now_ms = static_cast<std::int64_t>(step.now_ms),
         .ttl_ms = use_ttl_ ? std::int64_t{request.ttl_s} * 1000 : 0,
@@ -48,15 +60,15 @@ class RankAdapter {
   }
   [[nodiscard]] bool Contains(const TraceRequest& request,
                               const Step& step) const {
-    return cache_.Contains(trace_.key_hashes[request.key],
+    return cache_.Contains(key_hashes_[request.key],
                            static_cast<std::int64_t>(step.now_ms));
   }
   void Delete(const TraceRequest& request) {
-    static_cast<void>(cache_.Delete(trace_.key_hashes[request.key]));
+    static_cast<void>(cache_.Delete(key_hashes_[request.key]));
   }
 
  private:
-  const Trace& trace_;
+  std::vector<std::uint64_t> key_hashes_;
   bool use_ttl_;
   RankCache& cache_;
 };
@@ -187,6 +199,10 @@ Result<RunResult> RunBaseline(const Trace& trace, const RunSpec& spec,
 }
 
 }  // namespace
+
+std::string EngineKeyOf(std::uint64_t key_hash) {
+  return fmt::format("{:016x}", key_hash);
+}
 
 std::vector<std::string> SimulatorPolicyNames() {
   std::vector<std::string> names = PolicyNames();
