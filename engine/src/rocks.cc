@@ -245,7 +245,7 @@ RocksSizes RocksSizes::For(std::uint64_t size_limit,
   constexpr std::uint64_t kMiB = 1024 * kKiB;
   RocksSizes sizes;
   sizes.write_buffer = std::clamp(size_limit / 256, 128 * kKiB, 4 * kMiB);
-  sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 16 * kMiB);
+  sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 6 * kMiB);
   sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
   sizes.index_file = std::clamp(size_limit / 512, 128 * kKiB, 16 * kMiB);
   sizes.memory_budget = memory_budget != 0
