@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_PENDING_BATCH_H_
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,7 +67,7 @@ struct PendingBatch {
   };
   /// Kept only while there is a hot tier; several of one key: the last counts.
   bool keep_hot = false;
-  std::vector<HotChange> hot;
+  std::deque<HotChange> hot;  // Items view their own strings: never moved.
   std::size_t hot_count = 0;  ///< Used elements of `hot`, which keep capacity.
   HotChange& AddHot(std::string_view key, HotChange::Kind kind) {
     if (hot_count == hot.size()) hot.emplace_back();

@@ -69,16 +69,17 @@ HotCommit::HotCommit(HotWriter* hot, PendingBatch& pending,
     hot_ = nullptr;
     return;
   }
-  const std::span all = std::span(pending.hot).first(pending.hot_count);
-  if (all.size() == 1) {
-    single_.emplace(all[0].key);
-    single_change_ = &all[0];
+  if (pending.hot_count == 1) {
+    single_.emplace(pending.hot[0].key);
+    single_change_ = &pending.hot[0];
     single_ticket_ = hot_->Begin(*single_);
     return;
   }
   std::vector<Change*> changes;
-  changes.reserve(all.size());
-  for (Change& change : all) changes.push_back(&change);
+  changes.reserve(pending.hot_count);
+  for (std::size_t i = 0; i < pending.hot_count; ++i) {
+    changes.push_back(&pending.hot[i]);
+  }
   std::stable_sort(
       changes.begin(), changes.end(),
       [](const Change* a, const Change* b) { return a->key < b->key; });
