@@ -31,7 +31,7 @@ class LivenessJudge {
       std::string_view key, std::string_view value) noexcept = 0;
 };
 
-/// Sizes that follow from the settings; docs/tuning.md explains them.
+/// Sizes that follow from the settings.
 struct RocksSizes {
   std::uint64_t write_buffer = 0;   ///< Of one family.
   std::uint64_t wal_total = 0;      ///< Beyond it families are flushed.

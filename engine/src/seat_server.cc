@@ -43,6 +43,8 @@ struct SeatServer::Client {
 Result<std::unique_ptr<SeatServer>> SeatServer::Start(
     Seat& seat, RequestHandler& handler) noexcept {
   LARDER_CHECK(seat.held());
+  // Figures are counted before what they tell of can be seen.
+  seat.main().figures.takeovers.fetch_add(1, std::memory_order_relaxed);
   seat.Serve();
   std::unique_ptr<SeatServer> server(new SeatServer(seat, handler));
   try {
@@ -75,7 +77,6 @@ void SeatServer::Stop() noexcept {
 }
 
 void SeatServer::Run() noexcept {
-  main_.figures.takeovers.fetch_add(1, std::memory_order_relaxed);
   again_.fill(~std::uint64_t{0});  // Whoever was here before may be waiting.
   SteadyTime next_tick = std::chrono::steady_clock::now() + kTick;
   bool busy = true;  // Somebody rang since the last sleep.
@@ -250,6 +251,8 @@ void SeatServer::ExecuteTaken() noexcept {
   const auto bucket = std::min<std::size_t>(
       static_cast<std::size_t>(std::bit_width(took | 1) - 1),
       figures.service_time.size() - 1);
+  figures.requests.fetch_add(taken_.size(), std::memory_order_relaxed);
+  figures.groups.fetch_add(1, std::memory_order_relaxed);
   for (std::size_t i = 0; i < taken_.size(); ++i) {
     ServedRequest& request = taken_[i];
     Client& client = *clients_[taken_slots_[i]];
@@ -259,8 +262,6 @@ void SeatServer::ExecuteTaken() noexcept {
     figures.service_time[bucket].fetch_add(1, std::memory_order_relaxed);
     if (!request.deferred) Answer(client, std::move(request.reply));
   }
-  figures.requests.fetch_add(taken_.size(), std::memory_order_relaxed);
-  figures.groups.fetch_add(1, std::memory_order_relaxed);
   taken_.clear();
   taken_slots_.clear();
   TestPoint("server.answered");
