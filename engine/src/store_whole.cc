@@ -111,10 +111,11 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
 Status Store::Clear(std::uint64_t& count) noexcept {
   LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
   write_gate_.lock();
+  std::uint64_t items = 0;
   PendingBatch pending;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    count = ledger_.space().live_items();
+    items = ledger_.space().live_items();
   }
   pending.delta.reset = true;
   pending.delta.epoch_max = epoch_ + 1;
@@ -122,6 +123,7 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   if (hot != nullptr) hot->BeginClear();
   const Status status = Commit(pending, durability_.load());
   if (status.ok()) {
+    count = items;
     const std::scoped_lock lock(ledger_mutex_);
     MirrorLedger();
   }

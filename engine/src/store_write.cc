@@ -70,8 +70,11 @@ Status Store::ExecuteFor(const Caller& caller,
        (!replies.empty() &&
         replies[0].status.code() == StatusCode::kNoSpace))) {
     // The disk is full, and the reserve was given back for just this.
+    // What a command on the whole cache has done so far is done.
+    const std::uint64_t count = replies.empty() ? 0 : replies[0].count;
     for (Reply& reply : replies) reply = Reply();
     status = TryExecute(caller, commands, replies, options);
+    if (count != 0) replies[0].count += count;
   }
   return status;
 }
