@@ -46,7 +46,7 @@ Status LostHandle() {
 }  // namespace
 
 EngineService::EngineService(SessionStore& store, MainRegion& main) noexcept
-    : store_(store), main_(main) {
+    : store_(store), main_(main), combiner_(store) {
   // Numbers of another holder's handles must mean nothing here.
   std::random_device seed;
   random_.seed(std::uint64_t{seed()} << 32 | seed());
@@ -69,7 +69,7 @@ void EngineService::SetServer(SeatServer* server) noexcept {
 }
 
 void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
-  if (requests.size() > 1) AnswerGroup(requests);
+  AnswerGroup(requests);
   for (ServedRequest& request : requests) {
     if (!request.reply.empty()) continue;
     const Session session{.uid = request.uid, .sequence = request.sequence};
@@ -106,7 +106,7 @@ void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
     }
     members.push_back({&request, std::move(*decoded), {}});
   }
-  if (members.size() < 2) return;
+  if (members.empty()) return;
   std::vector<ClientChange> changes;
   changes.reserve(members.size());
   for (Member& member : members) {
@@ -119,12 +119,23 @@ void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
   }
   // Relaxed: a figure.
   main_.figures.commands.fetch_add(members.size(), std::memory_order_relaxed);
-  store_.ExecuteGroup(changes);
+  combiner_.Execute(changes);
   for (std::size_t i = 0; i < members.size(); ++i) {
     std::string& out = members[i].request->reply;
     PutOutcome(out, {});
     EncodeReplies(out, changes[i].status, {changes[i].reply, 1}, {});
   }
+}
+
+Status EngineService::Execute(const Command& command, Reply& reply,
+                              const ExecuteOptions& options) noexcept {
+  ClientChange change{.session = {},
+                      .command = &command,
+                      .reply = &reply,
+                      .options = options,
+                      .status = {}};
+  combiner_.Execute(change);
+  return std::move(change.status);
 }
 
 void EngineService::RunLongTasks() noexcept {

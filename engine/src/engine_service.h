@@ -13,6 +13,7 @@
 #include <thread>
 #include <variant>
 
+#include "change_combiner.h"
 #include "command_codec.h"
 #include "message_codec.h"
 #include "seat_server.h"
@@ -45,6 +46,11 @@ class EngineService final : public RequestHandler {
 
   /// Changes a setting and tells all processes that something has changed.
   Status Reset(std::string_view name, std::string_view value) noexcept;
+
+  /// Executes one command of this process that changes one key, maybe together
+  /// with those of clients.
+  Status Execute(const Command& command, Reply& reply,
+                 const ExecuteOptions& options) noexcept;
 
   /// Executes one message and returns the answer; uid 0: of this process,
   /// never sent to anybody, no record needed.
@@ -89,6 +95,7 @@ class EngineService final : public RequestHandler {
 
   SessionStore& store_;
   MainRegion& main_;
+  ChangeCombiner combiner_;
   std::mutex handles_mutex_;
   std::map<std::uint64_t, OpenHandle> handles_;  // Guarded by handles_mutex_.
   std::mt19937_64 random_;                       // Guarded by handles_mutex_.

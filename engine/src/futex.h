@@ -55,9 +55,9 @@ inline void CpuPause() noexcept {
 }
 
 /// Waits actively, but never for long: pauses for 1.5 us, then yields the CPU
-/// up to 50 us. Pausing alone would starve the very process one waits for when
-/// both share a CPU; there even a short pause is wasted, so it is left out
-/// while it does not help.
+/// up to 300 us, the time of a few common commits. Pausing alone would starve
+/// the very process one waits for when both share a CPU; there even a short
+/// pause is wasted, so it is left out while it does not help.
 ///
 /// Threads: thread-compatible; one object per waiting thread.
 class AdaptiveSpin {
@@ -86,7 +86,7 @@ class AdaptiveSpin {
 
  private:
   static constexpr std::chrono::nanoseconds kPauseMax{1'500};
-  static constexpr std::chrono::nanoseconds kYieldMax{50'000};
+  static constexpr std::chrono::nanoseconds kYieldMax{300'000};
   static constexpr std::uint32_t kFailuresMax = 4;
   static constexpr std::uint32_t kProbeEvery = 16;
   std::uint32_t failures_ = 0;  // Pauses in a row that were in vain.

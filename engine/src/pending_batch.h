@@ -15,6 +15,7 @@
 #include "entry.h"
 #include "hot_writer.h"
 #include "ledger_delta.h"
+#include "session_records.h"
 
 namespace larder {
 
@@ -46,12 +47,8 @@ struct PendingBatch {
   std::string scratch;
   std::string head;
 
-  /// What was answered to a client, for its session.
-  struct Record {
-    std::uint64_t uid = 0;
-    std::string bytes;  ///< As it is stored.
-  };
-  std::vector<Record> records;
+  /// What is answered to clients.
+  std::vector<SessionRecords::Record> records;
 
   /// What the commit makes of one key, for the hot tier.
   struct HotChange {

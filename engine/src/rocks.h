@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <rocksdb/db.h>
+#include <rocksdb/perf_level.h>
 
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
@@ -120,6 +121,28 @@ class Rocks {
 /// A RocksDB status as ours; `what` says what was tried.
 [[nodiscard]] Status FromRocks(const rocksdb::Status& status,
                                std::string_view what);
+
+/// While it lives RocksDB does not count what the thread does (key comparisons,
+/// above all), unless the program has asked for more than these counts. They
+/// cost a tenth of a write of the index.
+class UncountedScope {
+ public:
+  UncountedScope() noexcept : level_(rocksdb::GetPerfLevel()) {
+    if (level_ == rocksdb::PerfLevel::kEnableCount) {
+      rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable);
+    }
+  }
+  ~UncountedScope() {
+    if (level_ == rocksdb::PerfLevel::kEnableCount) {
+      rocksdb::SetPerfLevel(level_);
+    }
+  }
+  UncountedScope(const UncountedScope&) = delete;
+  UncountedScope& operator=(const UncountedScope&) = delete;
+
+ private:
+  const rocksdb::PerfLevel level_;
+};
 
 }  // namespace larder
 

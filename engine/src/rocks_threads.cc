@@ -4,6 +4,7 @@
 
 #include <rocksdb/threadpool.h>
 
+#include "rocks.h"
 #include "signal_mask.h"
 
 namespace larder {
@@ -21,7 +22,10 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
 
   void Schedule(void (*function)(void*), void* argument, Priority priority,
                 void* /*tag*/, void (* /*unschedule*/)(void*)) override {
-    Pool(priority).SubmitJob([function, argument] { function(argument); });
+    Pool(priority).SubmitJob([function, argument] {
+      const UncountedScope uncounted;
+      function(argument);
+    });
   }
   // Whatever was submitted runs: RocksDB's jobs end at once when it closes.
   int UnSchedule(void* /*tag*/, Priority /*priority*/) override { return 0; }

@@ -26,6 +26,18 @@
 #include "test_point.h"
 
 namespace larder {
+namespace {
+
+// Of one key and without much to write: worth a common commit.
+bool IsSmallChange(const Command& command) noexcept {
+  const auto* const set = std::get_if<SetCommand>(&command);
+  if (set != nullptr) return set->value.size() < kPlacedValueSizeMin;
+  return std::holds_alternative<IncrCommand>(command) ||
+         std::holds_alternative<TouchCommand>(command) ||
+         std::holds_alternative<DeleteCommand>(command);
+}
+
+}  // namespace
 
 class SharedEngine::Member {
  public:
@@ -43,6 +55,10 @@ class SharedEngine::Member {
   [[nodiscard]] RemoteEngine& remote() noexcept { return *remote_; }
   [[nodiscard]] HotView& hot() noexcept { return *hot_view_; }
   [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
+  // REQUIRES: local().
+  [[nodiscard]] bool HasClients() const noexcept {
+    return server_->client_count() != 0;
+  }
 
  private:
   Status Take(bool by_open) noexcept;
@@ -358,6 +374,10 @@ Status SharedEngine::Execute(std::span<const Command> commands,
   if (!member) return member.error();
   if ((*member)->hot().Answer(commands, replies)) return {};
   if (SessionStore* local = (*member)->local()) {
+    if (commands.size() == 1 && (*member)->HasClients() &&
+        IsSmallChange(commands[0])) {
+      return (*member)->service()->Execute(commands[0], replies[0], options);
+    }
     return local->Execute(commands, replies, options);
   }
   return (*member)->remote().Execute(commands, replies, options);

@@ -298,13 +298,10 @@ class Store final : public SessionStore, private LivenessJudge {
   void DropGrants(std::uint64_t uid) noexcept;
 
   // store_session.cc
-  Status LoadSessions() noexcept;
   /// Adds the record of the session's commands to their batch.
   void AddRecord(const Session& session, const Status& status,
                  std::span<const Reply> replies,
                  PendingBatch& pending) noexcept;
-  /// After the commit.
-  void KeepRecords(PendingBatch& pending) noexcept;
   /// False: nothing was done, each is to be executed alone.
   bool TryExecuteGroup(std::span<ClientChange> changes) noexcept;
   /// Commands on the whole cache, after they were executed.
@@ -521,12 +518,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::mutex grants_mutex_;  // A leaf of the lock order, by version:
   std::unordered_map<std::uint64_t, ClientGrant> grants_;  // Guarded by it.
 
-  struct SessionRecord {
-    std::uint64_t sequence = 0;
-    std::string replies;
-  };
-  std::mutex sessions_mutex_;  // A leaf of the lock order.
-  std::unordered_map<std::uint64_t, SessionRecord> sessions_;  // Guarded by it.
+  SessionRecords sessions_;
 
   TouchBuffer touches_;
   std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.

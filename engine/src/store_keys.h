@@ -24,6 +24,24 @@ inline constexpr std::string_view kSettingPrefix = "setting/";
 inline constexpr std::string_view kRunPrefix = "run/";
 inline constexpr std::string_view kSessionPrefix = "session/";
 
+inline constexpr std::string_view kSessionGroupPrefix = "sessions/";
+
+inline void AppendBigEndian32(std::string& key, std::uint32_t number) {
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>(number >> shift));
+  }
+}
+/// What follows the prefix; nullopt: it is not a key of that kind.
+inline std::optional<std::uint32_t> ParseBigEndian32(std::string_view key,
+                                                     std::string_view prefix) {
+  if (key.size() != prefix.size() + 4) return std::nullopt;
+  std::uint32_t number = 0;
+  for (const char byte : key.substr(prefix.size())) {
+    number = number << 8 | static_cast<std::uint8_t>(byte);
+  }
+  return number;
+}
+
 inline std::string SettingKey(std::string_view name) {
   return std::string(kSettingPrefix).append(name);
 }
@@ -34,18 +52,11 @@ inline std::string PolicyStateKey(std::string_view policy) {
 /// eight bytes big-endian.
 inline std::string RunKey(std::uint32_t id) {
   std::string key(kRunPrefix);
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    key.push_back(static_cast<char>(id >> shift));
-  }
+  AppendBigEndian32(key, id);
   return key;
 }
 inline std::optional<std::uint32_t> ParseRunKey(std::string_view key) {
-  if (key.size() != kRunPrefix.size() + 4) return std::nullopt;
-  std::uint32_t id = 0;
-  for (const char byte : key.substr(kRunPrefix.size())) {
-    id = id << 8 | static_cast<std::uint8_t>(byte);
-  }
-  return id;
+  return ParseBigEndian32(key, kRunPrefix);
 }
 
 /// "session/" and the client's uid, eight bytes big-endian; the value is the
@@ -61,6 +72,16 @@ inline std::optional<std::uint64_t> ParseSessionKey(std::string_view key) {
     return std::nullopt;
   }
   return LoadBigEndian64(key.data() + kSessionPrefix.size());
+}
+
+/// "sessions/" and the number of the group, four bytes big-endian.
+inline std::string SessionGroupKey(std::uint32_t group) {
+  std::string key(kSessionGroupPrefix);
+  AppendBigEndian32(key, group);
+  return key;
+}
+inline std::optional<std::uint32_t> ParseSessionGroupKey(std::string_view key) {
+  return ParseBigEndian32(key, kSessionGroupPrefix);
 }
 
 /// A position as the key of `values`.

@@ -141,7 +141,7 @@ Status Store::OpenFiles(bool writable) noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
-  LARDER_RETURN_IF_ERROR(LoadSessions());
+  LARDER_RETURN_IF_ERROR(sessions_.Load(rocks_->db(), rocks_->counters()));
   LARDER_RETURN_IF_ERROR(OpenLog());
   UpdateFreeSpace();
   UpdateBudget();

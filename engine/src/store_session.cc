@@ -7,10 +7,8 @@
 #include "store_keys.h"
 #include "store_locks.h"
 
-// Session records: what was answered to a client's last change, in the same
-// commit as the change. A client whose holder died asks the next one again, and
-// is given the recorded answer. They lie in `counters`, which every commit
-// writes to anyway, so they keep no old WAL alive.
+// Changes of clients. A client whose holder died asks the next one again, and
+// is given the recorded answer.
 
 namespace larder {
 
@@ -38,45 +36,11 @@ Status Store::ExecuteAs(const Session& session,
   return ExecuteFor(caller, commands, replies, options);
 }
 
-Status Store::LoadSessions() noexcept {
-  const std::scoped_lock lock(sessions_mutex_);
-  sessions_.clear();
-  const std::unique_ptr<rocksdb::Iterator> it(
-      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
-  for (it->Seek(kSessionPrefix);
-       it->Valid() && it->key().starts_with(kSessionPrefix); it->Next()) {
-    const std::optional<std::uint64_t> uid =
-        ParseSessionKey(it->key().ToStringView());
-    const std::string_view value = it->value().ToStringView();
-    if (!uid || value.size() < sizeof(std::uint64_t)) continue;
-    sessions_[*uid] = {LoadBigEndian64(value.data()),
-                       std::string(value.substr(sizeof(std::uint64_t)))};
-  }
-  return FromRocks(it->status(), "reading session records");
-}
-
 void Store::AddRecord(const Session& session, const Status& status,
                       std::span<const Reply> replies,
                       PendingBatch& pending) noexcept {
-  PendingBatch::Record& record = pending.records.emplace_back();
-  record.uid = session.uid;
-  record.bytes.resize(sizeof(std::uint64_t));
-  StoreBigEndian64(record.bytes.data(), session.sequence);
-  EncodeReplies(record.bytes, status, replies, {});
-  LARDER_CHECK(
-      pending.batch
-          .Put(rocks_->counters(), SessionKey(session.uid), record.bytes)
-          .ok());
-}
-
-void Store::KeepRecords(PendingBatch& pending) noexcept {
-  if (pending.records.empty()) return;
-  const std::scoped_lock lock(sessions_mutex_);
-  for (const PendingBatch::Record& added : pending.records) {
-    SessionRecord& record = sessions_[added.uid];
-    record.sequence = LoadBigEndian64(added.bytes.data());
-    record.replies.assign(added.bytes, sizeof(std::uint64_t));
-  }
+  pending.records.push_back(SessionRecords::Encode(session, status, replies));
+  sessions_.Add(pending.records.back(), rocks_->counters(), pending.batch);
 }
 
 void Store::ExecuteGroup(std::span<ClientChange> changes) noexcept {
@@ -85,6 +49,7 @@ void Store::ExecuteGroup(std::span<ClientChange> changes) noexcept {
 }
 
 bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
+  const UncountedScope uncounted;
   const auto gate = store_gate_.Enter();
   if (changes.size() < 2 || faulted_ || !CheckOpen().ok() ||
       !CheckWritable().ok()) {
@@ -115,15 +80,20 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   for (ClientChange& change : changes) {
     const auto before = pending.batch.Count();
     Apply(*change.command, pending, *change.reply);
-    if (change.options.all_or_nothing) change.status = change.reply->status;
-    if (pending.batch.Count() != before) {
-      AddRecord(change.session, Status::Ok(), {change.reply, 1}, pending);
+    change.status =
+        change.options.all_or_nothing ? change.reply->status : Status::Ok();
+    if (pending.batch.Count() != before && change.session.uid != 0) {
+      pending.records.push_back(SessionRecords::Encode(
+          change.session, Status::Ok(), {change.reply, 1}));
     }
   }
   if (pending.empty()) return true;
+  if (!pending.records.empty()) {
+    sessions_.AddGroup(pending.records, rocks_->counters(), pending.batch);
+  }
   const Status committed = Commit(pending, durability);
   if (committed.ok()) {
-    KeepRecords(pending);
+    sessions_.Keep(pending.records);
     return true;
   }
   for (ClientChange& change : changes) {
@@ -143,43 +113,32 @@ void Store::SaveRecord(const Session& session,
       !rocks_->db().Write(rocksdb::WriteOptions(), &pending.batch).ok()) {
     return;
   }
-  KeepRecords(pending);
+  sessions_.Keep(pending.records);
 }
 
 std::optional<std::string> Store::FindReply(const Session& session) noexcept {
-  const std::scoped_lock lock(sessions_mutex_);
-  const auto found = sessions_.find(session.uid);
-  if (found == sessions_.end() || found->second.sequence != session.sequence) {
-    return std::nullopt;
-  }
-  return found->second.replies;
+  return sessions_.Find(session);
 }
 
 void Store::ForgetClient(std::uint64_t uid) noexcept {
   const auto gate = store_gate_.Enter();
   DropGrants(uid);
-  {
-    const std::scoped_lock lock(sessions_mutex_);
-    if (sessions_.erase(uid) == 0) return;
+  const std::vector<std::string> rows = sessions_.Forget(uid);
+  if (rows.empty() || !CheckOpen().ok() || read_only_ || faulted_) return;
+  rocksdb::WriteBatch batch;
+  for (const std::string& row : rows) {
+    LARDER_CHECK(batch.Delete(rocks_->counters(), row).ok());
   }
-  if (!CheckOpen().ok() || read_only_ || faulted_) return;
-  // A record that stays is dropped by the next holder.
-  rocks_->db()
-      .Delete(rocksdb::WriteOptions(), rocks_->counters(), SessionKey(uid))
-      .PermitUncheckedError();
+  // What stays is dropped by the next holder.
+  rocks_->db().Write(rocksdb::WriteOptions(), &batch).PermitUncheckedError();
 }
 
 void Store::RetainClients(std::span<const std::uint64_t> uids) noexcept {
-  std::vector<std::uint64_t> gone;
-  {
-    const std::scoped_lock lock(sessions_mutex_);
-    for (const auto& [uid, record] : sessions_) {
-      if (std::find(uids.begin(), uids.end(), uid) == uids.end()) {
-        gone.push_back(uid);
-      }
+  for (const std::uint64_t uid : sessions_.Clients()) {
+    if (std::find(uids.begin(), uids.end(), uid) == uids.end()) {
+      ForgetClient(uid);
     }
   }
-  for (const std::uint64_t uid : gone) ForgetClient(uid);
 }
 
 }  // namespace larder

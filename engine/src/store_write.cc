@@ -83,6 +83,7 @@ Status Store::TryExecute(const Caller& caller,
                          std::span<const Command> commands,
                          std::span<Reply> replies,
                          const ExecuteOptions& options) noexcept {
+  const UncountedScope uncounted;
   const bool reads_only =
       std::none_of(commands.begin(), commands.end(), IsMutation);
   if (!reads_only) HealIfFaulted();
@@ -232,7 +233,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   const Status committed =
       Commit(pending, options.durability.value_or(durability_.load()));
   if (!committed.ok()) return FailMutations(commands, replies, committed);
-  KeepRecords(pending);
+  sessions_.Keep(pending.records);
   return Status::Ok();
 }
 

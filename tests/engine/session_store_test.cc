@@ -43,12 +43,13 @@ class SessionStoreTest : public ::testing::Test {
     EXPECT_TRUE(decoded.has_value());
     return reply;
   }
-  // Executes `commands[i]` for client i + 1 and sequence 1, as one group.
-  std::vector<Reply> RunGroup(const std::vector<Command>& commands) {
+  // Executes `commands[i]` for client i + 1, as one group.
+  std::vector<Reply> RunGroup(const std::vector<Command>& commands,
+                              std::uint64_t sequence = 1) {
     std::vector<Reply> replies(commands.size());
     std::vector<ClientChange> changes;
     for (std::size_t i = 0; i < commands.size(); ++i) {
-      changes.push_back({.session = {i + 1, 1},
+      changes.push_back({.session = {i + 1, sequence},
                          .command = &commands[i],
                          .reply = &replies[i],
                          .options = {},
@@ -127,6 +128,57 @@ TEST_F(SessionStoreTest, GroupIsAsIfOneCameAfterTheOther) {
   EXPECT_EQ(RunAs({9, 1}, GetCommand{.key = "new"}).value.ToString(), "first");
   EXPECT_EQ(*store_->Count(), 2U);
   EXPECT_TRUE(store_->Check(false)->ok());
+}
+
+TEST_F(SessionStoreTest, RecordsOfGroupsSurviveLaterOnes) {
+  const Command add = IncrCommand{.key = "n", .delta = 1};
+  const std::vector<Command> of_twenty(20, add);  // More than share a row.
+  RunGroup(of_twenty);
+  EXPECT_EQ(RunAs({2, 2}, add).integer, 21);  // Alone.
+  Open();
+  for (std::uint64_t uid = 1; uid <= 20; ++uid) {
+    const Session last{uid, uid == 2 ? 2U : 1U};
+    ASSERT_TRUE(Recorded(last).has_value()) << uid;
+    EXPECT_EQ(Recorded(last)->integer, uid == 2 ? 21 : uid);
+  }
+  // The rows of the next holder have the others' records, too.
+  RunGroup({add, add, add}, 3);
+  Open();
+  EXPECT_EQ(Recorded({1, 3})->integer, 22);
+  EXPECT_EQ(Recorded({2, 3})->integer, 23);
+  for (std::uint64_t uid = 4; uid <= 20; ++uid) {
+    EXPECT_EQ(Recorded({uid, 1})->integer, uid) << uid;
+  }
+  const std::uint64_t living[] = {3, 19};
+  store_->RetainClients(living);
+  Open();
+  store_->RetainClients(living);
+  EXPECT_EQ(Recorded({3, 3})->integer, 24);
+  EXPECT_EQ(Recorded({19, 1})->integer, 19);
+  EXPECT_FALSE(Recorded({4, 1}).has_value());
+}
+
+TEST_F(SessionStoreTest, LongRecordInAGroup) {
+  const std::string text(2'000, 'x');
+  RunAs({9, 1}, SetCommand{.key = "text", .value = text});
+  RunGroup({SetCommand{.key = "a", .value = "1"},
+            DeleteCommand{.key = "text", .with_value = true},
+            SetCommand{.key = "b", .value = "1"}},
+           1);
+  RunGroup({SetCommand{.key = "a", .value = "2"},
+            SetCommand{.key = "b", .value = "2"}},
+           2);
+  Open();
+  EXPECT_TRUE(Recorded({1, 2})->applied);
+  EXPECT_TRUE(Recorded({2, 2})->applied);
+  EXPECT_TRUE(Recorded({3, 1})->applied);
+  RunAs({9, 2}, SetCommand{.key = "text", .value = text});
+  RunGroup({SetCommand{.key = "a", .value = "3"},
+            DeleteCommand{.key = "text", .with_value = true}},
+           3);
+  Open();
+  EXPECT_TRUE(Recorded({1, 3})->applied);
+  EXPECT_TRUE(Recorded({2, 3})->value.ToString() == text);
 }
 
 TEST_F(SessionStoreTest, FailureOfOneIsNotOneOfTheOthers) {
