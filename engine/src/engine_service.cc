@@ -245,6 +245,12 @@ void EngineService::AnswerCommands(const Message& message,
   main_.figures.commands.fetch_add(decoded->commands.size(),
                                    std::memory_order_relaxed);
   std::vector<Reply> replies(decoded->commands.size());
+  if (session.uid == 0 && !decoded->placed.empty()) {
+    // The grant was another holder's, and the value is not in the message.
+    return EncodeReplies(
+        out, {StatusCode::kGone, "the holder has changed: send the value"},
+        replies, {});
+  }
   if (session.uid == 0) {  // Of this process itself.
     const Status status =
         store_.Execute(decoded->commands, replies, decoded->options);

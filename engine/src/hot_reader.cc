@@ -17,18 +17,70 @@
 namespace larder {
 namespace {
 
+constexpr std::size_t kPageSize = 4096;
+
+// The last large buffer that the thread let go. The heap would give its pages
+// back to the system each time, and a read of 64 KiB would spend half of its
+// time in page faults.
+class SpareBuffer {
+ public:
+  static constexpr std::size_t kSizeMin = 16 * 1024;
+
+  ~SpareBuffer() {
+    ::operator delete(memory_);
+    memory_ = nullptr;
+    open_ = false;
+  }
+  // nullptr: there is none that large.
+  void* Take(std::size_t size) noexcept {
+    return size <= size_ ? Exchange(nullptr, 0) : nullptr;
+  }
+  void Keep(void* memory, std::size_t size) noexcept {
+    if (!open_ || size <= size_) return ::operator delete(memory);
+    ::operator delete(Exchange(memory, size));
+  }
+
+ private:
+  void* Exchange(void* memory, std::size_t size) noexcept {
+    size_ = size;
+    return std::exchange(memory_, memory);
+  }
+
+  void* memory_ = nullptr;
+  std::size_t size_ = 0;
+  bool open_ = true;  // False: handles outlive the thread's variables.
+};
+
+constinit thread_local SpareBuffer spare_buffer;
+
 // A value and its pin in one allocation.
 class HotValue final : public ValuePin {
  public:
   static HotValue* New(std::size_t size) {
-    return new (::operator new(sizeof(HotValue) + size)) HotValue();
+    std::size_t all = sizeof(HotValue) + size;
+    void* memory = nullptr;
+    if (all >= SpareBuffer::kSizeMin) {
+      all = (all + kPageSize - 1) / kPageSize * kPageSize;
+      memory = spare_buffer.Take(all);
+    }
+    if (memory == nullptr) memory = ::operator new(all);
+    return new (memory) HotValue(all);
   }
   [[nodiscard]] char* bytes() noexcept {
     return reinterpret_cast<char*>(this + 1);
   }
-  static void operator delete(void* memory) { ::operator delete(memory); }
+  static void operator delete(HotValue* value, std::destroying_delete_t) {
+    const std::size_t size = value->allocated_;
+    value->~HotValue();
+    if (size >= SpareBuffer::kSizeMin) return spare_buffer.Keep(value, size);
+    ::operator delete(static_cast<void*>(value));
+  }
   static void* operator new(std::size_t size) = delete;
   static void* operator new(std::size_t, void* at) { return at; }
+
+ private:
+  explicit HotValue(std::size_t allocated) noexcept : allocated_(allocated) {}
+  const std::size_t allocated_;
 };
 
 std::size_t StripeOfThisThread() noexcept {

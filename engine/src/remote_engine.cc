@@ -128,7 +128,10 @@ bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
   const PlacedValue placed[] = {{.value_size = set->value.size(),
                                  .version = grant.version,
                                  .chunks = grant.chunks}};
-  if (!EncodeCommands(body, {&command, 1}, placed, options).ok()) return false;
+  SetCommand elsewhere = *set;  // Its bytes are in the file.
+  elsewhere.value = {};
+  const Command message = elsewhere;
+  if (!EncodeCommands(body, {&message, 1}, placed, options).ok()) return false;
   auto answer = caller_->Ask(MessageKind::kExecute, body);
   if (!answer) {
     status = std::move(answer.error());
