@@ -60,6 +60,8 @@ using SegmentFooterBytes = std::array<char, kSegmentFooterSize>;
 
 /// XXH3-64 of the payload.
 [[nodiscard]] std::uint64_t PayloadChecksum(std::string_view payload) noexcept;
+/// Asks for bytes that somebody is about to read, without waiting for them.
+void PrefetchBytes(std::string_view bytes) noexcept;
 
 /// The header as bytes, with its checksum over itself and `key`.
 [[nodiscard]] RecordHeaderBytes EncodeRecordHeader(

@@ -36,6 +36,16 @@ std::uint32_t SeededChecksum(const std::string& bytes, std::size_t offset,
       key.data(), key.size(), XXH3_64bits(bytes.data() + offset, 60)));
 }
 
+TEST(SegmentFormat, ChecksumIsThatOfTheDocumentAtEverySize) {
+  const std::string bytes = testing::MakeValue(1, 200'000);
+  for (const std::size_t size : {0, 1, 1023, 32'767, 32'768, 32'769, 33'792,
+                                 40'959, 40'961, 65'536, 199'999}) {
+    EXPECT_EQ(PayloadChecksum({bytes.data(), size}),
+              XXH3_64bits(bytes.data(), size))
+        << size;
+  }
+}
+
 TEST_F(SegmentFormatTest, FileHasTheBytesOfTheDocument) {
   const std::string key = "0123456789";
   const std::string payload(100, 'p');
