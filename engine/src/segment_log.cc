@@ -93,19 +93,33 @@ Result<RecordHeader> CheckedHeader(const char* bytes, const SegmentPlace& place,
   return *header;
 }
 
-// Checks all of it, and returns its payload.
-Result<std::string_view> CheckedPayload(const char* bytes,
+// Checks the record at `place` and returns its payload.
+Result<std::string_view> CheckedPayload(const SegmentMapping& mapping,
                                         const SegmentPlace& place,
                                         std::string_view key,
-                                        std::uint64_t version) {
-  const auto header = CheckedHeader(bytes, place, key, version);
-  if (!header) return Fail(header.error());
+                                        std::uint64_t version,
+                                        VerifyReads verify) {
+  // What is read next, while the header is checked.
+  constexpr std::size_t kPrefetchSizeMax = 64U << 10;
+  const char* const bytes = mapping.base() + place.offset;
   const std::string_view payload(bytes + PayloadStart(key.size()),
                                  place.payload_size);
+  const bool remembered = payload.size() >= kVerifyOnceBytesMin;
+  // Asked before any of it is touched: what is not there yet comes from the
+  // storage, whatever it was when it was last looked at.
+  const bool skip = verify == VerifyReads::kOnce && remembered &&
+                    mapping.WasVerified(place.offset) &&
+                    mapping.IsResident(place.offset, PayloadStart(key.size()) +
+                                                         payload.size());
+  if (skip) PrefetchBytes(payload.substr(0, kPrefetchSizeMax));
+  const auto header = CheckedHeader(bytes, place, key, version);
+  if (!header) return Fail(header.error());
+  if (skip) return payload;
   if (PayloadChecksum(payload) != header->payload_checksum) {
     return Fail(
         Status::Corruption(Describe(place) + ": checksum of value is wrong"));
   }
+  if (remembered) mapping.NoteVerified(place.offset);
   return payload;
 }
 
@@ -135,7 +149,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   Result<SegmentPlace> Accept(SegmentGrant& grant, std::string_view key,
                               std::uint64_t version) noexcept override;
   Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
-                           std::uint64_t version) noexcept override;
+                           std::uint64_t version,
+                           VerifyReads verify) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncAll() noexcept override;
   Status Remove(std::uint32_t id) noexcept override;
@@ -419,7 +434,8 @@ Result<MappingPtr> SegmentLogOnDisk::MappingFor(std::uint32_t id,
 
 Result<ValueHandle> SegmentLogOnDisk::Read(const SegmentPlace& place,
                                            std::string_view key,
-                                           std::uint64_t version) noexcept {
+                                           std::uint64_t version,
+                                           VerifyReads verify) noexcept {
   if (place.offset % kSegmentAlignment != 0) {
     return Fail(Status::Corruption(Describe(place) +
                                    ": records start at multiples of 64"));
@@ -429,8 +445,7 @@ Result<ValueHandle> SegmentLogOnDisk::Read(const SegmentPlace& place,
   if (!mapping) {
     return Fail(std::move(mapping.error()));
   }
-  const auto payload =
-      CheckedPayload((*mapping)->base() + place.offset, place, key, version);
+  const auto payload = CheckedPayload(**mapping, place, key, version, verify);
   if (!payload) {
     return Fail(payload.error());
   }

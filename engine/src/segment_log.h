@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "larder/engine/settings.h"
 #include "larder/engine/status.h"
 #include "larder/engine/value_handle.h"
 
@@ -104,8 +105,10 @@ class SegmentSnapshot {
 /// Invariants:
 /// 1. An id is used once; ids only grow (the first free id is given at Open).
 /// 2. A byte once written by Write is never written again.
-/// 3. Read returns bytes only if header and payload checksums match and the
-///    record is of the expected key and version.
+/// 3. Read returns bytes only if the header's checksum matches, the record is
+///    of the expected key and version, and the payload's checksum matches or,
+///    with VerifyReads::kOnce, matched before in the same mapping and the pages
+///    are still in memory.
 ///
 /// Threads: thread-safe; Write of different grants runs in parallel, outside
 ///          of the log's lock.
@@ -143,8 +146,14 @@ class SegmentLog {
   /// `version` must match. Errors: kNotFound (the segment has gone),
   /// kCorruption, kIoError.
   virtual Result<ValueHandle> Read(const SegmentPlace& place,
-                                   std::string_view key,
-                                   std::uint64_t version) noexcept = 0;
+                                   std::string_view key, std::uint64_t version,
+                                   VerifyReads verify) noexcept = 0;
+  /// With every checksum. For all that copies a value to where it gets a new
+  /// one, which would make damage good.
+  Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
+                           std::uint64_t version) noexcept {
+    return Read(place, key, version, VerifyReads::kAlways);
+  }
   /// fdatasync of everything written since Open that is not yet on the
   /// device, and fsync of the directory after new files. A segment whose sync
   /// failed once may have lost pages for good: it gets no more records, and

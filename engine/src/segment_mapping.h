@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "larder/engine/status.h"
 
@@ -17,6 +18,10 @@ struct SegmentCounters {
   std::atomic<std::int64_t> unlinked_bytes{0};
   std::atomic<std::uint64_t> bytes_written{0};
 };
+
+/// Payloads from this size on are remembered once their checksum was right.
+/// Comparing a smaller one takes about as long as asking for its pages.
+inline constexpr std::size_t kVerifyOnceBytesMin = 32U << 10;
 
 /// One segment file in memory, for reading. It may be longer than the file:
 /// pages past the file's end must not be touched (SIGBUS), which is the
@@ -37,6 +42,15 @@ class SegmentMapping {
 
   [[nodiscard]] const char* base() const noexcept { return base_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Whether NoteVerified was called for the record at `offset`.
+  /// REQUIRES, of both: its payload has at least kVerifyOnceBytesMin bytes.
+  [[nodiscard]] bool WasVerified(std::uint64_t offset) const noexcept;
+  void NoteVerified(std::uint64_t offset) const noexcept;
+  /// Whether all of [offset, offset + size) is in the page cache. The kernel
+  /// tells only who may write the file; others are told that it is.
+  [[nodiscard]] bool IsResident(std::uint64_t offset,
+                                std::uint64_t size) const noexcept;
+
   /// The file is unlinked but keeps `bytes` of the disk while this lives.
   void MarkUnlinked(std::uint64_t bytes) noexcept;
 
@@ -45,6 +59,9 @@ class SegmentMapping {
   std::size_t size_;
   std::shared_ptr<SegmentCounters> counters_;
   std::atomic<std::int64_t> unlinked_bytes_{0};
+  // A bit for each kVerifyOnceBytesMin of the file: no two records of that size
+  // start in the same. 32 bytes for a segment of 8 MiB, 4 KiB at most.
+  mutable std::vector<std::atomic<std::uint64_t>> verified_;
 };
 
 }  // namespace larder

@@ -83,6 +83,8 @@ constexpr std::array<std::string_view, 3> kDurabilityNames = {"none", "process",
                                                               "power"};
 constexpr std::array<std::string_view, 3> kCompressionNames = {"none", "lz4",
                                                                "zstd"};
+constexpr std::array<std::string_view, 2> kVerifyReadsNames = {"always",
+                                                               "once"};
 
 constexpr std::array kDescriptors = {
     Descriptor{"size_limit", "physical bytes of the whole directory",
@@ -124,6 +126,10 @@ constexpr std::array kDescriptors = {
     Descriptor{
         "compression_min", "smaller values are not compressed",
         ByteCountField{&Settings::compression_min, 0, kValueInMemoryBytesMax}},
+    Descriptor{"verify_reads",
+               "when checksums of large values are compared: always, or once "
+               "while they stay in memory",
+               Choice<&Settings::verify_reads>(kVerifyReadsNames)},
 };
 
 std::string Join(std::span<const std::string_view> names) {

@@ -448,6 +448,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> inline_value_max_{0};
   std::atomic<Duration::rep> default_ttl_{0};
   std::atomic<Durability> durability_{Durability::kProcess};
+  std::atomic<VerifyReads> verify_reads_{VerifyReads::kAlways};
   std::atomic<WhenFull> when_full_{WhenFull::kEvict};
   std::atomic<std::uint64_t> segment_size_{0};
 

@@ -216,6 +216,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   inline_value_max_ = settings.inline_value_max;
   default_ttl_ = settings.default_ttl.count();
   durability_ = settings.durability;
+  verify_reads_ = settings.verify_reads;
   when_full_ = settings.when_full;
   segment_size_ = SegmentSizeFor(settings.size_limit);
   runs_.SetRunSize(segment_size_);

@@ -258,9 +258,10 @@ Result<std::optional<ValueHandle>> Store::ReadRunValue(
 
 Result<std::optional<ValueHandle>> Store::ReadSegments(
     std::string_view key, const Entry& entry) noexcept {
+  const VerifyReads verify = verify_reads_.load(std::memory_order_relaxed);
   if (entry.extents.size() == 1) {
     Result<ValueHandle> value =
-        log_->Read(entry.extents.front(), key, entry.version);
+        log_->Read(entry.extents.front(), key, entry.version, verify);
     if (value) return std::optional<ValueHandle>(std::move(*value));
     if (value.error().code() == StatusCode::kNotFound) return Gone();
     return Fail(value.error());
@@ -273,7 +274,7 @@ Result<std::optional<ValueHandle>> Store::ReadSegments(
   std::string bytes;
   bytes.reserve(entry.value_size);
   for (const SegmentPlace& place : entry.extents) {
-    Result<ValueHandle> piece = log_->Read(place, key, entry.version);
+    Result<ValueHandle> piece = log_->Read(place, key, entry.version, verify);
     if (!piece) {
       if (piece.error().code() == StatusCode::kNotFound) return Gone();
       return Fail(piece.error());

@@ -184,8 +184,8 @@ class StoreReader final : public ValueReader {
         ++place;
       }
       if (place == extents_.end()) break;
-      Result<ValueHandle> piece =
-          store_.log_->Read(*place, key_, info_.version);
+      Result<ValueHandle> piece = store_.log_->Read(
+          *place, key_, info_.version, store_.verify_reads_.load());
       if (piece) {
         piece_ = std::move(*piece);
         piece_end_ = begin + place->payload_size;

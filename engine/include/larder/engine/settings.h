@@ -23,6 +23,16 @@ enum class Objective : std::uint8_t { kObjects = 0, kBytes = 1, kCost = 2 };
 /// Compression of values before they are stored (applied by the facade).
 enum class CompressionSetting : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
 
+/// When the checksum of a value in a segment file is compared. Values below 32
+/// KiB, and those in the database, are compared on every read in any case.
+///
+/// kAlways: on every read.
+/// kOnce:   on the first read since this process mapped the file, and again
+///          when some of it was not in the page cache when it was asked for:
+///          what comes from the storage is checked, what changes in memory
+///          afterwards is not noticed.
+enum class VerifyReads : std::uint8_t { kAlways = 0, kOnce = 1 };
+
 /// The settings of a cache. They live in the directory: opening a cache takes
 /// them from there, `Reset` changes them for everyone.
 ///
@@ -52,6 +62,7 @@ struct Settings {
   CompressionSetting compression = CompressionSetting::kNone;
   /// Smaller values are not compressed.
   std::uint64_t compression_min = 1024;
+  VerifyReads verify_reads = VerifyReads::kOnce;
 
   friend bool operator==(const Settings&, const Settings&) = default;
 };
