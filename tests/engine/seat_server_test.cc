@@ -521,7 +521,8 @@ TEST_P(FailoverTest, EveryRequestIsExecutedExactlyOnce) {
       const auto seat = Attach();
       const auto channel = Connect(*seat);
       std::uint64_t calls = 0;
-      while (seat->main().totals[0].load() == 0) {
+      // Holders may die before they have served much: the last one stays.
+      while (seat->main().totals[0].load() == 0 || calls <= 100) {
         if (Call(*channel, "count") != std::to_string(++calls)) return 1;
       }
       pipe.Send(calls);
