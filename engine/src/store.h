@@ -151,7 +151,10 @@ class Store final : public SessionStore, private LivenessJudge {
   Status Start() noexcept;
   /// Not `writable`: to go on reading while writes fail.
   [[nodiscard]] RocksSizes SizesFor(std::uint64_t size_limit) const noexcept;
-  Status OpenFiles(bool writable) noexcept;
+  /// Whether the reserve may be given back if the disk is full. Only for what
+  /// frees space: what is free may be taken by others before it is used.
+  enum class Reserve : std::uint8_t { kKeep, kSpend };
+  Status OpenFiles(bool writable, Reserve reserve) noexcept;
   Status LoadSettings() noexcept;
   Status LoadLedger() noexcept;
   void MirrorLedger() noexcept;  // Under ledger_mutex_.
@@ -164,7 +167,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status ResetDirectory() noexcept;
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
-  Status Reopen() noexcept;
+  Status Reopen(Reserve reserve) noexcept;
   /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
   /// True if the directory was removed or replaced.
@@ -172,7 +175,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
   /// Opens the database again after a failed write, at most every 200 ms.
-  void HealIfFaulted() noexcept;
+  /// On a full disk, only if there is room again or the reserve is to be spent.
+  void HealIfFaulted(Reserve reserve = Reserve::kKeep) noexcept;
+  /// Under fault_mutex_. Whether to open the database again now.
+  [[nodiscard]] bool MayHeal(Reserve reserve) noexcept;
   void Log(const std::string& line) const;
 
   // store_read.cc
@@ -353,6 +359,9 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;
   /// Allocates the reserve if it is not there.
   void RestoreReserve() noexcept;
+  [[nodiscard]] std::uint64_t ReserveWanted() const noexcept;
+  /// After the disk was full: whether there is room for more than the reserve.
+  [[nodiscard]] bool DiskHasRoom() noexcept;
   [[nodiscard]] std::uint64_t EffectiveLimit() const noexcept;
   [[nodiscard]] std::uint64_t ItemBytesMax() const noexcept;
   void UpdateFreeSpace() noexcept;
@@ -528,6 +537,8 @@ class Store final : public SessionStore, private LivenessJudge {
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
   std::atomic<bool> faulted_{false};
   std::chrono::steady_clock::time_point retry_at_{};
+  // Since a write found no space: sets are refused until there is enough.
+  std::atomic<bool> disk_full_{false};
 
   std::mutex scans_mutex_;
   std::list<StoreScan*> scans_;  // Guarded by scans_mutex_.

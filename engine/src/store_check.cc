@@ -262,7 +262,7 @@ Result<CheckReport> Store::Check(bool repair) noexcept {
   store_gate_.lock();
   Status status = CheckOpen();
   if (status.ok()) status = ResetDirectory();
-  if (status.ok()) status = OpenFiles(/*writable=*/true);
+  if (status.ok()) status = OpenFiles(/*writable=*/true, Reserve::kSpend);
   store_gate_.unlock();
   LARDER_FAIL_IF_ERROR(status);
   Result<CheckReport> after = CheckOnce(/*repair=*/false);

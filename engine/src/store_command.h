@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <variant>
 
@@ -26,6 +27,9 @@ inline std::string_view KeyOf(const Command& command) noexcept {
       },
       command);
 }
+
+/// Whether nothing but deletes, evictions and the like is among them.
+[[nodiscard]] bool FreesSpace(std::span<const Command> commands) noexcept;
 
 /// Bytes that were granted to a writer, until it has written them.
 class InFlight {

@@ -96,7 +96,7 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   options_pending_ = true;
-  LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_));
+  LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_, Reserve::kSpend));
   RestoreReserve();
   options_pending_ = false;
   if (options_.on_eviction && !notifier_ && !read_only_) {
@@ -121,7 +121,7 @@ RocksSizes Store::SizesFor(std::uint64_t size_limit) const noexcept {
   return RocksSizes::For(size_limit, options_.memory_budget_bytes);
 }
 
-Status Store::OpenFiles(bool writable) noexcept {
+Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)
@@ -132,7 +132,7 @@ Status Store::OpenFiles(bool writable) noexcept {
   rocks.log = options_.log;
   Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
   if (!opened && opened.error().code() == StatusCode::kNoSpace && writable &&
-      directory_->ReleaseReserve().ok()) {
+      reserve == Reserve::kSpend && directory_->ReleaseReserve().ok()) {
     opened = Rocks::Open(rocks);
   }
   if (!opened) return opened.error();
@@ -467,7 +467,13 @@ Status Store::Shut() noexcept {
                            PolicyStateKey(name), state),
           "saving the policy's state");
     }
+    if (status.code() == StatusCode::kNoSpace) {
+      // Only figures are lost; the items are in the write-ahead log.
+      Log("closing on a full disk: " + status.message());
+      status = Status::Ok();
+    }
     if (status.ok() && unlogged_marked_) {
+      if (disk_full_) directory_->ReleaseReserve().IgnoreError();
       status = rocks_->FlushAll();
       if (status.ok()) {
         status = FromRocks(
@@ -483,7 +489,7 @@ Status Store::Shut() noexcept {
   }
   log_.reset();
   if (rocks_) {
-    if (faulted_) {
+    if (faulted_ || disk_full_) {  // No flush: there is no room for it.
       rocks_->Abandon();
     } else {
       const Status closed = rocks_->Close();
@@ -503,10 +509,8 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
     const std::scoped_lock lock(fault_mutex_);
     if (!faulted_) {
       Log("writes stop: " + failure.message());
-      if (failure.code() == StatusCode::kNoSpace) {
-        directory_->ReleaseReserve().IgnoreError();  // Best effort.
-      }
     }
+    if (failure.code() == StatusCode::kNoSpace) disk_full_ = true;
     fault_ = failure;
     faulted_ = true;
     retry_at_ = std::chrono::steady_clock::now();
@@ -538,17 +542,28 @@ Status Store::CheckWritable() noexcept {
   return fault_;
 }
 
-void Store::HealIfFaulted() noexcept {
+bool Store::MayHeal(Reserve reserve) noexcept {
+  const auto now = std::chrono::steady_clock::now();
+  const bool full = fault_.code() == StatusCode::kNoSpace;
+  const bool gives =
+      full && reserve == Reserve::kSpend && directory_->reserve_bytes() != 0;
+  if (!gives && now < retry_at_) return false;
+  retry_at_ = now + kReopenInterval;
+  // Without room for a writable database, the one there is goes on reading.
+  if (full && reserve == Reserve::kKeep && !DiskHasRoom()) return false;
+  if (gives) directory_->ReleaseReserve().IgnoreError();  // Best effort.
+  return true;
+}
+
+void Store::HealIfFaulted(Reserve reserve) noexcept {
   if (!faulted_) return;
   {
     const std::scoped_lock lock(fault_mutex_);
-    const auto now = std::chrono::steady_clock::now();
-    if (!faulted_ || now < retry_at_) return;
-    retry_at_ = now + kReopenInterval;
+    if (!faulted_ || !MayHeal(reserve)) return;
   }
   store_gate_.lock();
   if (faulted_ && !closed_ && !gone_) {
-    const Status status = Reopen();
+    const Status status = Reopen(reserve);
     const std::scoped_lock lock(fault_mutex_);
     if (status.ok()) {
       Log("writes go on");
@@ -561,7 +576,7 @@ void Store::HealIfFaulted() noexcept {
   store_gate_.unlock();
 }
 
-Status Store::Reopen() noexcept {
+Status Store::Reopen(Reserve reserve) noexcept {
   {
     const std::scoped_lock lock(scans_mutex_);
     for (StoreScan* scan : scans_) scan->Invalidate();
@@ -578,13 +593,13 @@ Status Store::Reopen() noexcept {
   log_.reset();
   cutoffs_saved_ = cutoffs_raised_.load();
   evictions_unsaved_ = 0;  // What was not saved is undone.
-  Status status = OpenFiles(/*writable=*/true);
+  Status status = OpenFiles(/*writable=*/true, reserve);
   if (hot != nullptr) hot->EndInvalidation();
   if (status.ok()) return status;
   // Reads go on without a writable database.
   rocks_.reset();
   log_.reset();
-  const Status readable = OpenFiles(/*writable=*/false);
+  const Status readable = OpenFiles(/*writable=*/false, Reserve::kKeep);
   if (!readable.ok()) {
     Log("nothing can be read: " + readable.message());
     rocks_.reset();

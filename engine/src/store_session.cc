@@ -96,8 +96,14 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
     sessions_.Keep(pending.records);
     return true;
   }
+  for (ClientChange& change : changes) *change.reply = Reply();
+  if (committed.code() == StatusCode::kNoSpace &&
+      std::all_of(changes.begin(), changes.end(), [](const auto& change) {
+        return FreesSpace({change.command, 1});
+      })) {
+    return false;  // One by one, they are given the reserve.
+  }
   for (ClientChange& change : changes) {
-    *change.reply = Reply();
     change.reply->status = committed;
     change.status = committed;
   }

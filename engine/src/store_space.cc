@@ -129,10 +129,10 @@ void Store::UpdateBudget() noexcept {
 
 Status Store::MakeRoom(std::uint64_t incoming_bytes,
                        std::uint64_t incoming_items) noexcept {
-  if (incoming_bytes != 0 && directory_->reserve_bytes() == 0) {
+  if (incoming_bytes != 0 && (disk_full_ || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
     RestoreReserve();
-    if (directory_->reserve_bytes() == 0) {
+    if (directory_->reserve_bytes() == 0 || !DiskHasRoom()) {
       return Status::NoSpace("no space left on the device of " +
                              directory().string() +
                              ": free some; deletes still work");
@@ -862,13 +862,27 @@ void Store::Housekeep() noexcept {
   }
 }
 
-void Store::RestoreReserve() noexcept {
+std::uint64_t Store::ReserveWanted() const noexcept {
   constexpr std::uint64_t kReserveBytesMin = 256 * 1024;
+  return std::clamp(size_limit_ / 256, kReserveBytesMin, kReserveBytesMax);
+}
+
+void Store::RestoreReserve() noexcept {
   if (read_only_ || directory_->reserve_bytes() != 0) return;
-  const std::uint64_t wanted =
-      std::clamp(size_limit_ / 256, kReserveBytesMin, kReserveBytesMax);
   // A full disk has no reserve to give; tried again in a second.
-  directory_->RestoreReserve(wanted).IgnoreError();
+  directory_->RestoreReserve(ReserveWanted()).IgnoreError();
+}
+
+bool Store::DiskHasRoom() noexcept {
+  if (!disk_full_) return true;
+  struct statvfs file_system = {};
+  if (::statvfs(directory_->root().c_str(), &file_system) == 0 &&
+      std::uint64_t{file_system.f_bavail} * file_system.f_frsize <
+          ReserveWanted()) {
+    return false;
+  }
+  disk_full_ = false;
+  return true;
 }
 
 // Grows with every use of the cache.

@@ -31,12 +31,15 @@ bool IsWhole(const Command& command) noexcept {
          std::holds_alternative<CullCommand>(command);
 }
 
-bool NeedsRoom(const Command& command) noexcept {
-  return std::holds_alternative<SetCommand>(command) ||
-         std::holds_alternative<IncrCommand>(command);
-}
-
 }  // namespace
+
+bool FreesSpace(std::span<const Command> commands) noexcept {
+  return std::all_of(commands.begin(), commands.end(),
+                     [](const Command& command) {
+                       return std::holds_alternative<DeleteCommand>(command) ||
+                              IsWhole(command);
+                     });
+}
 
 PendingBatch& ThreadBatch() noexcept {
   thread_local PendingBatch pending;
@@ -65,11 +68,11 @@ Status Store::ExecuteFor(const Caller& caller,
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
   Status status = TryExecute(caller, commands, replies, options);
-  if (faulted_ && std::none_of(commands.begin(), commands.end(), NeedsRoom) &&
+  if (faulted_ && FreesSpace(commands) &&
       (status.code() == StatusCode::kNoSpace ||
        (!replies.empty() &&
         replies[0].status.code() == StatusCode::kNoSpace))) {
-    // The disk is full, and the reserve was given back for just this.
+    // The disk is full, and the reserve is given back for just this.
     // What a command on the whole cache has done so far is done.
     const std::uint64_t count = replies.empty() ? 0 : replies[0].count;
     for (Reply& reply : replies) reply = Reply();
@@ -86,7 +89,9 @@ Status Store::TryExecute(const Caller& caller,
   const UncountedScope uncounted;
   const bool reads_only =
       std::none_of(commands.begin(), commands.end(), IsMutation);
-  if (!reads_only) HealIfFaulted();
+  if (!reads_only) {
+    HealIfFaulted(FreesSpace(commands) ? Reserve::kSpend : Reserve::kKeep);
+  }
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
   if (reads_only) {
@@ -430,11 +435,9 @@ Status Store::AppendToLog(std::string_view key, CodecId codec,
 }
 
 Status Store::SegmentFailure(const Status& status) noexcept {
-  // The log of large values failed; the database is sound. The reserve lets
-  // deletes go on when the disk is full.
-  if (status.code() == StatusCode::kNoSpace) {
+  // The log of large values failed; the database is sound.
+  if (status.code() == StatusCode::kNoSpace && !disk_full_.exchange(true)) {
     Log("disk full: " + status.message());
-    directory_->ReleaseReserve().IgnoreError();  // Best effort.
   }
   return NoteIfGone() ? CheckOpen() : status;
 }
