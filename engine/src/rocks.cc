@@ -284,7 +284,7 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
 
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
-  rocks->sizes_ = options.sizes;
+  rocks->SetSizes(options.sizes);
   rocks->read_only_ = options.read_only;
   rocks->access_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   rocks->files_ =
@@ -338,10 +338,15 @@ std::uint64_t Rocks::access_table_bytes() const noexcept {
 }
 
 std::uint64_t Rocks::access_headroom_bytes() const noexcept {
-  // Level 0 into the base level, and one compaction further down.
   return std::min(access_table_bytes(),
-                  2 * kIndexLevelZeroFiles * sizes_.write_buffer +
-                      kIndexCompactionFiles * sizes_.index_file);
+                  headroom_max_.load(std::memory_order_relaxed));
+}
+
+void Rocks::SetSizes(const RocksSizes& sizes) noexcept {
+  sizes_ = sizes;
+  // Level 0 into the base level, and one compaction further down.
+  headroom_max_ = 2 * kIndexLevelZeroFiles * sizes.write_buffer +
+                  kIndexCompactionFiles * sizes.index_file;
 }
 
 void Rocks::Resize(const RocksSizes& sizes) {
@@ -349,7 +354,7 @@ void Rocks::Resize(const RocksSizes& sizes) {
   RocksSizes wanted = sizes;
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
-  sizes_ = wanted;
+  SetSizes(wanted);
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.

@@ -94,6 +94,7 @@ class Rocks {
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
   /// What compactions of `access` by RocksDB may need on top of them.
   [[nodiscard]] std::uint64_t access_headroom_bytes() const noexcept;
+  /// One thread at a time.
   void Resize(const RocksSizes& sizes);
   [[nodiscard]] Status FlushAll();
   /// Writes all buffers and closes. Errors: kIoError, kNoSpace; it is closed
@@ -104,6 +105,7 @@ class Rocks {
 
  private:
   Rocks() = default;
+  void SetSizes(const RocksSizes& sizes) noexcept;
 
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<std::atomic<bool>> judging_ =
@@ -114,7 +116,9 @@ class Rocks {
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
   std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
-  RocksSizes sizes_;
+  RocksSizes sizes_;  // Of Open and Resize only.
+  // What follows from it for those who read it meanwhile.
+  std::atomic<std::uint64_t> headroom_max_{0};
   bool read_only_ = false;
 };
 
