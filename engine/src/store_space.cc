@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include <rocksdb/convenience.h>
 #include <sys/statvfs.h>
@@ -456,14 +457,16 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
   {
     const std::scoped_lock lock(ledger_mutex_);
     // Cost-benefit (Rosenblum and Ousterhout, 1992): space gained times age,
-    // over the cost of moving the rest. Age is the distance in ids.
+    // over the cost of moving the rest. Age is the distance in ids, by its
+    // root: what was moved once may stay for ever, and would else be moved
+    // again and again for the little that is dead in it.
     const auto score = [&](PlaceId place, std::uint64_t size,
                            std::uint32_t age) {
       const auto live = static_cast<double>(
           std::max<std::int64_t>(ledger_.use(place).bytes, 0));
       const auto all = static_cast<double>(size);
       if (size == 0 || live > live_share_max * all) return 0.0;
-      return (all - live) * (age + 1.0) / (live + all);
+      return (all - live) * std::sqrt(age + 1.0) / (live + all);
     };
     for (const SegmentInfo& segment : segments) {
       const PlaceId place = PlaceOfSegment(segment.id);
@@ -575,7 +578,7 @@ Status Store::MoveRecords(std::span<MovedRecord> records) noexcept {
     }
     LARDER_RETURN_IF_ERROR(AppendToLog(record.key, entry.codec, entry.version,
                                        entry.value_size, offset, value->bytes(),
-                                       moved));
+                                       moved, LogStream::kMoved));
     bytes_moved_.fetch_add(value->size());
     const auto next = entry.extents.erase(at);
     entry.extents.insert(next, moved.begin(), moved.end());
