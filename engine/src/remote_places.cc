@@ -84,8 +84,9 @@ Status RemotePlaces::Write(const SetCommand& command,
         .value_size = command.value.size(),
         .value_offset = done,
         .codec = command.codec};
-    const int error = WriteSegmentRecord(*SegmentIo::System(), (*fd)->get(),
-                                         chunk.segment, chunk.offset, record);
+    const int error =
+        WriteSegmentRecords(*SegmentIo::System(), (*fd)->get(), chunk.segment,
+                            chunk.offset, {&record, 1});
     if (error != 0) return Status::FromErrno(error, "writing a value");
     done += chunk.payload_size;
   }

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -199,9 +200,14 @@ Status SegmentFile::WriteFooter(std::uint64_t end) noexcept {
   return Status::Ok();
 }
 
-int WriteSegmentRecord(SegmentIo& io, int fd, std::uint32_t id,
-                       std::uint32_t offset,
-                       const SegmentRecord& record) noexcept {
+namespace {
+
+constexpr std::size_t kPiecesPerRecord = 5;
+
+// Returns the length of the record.
+std::uint64_t MakePieces(std::uint32_t id, std::uint32_t offset,
+                         const SegmentRecord& record, RecordHeaderBytes& head,
+                         iovec* pieces) noexcept {
   RecordHeader header;
   header.codec = record.codec;
   header.key_size = static_cast<std::uint32_t>(record.key.size());
@@ -212,37 +218,65 @@ int WriteSegmentRecord(SegmentIo& io, int fd, std::uint32_t id,
   header.payload_checksum = PayloadChecksum(record.payload);
   header.segment = id;
   header.offset = offset;
-  const RecordHeaderBytes bytes = EncodeRecordHeader(header, record.key);
+  head = EncodeRecordHeader(header, record.key);
   const std::uint64_t length =
       SegmentLog::RecordSize(record.key.size(), record.payload.size());
   const std::uint64_t payload_start = PayloadStart(record.key.size());
-  std::array<iovec, 5> pieces{
-      Piece({bytes.data(), bytes.size()}), Piece(record.key),
-      Piece({kZeros.data(),
-             payload_start - kRecordHeaderSize - record.key.size()}),
-      Piece(record.payload),
-      Piece({kZeros.data(), length - payload_start - record.payload.size()})};
+  *pieces++ = Piece({head.data(), head.size()});
+  *pieces++ = Piece(record.key);
+  *pieces++ = Piece(
+      {kZeros.data(), payload_start - kRecordHeaderSize - record.key.size()});
+  *pieces++ = Piece(record.payload);
+  *pieces++ =
+      Piece({kZeros.data(), length - payload_start - record.payload.size()});
+  return length;
+}
+
+}  // namespace
+
+int WriteSegmentRecords(SegmentIo& io, int fd, std::uint32_t id,
+                        std::uint32_t offset,
+                        std::span<const SegmentRecord> records) noexcept {
+  if (records.size() == 1) {  // Nearly always: nothing is allocated.
+    RecordHeaderBytes head;
+    std::array<iovec, kPiecesPerRecord> pieces;
+    MakePieces(id, offset, records[0], head, pieces.data());
+    return WriteFully(io, fd, pieces.data(), static_cast<int>(pieces.size()),
+                      static_cast<off_t>(offset))
+               ? 0
+               : errno;
+  }
+  std::vector<RecordHeaderBytes> heads(records.size());
+  std::vector<iovec> pieces(records.size() * kPiecesPerRecord);
+  std::uint64_t at = offset;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    at += MakePieces(id, static_cast<std::uint32_t>(at), records[i], heads[i],
+                     &pieces[i * kPiecesPerRecord]);
+  }
   return WriteFully(io, fd, pieces.data(), static_cast<int>(pieces.size()),
                     static_cast<off_t>(offset))
              ? 0
              : errno;
 }
 
-Status SegmentFile::WriteRecord(std::uint32_t offset,
-                                const SegmentRecord& record) noexcept {
-  const std::uint64_t end =
-      offset + SegmentLog::RecordSize(record.key.size(), record.payload.size());
+Status SegmentFile::WriteRecords(
+    std::uint32_t offset, std::span<const SegmentRecord> records) noexcept {
+  std::uint64_t end = offset;
+  for (const SegmentRecord& record : records) {
+    end += SegmentLog::RecordSize(record.key.size(), record.payload.size());
+  }
   // Right before a durable write: never outside of what was granted.
   LARDER_CHECK(offset % kSegmentAlignment == 0 &&
                end + kSegmentFooterSize <= capacity_);
   const int error =
-      WriteSegmentRecord(*environment_->io, fd_->get(), id_, offset, record);
+      WriteSegmentRecords(*environment_->io, fd_->get(), id_, offset, records);
   if (error != 0) return ErrorAt(error, "writing", offset);
-  NoteRecord(offset, end);
+  NoteRecords(offset, end, records.size());
   return Status::Ok();
 }
 
-void SegmentFile::NoteRecord(std::uint64_t offset, std::uint64_t end) noexcept {
+void SegmentFile::NoteRecords(std::uint64_t offset, std::uint64_t end,
+                              std::size_t count) noexcept {
   std::uint64_t seen = readable_end_.load(std::memory_order_relaxed);
   while (seen < end &&
          !readable_end_.compare_exchange_weak(
@@ -251,7 +285,7 @@ void SegmentFile::NoteRecord(std::uint64_t offset, std::uint64_t end) noexcept {
   seen = file_size_.load(std::memory_order_relaxed);
   while (seen < end && !file_size_.compare_exchange_weak(seen, end)) {
   }
-  record_count_.fetch_add(1, std::memory_order_relaxed);
+  record_count_.fetch_add(count, std::memory_order_relaxed);
   // After the write: a sync that clears it before has not missed a byte.
   unsynced_ = true;
   environment_->counters->bytes_written += end - offset;

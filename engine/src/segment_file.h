@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -76,11 +77,13 @@ class SegmentFile {
   Status DropHold() noexcept;
   /// Counts the blocks that a file of `end` bytes takes.
   void AccountUpTo(std::uint64_t end) noexcept;
+  /// Writes them one after another with one pwritev.
   /// REQUIRES: the caller has a hold and [offset, ...) for itself.
-  Status WriteRecord(std::uint32_t offset,
-                     const SegmentRecord& record) noexcept;
-  /// The same, written by another process: [offset, end) is a record now.
-  void NoteRecord(std::uint64_t offset, std::uint64_t end) noexcept;
+  Status WriteRecords(std::uint32_t offset,
+                      std::span<const SegmentRecord> records) noexcept;
+  /// [offset, end) has `count` records now, perhaps of another process.
+  void NoteRecords(std::uint64_t offset, std::uint64_t end,
+                   std::size_t count) noexcept;
   /// Makes what has been written durable; see SegmentLog::Sync.
   Status Sync() noexcept;
   [[nodiscard]] bool unsynced() const noexcept {
@@ -153,12 +156,12 @@ class SegmentFile {
   std::weak_ptr<SegmentMapping> last_mapping_;  // Handles may have it still.
 };
 
-/// Writes a record into segment `id` at `offset` with one pwritev.
+/// Writes records into segment `id` from `offset` on with one pwritev.
 /// REQUIRES: [offset, ...) is the caller's. Returns 0 or an errno; some bytes
 /// may be written then.
-[[nodiscard]] int WriteSegmentRecord(SegmentIo& io, int fd, std::uint32_t id,
-                                     std::uint32_t offset,
-                                     const SegmentRecord& record) noexcept;
+[[nodiscard]] int WriteSegmentRecords(
+    SegmentIo& io, int fd, std::uint32_t id, std::uint32_t offset,
+    std::span<const SegmentRecord> records) noexcept;
 
 }  // namespace larder
 

@@ -46,6 +46,8 @@ namespace {
 using FilePtr = std::shared_ptr<SegmentFile>;
 using MappingPtr = std::shared_ptr<const SegmentMapping>;
 
+// Five pieces each; the kernel takes 1,024.
+constexpr std::size_t kRecordsPerWriteMax = 128;
 constexpr std::uint64_t kBlockSizeMin = 512;
 constexpr std::uint64_t kBlockSizeMax = 1U << 20;
 
@@ -146,6 +148,9 @@ class SegmentLogOnDisk final : public SegmentLog {
                                LogStream stream) noexcept override;
   Result<SegmentPlace> Write(SegmentGrant& grant,
                              const SegmentRecord& record) noexcept override;
+  Status WriteAll(std::span<SegmentGrant> grants,
+                  std::span<const SegmentRecord> records,
+                  std::span<SegmentPlace> places) noexcept override;
   Result<SegmentPlace> Accept(SegmentGrant& grant, std::string_view key,
                               std::uint64_t version) noexcept override;
   Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
@@ -344,23 +349,52 @@ Result<SegmentGrant> SegmentLogOnDisk::Reserve(std::size_t key_size,
   return grant;
 }
 
-Result<SegmentPlace> SegmentLogOnDisk::Write(
-    SegmentGrant& grant, const SegmentRecord& record) noexcept {
+Status UseGrant(SegmentGrant& grant, const SegmentRecord& record) {
   if (!grant.file || grant.used || record.key.size() != grant.key_size ||
       record.payload.size() != grant.payload_size) {
-    return Fail(Status::InvalidArgument(
+    return Status::InvalidArgument(
         "a record of " + std::to_string(record.key.size()) + " + " +
         std::to_string(record.payload.size()) + " bytes does not fit its " +
         (grant.used ? "used grant of " : "grant of ") +
         std::to_string(grant.key_size) + " + " +
-        std::to_string(grant.payload_size)));
+        std::to_string(grant.payload_size));
   }
   grant.used = true;
-  if (Status status = grant.file->WriteRecord(grant.offset, record);
+  return Status::Ok();
+}
+
+Result<SegmentPlace> SegmentLogOnDisk::Write(
+    SegmentGrant& grant, const SegmentRecord& record) noexcept {
+  LARDER_FAIL_IF_ERROR(UseGrant(grant, record));
+  if (Status status = grant.file->WriteRecords(grant.offset, {&record, 1});
       !status.ok()) {
     return Fail(std::move(status));
   }
   return SegmentPlace{grant.file->id(), grant.offset, grant.payload_size};
+}
+
+Status SegmentLogOnDisk::WriteAll(std::span<SegmentGrant> grants,
+                                  std::span<const SegmentRecord> records,
+                                  std::span<SegmentPlace> places) noexcept {
+  for (std::size_t i = 0; i < grants.size(); ++i) {
+    LARDER_RETURN_IF_ERROR(UseGrant(grants[i], records[i]));
+    places[i] = {grants[i].file->id(), grants[i].offset,
+                 grants[i].payload_size};
+  }
+  for (std::size_t first = 0; first < grants.size();) {
+    std::size_t end = first + 1;
+    while (end < grants.size() && end - first < kRecordsPerWriteMax &&
+           grants[end].file == grants[first].file &&
+           grants[end].offset == grants[end - 1].offset +
+                                     RecordSize(grants[end - 1].key_size,
+                                                grants[end - 1].payload_size)) {
+      ++end;
+    }
+    LARDER_RETURN_IF_ERROR(grants[first].file->WriteRecords(
+        grants[first].offset, records.subspan(first, end - first)));
+    first = end;
+  }
+  return Status::Ok();
 }
 
 Result<SegmentPlace> SegmentLogOnDisk::Accept(SegmentGrant& grant,
@@ -383,7 +417,7 @@ Result<SegmentPlace> SegmentLogOnDisk::Accept(SegmentGrant& grant,
   const auto header = CheckedHeader(head.data(), place, key, version);
   if (!header) return Fail(header.error());
   grant.used = true;
-  grant.file->NoteRecord(place.offset, end);
+  grant.file->NoteRecords(place.offset, end, 1);
   return place;
 }
 

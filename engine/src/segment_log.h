@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -137,6 +138,13 @@ class SegmentLog {
   /// kIoError, kInvalidArgument (other sizes, used before).
   virtual Result<SegmentPlace> Write(SegmentGrant& grant,
                                      const SegmentRecord& record) noexcept = 0;
+  /// Writes each record into its grant, as Write does, but with one pwritev
+  /// for those that lie one after another. After an error none of them counts:
+  /// all are gaps, or records that nothing refers to.
+  /// REQUIRES: as many grants, records and places.
+  virtual Status WriteAll(std::span<SegmentGrant> grants,
+                          std::span<const SegmentRecord> records,
+                          std::span<SegmentPlace> places) noexcept = 0;
   /// Takes the record that another process wrote into the grant, if its header
   /// is of `key` and `version`; the payload is its own affair, and is checked
   /// when it is read. Errors: as Write, and kCorruption (nothing such there).

@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "segment_format.h"
 
@@ -39,13 +39,14 @@ class FileWindow {
   void Fill(std::uint64_t offset, std::uint64_t length) {
     const std::uint64_t wanted = std::min(
         std::max<std::uint64_t>(length, kWindowBytesMin), size_ - offset);
-    if (bytes_.size() < wanted) {
-      bytes_.resize(wanted);
+    if (capacity_ < wanted) {  // Not a vector, which would fill it first.
+      bytes_ = std::make_unique_for_overwrite<char[]>(wanted);
+      capacity_ = wanted;
     }
     begin_ = offset;
     filled_ = 0;
     const ssize_t count =
-        ReadFully(io_, fd_, bytes_.data(), wanted, static_cast<off_t>(offset));
+        ReadFully(io_, fd_, bytes_.get(), wanted, static_cast<off_t>(offset));
     if (count < 0) {
       status_ = Status::FromErrno(errno, "at " + std::to_string(offset));
       return;
@@ -58,7 +59,8 @@ class FileWindow {
   std::uint64_t size_;
   std::uint64_t begin_ = 0;
   std::uint64_t filled_ = 0;
-  std::vector<char> bytes_;
+  std::uint64_t capacity_ = 0;
+  std::unique_ptr<char[]> bytes_;
   Status status_;
 };
 

@@ -1,10 +1,12 @@
 #ifndef LARDER_ENGINE_SRC_STORE_H_
 #define LARDER_ENGINE_SRC_STORE_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -35,7 +37,6 @@
 namespace larder {
 
 struct EntryPin;
-struct MovedRecord;
 class StoreScan;
 
 /// The cache store in the process that has the directory open: the log of
@@ -119,7 +120,18 @@ class Store final : public SessionStore, private LivenessJudge {
     std::string pending_entry;       ///< From an overlay.
     std::string_view pending_value;  ///< Of a kRun entry in the batch.
     bool pending = false;
+
+    /// True if it lives and `place` has a part of its value.
+    [[nodiscard]] bool IsAt(std::uint64_t version,
+                            const SegmentPlace& place) const {
+      return counted && entry.kind == EntryKind::kSegments &&
+             entry.version == version &&
+             std::find(entry.extents.begin(), entry.extents.end(), place) !=
+                 entry.extents.end();
+    }
   };
+  struct FreedRecord;
+  struct MovedRecord;
   /// A value that is in place already (streams), instead of command.value.
   struct StoredValue {
     std::uint64_t version = 0;
@@ -376,14 +388,11 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Tells the eviction callback of the items that die with a place, and drops
   /// their entries, so that each is told once.
   Status TellOfPlace(PlaceId place) noexcept;
-  Status TellOfRecords(std::span<const MovedRecord> records) noexcept;
+  Status TellOfRecords(std::span<const FreedRecord> records) noexcept;
   Status FreeRuns(std::span<const std::uint32_t> dead) noexcept;
   Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
   Status CleanOne(double live_share_max, bool& cleaned) noexcept;
-  Status CleanSegment(std::uint32_t id) noexcept;
   Status CleanRun(const RunTable::Run& run) noexcept;
-  Status MoveRecords(std::span<MovedRecord> records) noexcept;
-  Status DropLostItems(PlaceId place) noexcept;
   [[nodiscard]] double DeadShare() const noexcept;
   /// Bytes that the live items need in `access`, about.
   [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
@@ -404,6 +413,15 @@ class Store final : public SessionStore, private LivenessJudge {
   /// True if an evicted item's bytes are there and stay. Under ledger_mutex_.
   [[nodiscard]] bool CanRescue(const Entry& entry) const noexcept;
 
+  // store_cleaning.cc
+  Status CleanSegment(std::uint32_t id) noexcept;
+  Status MoveRecords(std::deque<MovedRecord>& records) noexcept;
+  /// REQUIRES of both: the caller is in write_gate_.
+  Status FindLiving(std::deque<MovedRecord>& records,
+                    std::span<rocksdb::PinnableSlice> slices) noexcept;
+  Status AppendLiving(std::deque<MovedRecord>& records) noexcept;
+  Status DropLostItems(PlaceId place) noexcept;
+
   // store_check.cc
   Result<CheckReport> CheckOnce(bool repair) noexcept;
   Status RepairLedger() noexcept;
@@ -416,9 +434,11 @@ class Store final : public SessionStore, private LivenessJudge {
                                      std::string_view value) noexcept override;
 
   // Locks of keys: a stripe serializes the read-modify-write of its keys.
-  static constexpr std::size_t kStripeCount = 256;
+  static constexpr std::size_t kStripeCount = 1024;
   struct alignas(kCacheLineBytes) KeyStripe {
     std::mutex mutex;
+    // Times it was held; grows before it is let go. Written under the mutex.
+    std::atomic<std::uint32_t> changes{0};
   };
   class StripeLocks;
 

@@ -121,9 +121,65 @@ class SegmentLogFaultTest : public SegmentLogFixture {
     return place ? Status::Ok() : place.error();
   }
 
+  /// Writes records of 5,000 bytes with one call.
+  Status PutAll(std::vector<StoredRecord>& records, std::uint64_t count) {
+    std::vector<SegmentGrant> grants;
+    std::vector<SegmentRecord> contents;
+    for (std::uint64_t seed = 1; seed <= count; ++seed) {
+      records.push_back({"key-" + std::to_string(seed),
+                         testing::MakeValue(seed, 5000),
+                         seed,
+                         {}});
+    }
+    for (const StoredRecord& record : records) {
+      auto grant = log_->Reserve(record.key.size(), record.value.size(),
+                                 LogStream::kMoved);
+      if (!grant) return grant.error();
+      grants.push_back(std::move(*grant));
+      contents.push_back({record.key, record.value, record.version,
+                          record.value.size(), 0, 7});
+    }
+    std::vector<SegmentPlace> places(count);
+    const Status status = log_->WriteAll(grants, contents, places);
+    for (std::size_t i = 0; i < count; ++i) records[i].place = places[i];
+    return status;
+  }
+
   FaultyIo io_;
   std::vector<std::string> lines_;
 };
+
+// Several records at once ----------------------------------------------------
+
+TEST_F(SegmentLogFaultTest, RecordsInARowAreOneWrite) {
+  std::vector<StoredRecord> records;
+  ASSERT_EQ(PutAll(records, 20).ToString(), "kOk");
+  EXPECT_EQ(io_.writes, 1);
+  for (const StoredRecord& record : records) ExpectReadable(record);
+}
+
+TEST_F(SegmentLogFaultTest, RecordsInARowGoOnInTheNextSegment) {
+  io_.short_writes = true;
+  std::vector<StoredRecord> records;
+  ASSERT_EQ(PutAll(records, 60).ToString(), "kOk");
+  EXPECT_NE(records.front().place.segment, records.back().place.segment);
+  for (const StoredRecord& record : records) ExpectReadable(record);
+  EXPECT_EQ(log_->disk_bytes(), DuBytes());
+  Reopen();
+  for (const StoredRecord& record : records) ExpectReadable(record);
+  EXPECT_TRUE(lines_.empty());  // Sealed with the right number of records.
+}
+
+TEST_F(SegmentLogFaultTest, RecordsThatFailAtOnceAreAGap) {
+  io_.room = 12'000;
+  std::vector<StoredRecord> records;
+  EXPECT_EQ(PutAll(records, 4).code(), StatusCode::kNoSpace);
+  io_.room = SIZE_MAX;
+  const StoredRecord next = Put(9, 3000);
+  ExpectReadable(next);
+  Reopen();
+  ExpectReadable(next);
+}
 
 // Truncation ---------------------------------------------------------------
 

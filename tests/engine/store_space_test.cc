@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -497,6 +499,45 @@ TEST_F(StoreSpace, CleanedValuesStayReadableForWhoeverHoldsThem) {
     EXPECT_TRUE(scanned[KeyOf(i)] == MakeValue(i, kSize)) << i;
   }
   scan->reset();
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, CleaningAndWritersOfTheSameKeysAgree) {
+  Open({{"size_limit", "16MiB"}});
+  // Each thread has every third key; with so few of them cleaning meets keys
+  // that are being set, and dead and live records lie side by side.
+  constexpr std::uint64_t kThreads = 3;
+  constexpr std::uint64_t kKeys = 2400;
+  constexpr std::uint64_t kSets = 6000;
+  constexpr std::size_t kSize = 4096;
+  std::array<std::map<std::uint64_t, std::uint64_t>, kThreads> last;
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      Random random(SeedFromEnvironment(43) + t);
+      for (std::uint64_t i = 0; i < kSets; ++i) {
+        const std::uint64_t any = random.Below(kKeys / kThreads);
+        const std::uint64_t key =
+            random.Below(any + 1) * kThreads + t;  // Some more often.
+        const std::uint64_t value = i * kThreads + t;
+        EXPECT_EQ(Set(KeyOf(key), MakeValue(value, kSize)).ToString(), "kOk");
+        last[t][key] = value;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(Stats().segments_cleaned, 0U);
+  std::uint64_t there = 0;
+  for (const auto& of_thread : last) {
+    for (const auto& [key, value] : of_thread) {
+      const auto found = Get(KeyOf(key));
+      if (!found) continue;  // Evicted.
+      ++there;
+      EXPECT_TRUE(*found == MakeValue(value, kSize)) << key;
+    }
+  }
+  EXPECT_GT(there, kKeys / 2);
+  EXPECT_LE(DirectoryBytes(), 16 * kMiB);
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 

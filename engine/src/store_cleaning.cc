@@ -1,0 +1,214 @@
+#include <algorithm>
+#include <deque>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "store.h"
+#include "store_keys.h"
+#include "store_locks.h"
+#include "store_pin.h"
+
+// Cleaning of a segment: what lives in it is appended again, a group of records
+// at a time, and their entries are moved in one commit.
+//
+// Writers of other keys go on meanwhile, and those of the same keys nearly so:
+// their stripes are held for the commit alone. What lives is found out and
+// appended before; an entry is looked up again only if somebody has had its
+// stripe since. What died in between is garbage where it was appended.
+
+namespace larder {
+namespace {
+
+// Of one commit, which others have to wait for.
+constexpr std::size_t kMoveCountMax = 64;
+constexpr std::uint64_t kMoveBytesMax = 4 << 20;
+
+}  // namespace
+
+/// A record of a segment that cleaning may have to keep.
+struct Store::MovedRecord {
+  std::string key;  ///< As in `access`.
+  std::uint64_t version = 0;
+  SegmentPlace place;
+  std::uint64_t value_offset = 0;
+  std::string payload;
+  // What is found out of it:
+  OldItem old;
+  bool lives = false;
+  std::uint32_t stripe_changes = 0;  ///< Before the lookup.
+  std::vector<SegmentPlace> moved;
+
+  [[nodiscard]] std::string_view user_key() const {
+    return std::string_view(key).substr(1);
+  }
+};
+
+Status Store::CleanSegment(std::uint32_t id) noexcept {
+  const PlaceId place = PlaceOfSegment(id);
+  {
+    write_gate_.lock();
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.insert(place);
+    write_gate_.unlock();
+  }
+  std::deque<MovedRecord> records;
+  std::uint64_t bytes = 0;
+  Status moved;
+  std::uint64_t damaged = 0;
+  const Status read = log_->ForEachRecord(
+      id,
+      [&](const SegmentPlace& at, const SegmentRecord& record) {
+        MovedRecord& next = records.emplace_back();
+        next.key.push_back(kEntrySpace);
+        next.key.append(record.key);
+        next.version = record.version;
+        next.place = at;
+        next.value_offset = record.value_offset;
+        next.payload = record.payload;
+        bytes += at.payload_size;
+        if (records.size() < kMoveCountMax && bytes < kMoveBytesMax) {
+          return true;
+        }
+        moved = MoveRecords(records);
+        records.clear();
+        bytes = 0;
+        return moved.ok();
+      },
+      &damaged);
+  if (moved.ok() && !records.empty()) moved = MoveRecords(records);
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.erase(place);
+  }
+  LARDER_RETURN_IF_ERROR(read);
+  LARDER_RETURN_IF_ERROR(moved);
+  segments_cleaned_.fetch_add(1);
+  if (damaged != 0) {
+    LARDER_RETURN_IF_ERROR(DropLostItems(place));
+  }
+  std::size_t freed = 0;
+  return FreeDeadPlaces(freed);
+}
+
+Status Store::MoveRecords(std::deque<MovedRecord>& records) noexcept {
+  const auto writing = write_gate_.Enter();
+  // Values of the index, which the records look into.
+  std::vector<rocksdb::PinnableSlice> slices(records.size());
+  LARDER_RETURN_IF_ERROR(FindLiving(records, slices));
+  LARDER_RETURN_IF_ERROR(AppendLiving(records));
+  StripeLocks locks(*this);
+  for (const MovedRecord& record : records) {
+    if (record.lives) locks.Add(record.user_key());
+  }
+  locks.LockAdded();
+  PendingBatch pending;
+  pending.keep_overlay = true;  // Two records may be of one item.
+  for (MovedRecord& record : records) {
+    if (!record.lives) continue;
+    const std::string_view key = record.user_key();
+    OldItem again;
+    OldItem* old = &record.old;
+    old->counted = IsCounted(old->entry);  // It may have been evicted.
+    if (record.stripe_changes != locks.ChangesOf(key) ||
+        pending.overlay.contains(std::string(key))) {
+      LARDER_RETURN_IF_ERROR(Lookup(key, pending, again));
+      old = &again;
+    }
+    if (!old->IsAt(record.version, record.place)) continue;
+    Entry entry = old->entry;
+    const auto at =
+        std::find(entry.extents.begin(), entry.extents.end(), record.place);
+    const auto next = entry.extents.erase(at);
+    entry.extents.insert(next, record.moved.begin(), record.moved.end());
+    PutEntry(key, *old, entry, pending);
+  }
+  return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
+}
+
+Status Store::FindLiving(std::deque<MovedRecord>& records,
+                         std::span<rocksdb::PinnableSlice> slices) noexcept {
+  std::vector<rocksdb::Slice> keys;
+  keys.reserve(records.size());
+  for (MovedRecord& record : records) {
+    // Before the lookup: a change after it shows.
+    record.stripe_changes = StripeLocks::ChangesNow(*this, record.user_key());
+    keys.emplace_back(record.key);
+  }
+  std::vector<rocksdb::Status> statuses(records.size());
+  rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), keys.size(),
+                        keys.data(), slices.data(), statuses.data());
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (statuses[i].IsNotFound()) continue;
+    LARDER_RETURN_IF_ERROR(FromRocks(statuses[i], "reading the index"));
+    OldItem& old = records[i].old;
+    if (!DecodeEntry(slices[i].ToStringView(), old.entry).ok()) continue;
+    old.present = true;
+    old.counted = IsCounted(old.entry);
+    records[i].lives = old.IsAt(records[i].version, records[i].place);
+  }
+  return Status::Ok();
+}
+
+Status Store::AppendLiving(std::deque<MovedRecord>& records) noexcept {
+  std::vector<SegmentGrant> grants;
+  std::vector<SegmentRecord> pieces;
+  std::vector<MovedRecord*> owners;
+  for (MovedRecord& record : records) {
+    if (!record.lives) continue;
+    for (std::size_t done = 0; done < record.payload.size();) {
+      Result<SegmentGrant> grant =
+          log_->Reserve(record.user_key().size(), record.payload.size() - done,
+                        LogStream::kMoved);
+      if (!grant) return SegmentFailure(grant.error());
+      SegmentRecord& piece = pieces.emplace_back();
+      piece.key = record.user_key();
+      piece.payload =
+          std::string_view(record.payload).substr(done, grant->payload_size);
+      piece.version = record.version;
+      piece.value_size = record.old.entry.value_size;
+      piece.value_offset = record.value_offset + done;
+      piece.codec = record.old.entry.codec;
+      done += piece.payload.size();
+      grants.push_back(std::move(*grant));
+      owners.push_back(&record);
+    }
+    bytes_moved_.fetch_add(record.payload.size());
+  }
+  std::vector<SegmentPlace> places(grants.size());
+  const Status written = log_->WriteAll(grants, pieces, places);
+  if (!written.ok()) return SegmentFailure(written);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    owners[i]->moved.push_back(places[i]);
+  }
+  return Status::Ok();
+}
+
+Status Store::DropLostItems(PlaceId place) noexcept {
+  // Items whose records are damaged were not visited; whoever still points
+  // into the segment is lost.
+  std::vector<std::string> keys;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  const auto points_here = [place](const Entry& entry) {
+    return std::any_of(entry.extents.begin(), entry.extents.end(),
+                       [place](const SegmentPlace& extent) {
+                         return PlaceOfSegment(extent.segment) == place;
+                       });
+  };
+  for (it->Seek(rocksdb::Slice(&kEntrySpace, 1));
+       it->Valid() && it->key()[0] == kEntrySpace; it->Next()) {
+    Entry entry;
+    if (DecodeEntry(it->value().ToStringView(), entry).ok() &&
+        points_here(entry)) {
+      keys.emplace_back(it->key().ToStringView().substr(1));
+    }
+  }
+  std::uint64_t count = 0;
+  return DeleteKeys(
+      keys, Total::kCorruptions,
+      [&](std::string_view, const Entry& entry) { return points_here(entry); },
+      count);
+}
+
+}  // namespace larder
