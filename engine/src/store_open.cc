@@ -30,7 +30,7 @@ constexpr auto kReopenInterval = std::chrono::milliseconds(200);
 constexpr std::uint64_t kVersionSkip = 1 << 20;
 
 std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
-  return std::clamp<std::uint64_t>(size_limit / 128, kMiB, 64 * kMiB);
+  return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
 }
 
 // Everything that larder keeps in a cache directory, and nothing else.
