@@ -24,19 +24,25 @@ Status CheckSettings(const EngineOptions& options) {
 
 Result<std::unique_ptr<SessionStore>> OpenStore(
     const std::filesystem::path& root, EngineOptions options,
-    const SharedEngine::StoreOpening& opening) {
+    const SharedEngine::StoreOpening& opening,
+    const RecordingFigures& figures) {
   if (!opening.by_open) {
     options.mode = OpenMode::kExisting;
     options.settings.clear();
   }
-  return Store::Open(root, std::move(options));
+  auto store = Store::Open(root, std::move(options));
+  if (store) (*store)->SetMoreFigures(figures);
+  return store;
 }
 
 Result<std::unique_ptr<Engine>> OpenUnrecorded(
-    const std::filesystem::path& path, EngineOptions options) noexcept {
+    const std::filesystem::path& path, EngineOptions options,
+    const RecordingFigures& figures) noexcept {
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   if (options.mode == OpenMode::kReadOnly) {
-    return Store::Open(path, std::move(options));
+    auto store = Store::Open(path, std::move(options));
+    if (store) (*store)->SetMoreFigures(figures);
+    return store;
   }
   PreparedDirectory prepared;  // What was made goes again with it.
   LARDER_FAIL_IF_ERROR(PrepareDirectory(
@@ -54,9 +60,9 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   // replays a trace wants every access to reach the policy.
   const bool exact = !options.background || options.logical_capacity != 0;
   shared.hot_tier_bytes = exact ? 0 : options.hot_tier_bytes;
-  shared.open_store = [root = prepared.root, options = std::move(options)](
-                          const SharedEngine::StoreOpening& opening) {
-    return OpenStore(root, options, opening);
+  shared.open_store = [root = prepared.root, options = std::move(options),
+                       figures](const SharedEngine::StoreOpening& opening) {
+    return OpenStore(root, options, opening, figures);
   };
   auto engine = SharedEngine::Open(std::move(shared));
   if (engine) prepared.undo.Keep();
@@ -68,12 +74,15 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
 Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
                                            EngineOptions options) noexcept {
   const RecordOptions record = RecordOptionsFor(path, options.record);
-  if (record.file.empty()) return OpenUnrecorded(path, std::move(options));
+  if (record.file.empty()) {
+    return OpenUnrecorded(path, std::move(options), {});
+  }
   const Clock* const clock = options.clock;
   LogCallback log = options.log;
-  return OpenRecordingEngine(record, clock, std::move(log), [&] {
-    return OpenUnrecorded(path, std::move(options));
-  });
+  return OpenRecordingEngine(
+      record, clock, std::move(log), [&](const RecordingFigures& figures) {
+        return OpenUnrecorded(path, std::move(options), figures);
+      });
 }
 
 }  // namespace larder

@@ -23,6 +23,11 @@
 namespace larder {
 namespace {
 
+void AddRows(const TraceWriter& writer, EngineStats& stats) noexcept {
+  stats.rows_recorded += writer.row_count();
+  stats.rows_recorded_dropped += writer.dropped_row_count();
+}
+
 /// The trace of one engine; knows what commands and replies mean in a trace.
 ///
 /// Threads: thread-safe.
@@ -55,10 +60,7 @@ class Recorder {
     if (!guard_.InChild()) writer_->RecordDelete(key);
   }
 
-  void AddTo(EngineStats& stats) const noexcept {
-    stats.rows_recorded = writer_->row_count();
-    stats.rows_recorded_dropped = writer_->dropped_row_count();
-  }
+  void AddTo(EngineStats& stats) const noexcept { AddRows(*writer_, stats); }
   void Close() noexcept {
     if (guard_.InChild() || closed_.exchange(true)) return;
     const Status closed = writer_->Close();
@@ -165,7 +167,8 @@ class RecordingEngine final : public Engine {
   Result<std::uint64_t> Count() noexcept override { return engine_->Count(); }
   Result<EngineStats> Stats() noexcept override {
     Result<EngineStats> stats = engine_->Stats();
-    if (stats) recorder_.AddTo(*stats);
+    // A store in this process has added them itself.
+    if (stats && !engine_->capabilities().holds_store) recorder_.AddTo(*stats);
     return stats;
   }
   Result<CheckReport> Check(bool repair) noexcept override {
@@ -257,7 +260,9 @@ Result<std::unique_ptr<Engine>> OpenRecordingEngine(
        .key_share = options.key_share,
        .clock = clock});
   if (!writer) return Fail(std::move(writer.error()));
-  Result<std::unique_ptr<Engine>> engine = open();
+  // The engine does not outlive the writer, which its recorder keeps.
+  Result<std::unique_ptr<Engine>> engine = open(
+      [rows = writer->get()](EngineStats& stats) { AddRows(*rows, stats); });
   if (!engine) return engine;
   return std::make_unique<RecordingEngine>(std::move(*engine),
                                            std::move(*writer), std::move(log));

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -61,6 +62,11 @@ class Store final : public SessionStore, private LivenessJudge {
   static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path,
                                              EngineOptions options) noexcept;
   ~Store() override;
+
+  /// What Stats adds to its figures. Before the store is used.
+  void SetMoreFigures(std::function<void(EngineStats&)> figures) noexcept {
+    more_figures_ = std::move(figures);
+  }
 
   // SessionStore
   [[nodiscard]] Status ExecuteAs(const Session& session,
@@ -550,6 +556,7 @@ class Store final : public SessionStore, private LivenessJudge {
 
   SessionRecords sessions_;
 
+  std::function<void(EngineStats&)> more_figures_;  // May be empty.
   TouchBuffer touches_;
   std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.
 

@@ -321,6 +321,7 @@ Result<EngineStats> Store::Stats() noexcept {
   stats.log_bytes = log_->disk_bytes();
   for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
   if (notifier_) stats.eviction_events_dropped = notifier_->dropped();
+  if (more_figures_) more_figures_(stats);
   stats.policy = CurrentSettings().policy;
   const std::uint64_t hits = HitTotal();
   const std::uint64_t misses = MissTotal();

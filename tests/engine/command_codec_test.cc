@@ -319,6 +319,8 @@ TEST(MessageCodec, StatsTravel) {
   stats.count = 1;
   stats.hits = 1ULL << 60;
   stats.eviction_events_dropped = 5;
+  stats.rows_recorded = 6;
+  stats.rows_recorded_dropped = 7;
   stats.policy = "clock";
   std::string bytes;
   EncodeStats(bytes, stats);
@@ -327,6 +329,8 @@ TEST(MessageCodec, StatsTravel) {
   EXPECT_EQ(back->count, 1U);
   EXPECT_EQ(back->hits, 1ULL << 60);
   EXPECT_EQ(back->eviction_events_dropped, 5U);
+  EXPECT_EQ(back->rows_recorded, 6U);
+  EXPECT_EQ(back->rows_recorded_dropped, 7U);
   EXPECT_EQ(back->policy, "clock");
 }
 

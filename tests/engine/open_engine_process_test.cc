@@ -160,6 +160,34 @@ TEST_F(OpenEngineProcessTest, AnExecutedProgramInheritsNothing) {
       << text.str();
 }
 
+TEST_F(OpenEngineProcessTest, WhatTheHolderRecordsIsToldToItsClients) {
+  EngineOptions options;
+  options.record.file = (directory_.path() / "holder.csv").string();
+  const auto holder = OpenEngine(cache(), options);
+  ASSERT_TRUE(holder) << holder.error().ToString();
+  ASSERT_EQ(Set(**holder, "a", "1"), "kOk");
+  ASSERT_EQ(Set(**holder, "b", "1"), "kOk");
+  options.record.file.clear();
+  const auto client = OpenEngine(cache(), options);
+  ASSERT_TRUE(client) << client.error().ToString();
+  EXPECT_FALSE((*client)->capabilities().holds_store);
+  const auto told = (*client)->Stats();
+  ASSERT_TRUE(told) << told.error().ToString();
+  EXPECT_EQ(told->rows_recorded, 2U);
+
+  // Who records as well has its own rows, too; each is counted once.
+  options.record.file = (directory_.path() / "other.csv").string();
+  const auto other = OpenEngine(cache(), options);
+  ASSERT_TRUE(other) << other.error().ToString();
+  ASSERT_EQ(Set(**other, "c", "1"), "kOk");
+  const auto both = (*other)->Stats();
+  ASSERT_TRUE(both) << both.error().ToString();
+  EXPECT_EQ(both->rows_recorded, 3U);
+  const auto own = (*holder)->Stats();
+  ASSERT_TRUE(own) << own.error().ToString();
+  EXPECT_EQ(own->rows_recorded, 2U);
+}
+
 // Handlers without SA_RESTART interrupt every sleep, once a millisecond.
 TEST_F(OpenEngineProcessTest, SignalsInterruptNothing) {
   const auto holder = std::make_unique<ForkedProcess>(

@@ -137,7 +137,8 @@ struct EngineStats {
   std::uint64_t log_bytes = 0;           ///< All bytes of the value log.
   std::uint64_t eviction_events_dropped = 0;  ///< Callback queue was full.
   std::string policy;
-  std::uint64_t rows_recorded = 0;  ///< Of this process (RecordOptions).
+  /// By this process and the one that has the store (RecordOptions).
+  std::uint64_t rows_recorded = 0;
   std::uint64_t rows_recorded_dropped = 0;  ///< The disk was too slow, or full.
 };
 
