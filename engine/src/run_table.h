@@ -54,6 +54,11 @@ class RunTable {
     const std::scoped_lock lock(mutex_);
     return next_version_++;
   }
+  /// The one that is given next.
+  [[nodiscard]] std::uint64_t next_version() const {
+    const std::scoped_lock lock(mutex_);
+    return next_version_;
+  }
   /// A version for a small value of `bytes`, with the run it goes to.
   Position NextPosition(std::uint64_t bytes) {
     const std::scoped_lock lock(mutex_);

@@ -57,11 +57,12 @@ struct SegmentLogOptions {
   std::function<void(std::string_view line)> log = {};
 };
 
-/// Which open segment a record goes to. What cleaning moves has lived long and
-/// is kept apart from what is new: a segment of new records is soon dead whole,
-/// one of old ones stays full (Rosenblum and Ousterhout, 1992).
-enum class LogStream : std::uint8_t { kNew = 0, kMoved = 1 };
-inline constexpr std::size_t kLogStreamCount = 2;
+/// Which open segment a record goes to. Records that will die at about the same
+/// time are kept together: a segment of such as are set again and again is soon
+/// dead whole, one of what has lived long stays full (Rosenblum and Ousterhout,
+/// 1992).
+enum class LogStream : std::uint8_t { kNew = 0, kMoved = 1, kHot = 2 };
+inline constexpr std::size_t kLogStreamCount = 3;
 
 struct SegmentInfo {
   std::uint32_t id = 0;

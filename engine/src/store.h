@@ -264,7 +264,11 @@ class Store final : public SessionStore, private LivenessJudge {
   Status ReadOldValue(std::string_view key, OldItem& old,
                       Reply& reply) noexcept;
   Status PlaceValue(const SetCommand& command, const StoredValue* stored,
-                    Entry& entry, PendingBatch& pending) noexcept;
+                    const OldItem& old, Entry& entry,
+                    PendingBatch& pending) noexcept;
+  /// True if few others were set between the two versions.
+  [[nodiscard]] bool IsSoonAfter(std::uint64_t before,
+                                 std::uint64_t version) const noexcept;
   void CarryRun(const RunTable::Position& position,
                 PendingBatch& pending) noexcept;
   /// Appends `bytes`, a part of a value, to the log of large values.

@@ -154,12 +154,15 @@ Status Store::AppendLiving(std::deque<MovedRecord>& records) noexcept {
   std::vector<SegmentGrant> grants;
   std::vector<SegmentRecord> pieces;
   std::vector<MovedRecord*> owners;
+  const std::uint64_t now = runs_.next_version();
   for (MovedRecord& record : records) {
     if (!record.lives) continue;
+    // Not hot after all, but not old either.
+    const LogStream stream =
+        IsSoonAfter(record.version, now) ? LogStream::kNew : LogStream::kMoved;
     for (std::size_t done = 0; done < record.payload.size();) {
-      Result<SegmentGrant> grant =
-          log_->Reserve(record.user_key().size(), record.payload.size() - done,
-                        LogStream::kMoved);
+      Result<SegmentGrant> grant = log_->Reserve(
+          record.user_key().size(), record.payload.size() - done, stream);
       if (!grant) return SegmentFailure(grant.error());
       SegmentRecord& piece = pieces.emplace_back();
       piece.key = record.user_key();

@@ -336,7 +336,7 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   entry.stored_at = clock_.Now();
   entry.expires_at = ExpiryOf(command.ttl, entry.stored_at);
   entry.epoch = epoch_.load(std::memory_order_relaxed);
-  reply.status = PlaceValue(command, stored, entry, pending);
+  reply.status = PlaceValue(command, stored, old, entry, pending);
   if (reply.status.ok()) reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
   NoteIndexCost(command.key.size(), entry);
@@ -352,8 +352,18 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   reply.info.version = entry.version;
 }
 
+bool Store::IsSoonAfter(std::uint64_t before,
+                        std::uint64_t version) const noexcept {
+  // Within a quarter of a turnover of the cache; what that is exactly matters
+  // little. Relaxed: an estimate.
+  constexpr std::uint64_t kTurnoverShare = 4;
+  return version - before <
+         live_items_.load(std::memory_order_relaxed) / kTurnoverShare;
+}
+
 Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
-                         Entry& entry, PendingBatch& pending) noexcept {
+                         const OldItem& old, Entry& entry,
+                         PendingBatch& pending) noexcept {
   if (stored != nullptr) {
     entry.kind = EntryKind::kSegments;
     entry.version = stored->version;
@@ -392,8 +402,11 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   entry.kind = EntryKind::kSegments;
   entry.version = runs_.NextVersion();
   pending.wrote_segments = true;
+  // What was set again soon will be set again soon.
+  const bool hot = old.counted && IsSoonAfter(old.entry.version, entry.version);
   return AppendToLog(command.key, command.codec, entry.version, value.size(), 0,
-                     value, entry.extents);
+                     value, entry.extents,
+                     hot ? LogStream::kHot : LogStream::kNew);
 }
 
 void Store::CarryRun(const RunTable::Position& position,

@@ -502,6 +502,20 @@ TEST_F(StoreSpace, CleanedValuesStayReadableForWhoeverHoldsThem) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+TEST_F(StoreSpace, HotKeysLeaveNoHolesAmongOthers) {
+  Open({{"size_limit", "16MiB"}});
+  constexpr std::size_t kSize = 4096;
+  constexpr std::uint64_t kSets = 10'000;
+  for (std::uint64_t i = 0; i < kSets; ++i) {
+    // Every other set is of one of eight keys.
+    const std::string key = i % 2 == 0 ? "hot" + KeyOf(i / 2 % 8) : KeyOf(i);
+    ASSERT_EQ(Set(key, MakeValue(i, kSize)).ToString(), "kOk") << i;
+  }
+  EXPECT_GT(Stats().evictions, 0U);
+  EXPECT_LT(Stats().bytes_moved, kSets * kSize / 50);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(StoreSpace, CleaningAndWritersOfTheSameKeysAgree) {
   Open({{"size_limit", "16MiB"}});
   // Each thread has every third key; with so few of them cleaning meets keys
