@@ -35,7 +35,7 @@ namespace {
 
 // Share of the log that may be dead before cleaning is preferred to evicting.
 // Lower keeps more alive and moves more.
-constexpr double kDeadShareMax = 0.14;
+constexpr double kDeadShareMax = 0.125;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
 // The index may hold this share of the limit in dead lines, besides a quarter
