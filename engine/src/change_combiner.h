@@ -19,7 +19,7 @@ namespace larder {
 /// of the change itself.
 ///
 /// Threads: thread-safe.
-/// Cost:    ~50 ns for a thread that is alone.
+/// Cost:    two exchanges of a word for a thread that is alone.
 class ChangeCombiner {
  public:
   /// The store must outlive it.

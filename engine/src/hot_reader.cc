@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t kPageSize = 4096;
 
 // The last large buffer that the thread let go. The heap would give its pages
-// back to the system each time, and a read of 64 KiB would spend half of its
-// time in page faults.
+// back to the system each time: a read of 64 KiB would take a quarter longer
+// for page faults.
 class SpareBuffer {
  public:
   static constexpr std::size_t kSizeMin = 16 * 1024;

@@ -127,8 +127,8 @@ class Rocks {
                                std::string_view what);
 
 /// While it lives RocksDB does not count what the thread does (key comparisons,
-/// above all), unless the program has asked for more than these counts. They
-/// cost a tenth of a write of the index.
+/// above all), unless the program has asked for more than these counts. Without
+/// them DiskCache's mix with 8 processes does 11 % more operations.
 class UncountedScope {
  public:
   UncountedScope() noexcept : level_(rocksdb::GetPerfLevel()) {
