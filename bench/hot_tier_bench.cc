@@ -76,7 +76,7 @@ void ReadKeys(benchmark::State& state, const Tier& tier, HotOutcome expected) {
   for (auto _ : state) {
     Reply reply;
     const HotOutcome outcome =
-        tier.reader().Get(HotKey(tier.keys()[i]), true, clock, reply);
+        tier.reader().Get(HotKey(tier.keys()[i]), true, clock, nullptr, reply);
     benchmark::DoNotOptimize(reply.value.bytes().data());
     if (outcome != expected) ++other;
     i += 1;
@@ -121,8 +121,8 @@ void BM_HotHitSpread(benchmark::State& state) {
   std::size_t hits = 0;
   for (auto _ : state) {
     Reply reply;
-    if (tier.reader().Get(HotKey(tier.keys()[order[i]]), true, clock, reply) ==
-        HotOutcome::kHit) {
+    if (tier.reader().Get(HotKey(tier.keys()[order[i]]), true, clock, nullptr,
+                          reply) == HotOutcome::kHit) {
       ++hits;
     }
     benchmark::DoNotOptimize(reply.value.bytes().data());

@@ -25,6 +25,9 @@ namespace larder {
 inline constexpr std::size_t kHotKeySizeMax = 1024;
 inline constexpr std::size_t kHotValueSizeMax = 64 * 1024;
 inline constexpr std::size_t kHotTagSizeMax = 255;
+/// Of values from this size on that are one record of a segment file, the tier
+/// holds the place: every reader maps the file, and needs no copy.
+inline constexpr std::size_t kHotPlacedSizeMin = 32 * 1024;
 /// Smallest tier that is worth having.
 inline constexpr std::uint64_t kHotTierSizeMin = 2U << 20;
 /// Blocks of values are cut from extents of this size, and evicted with them.
@@ -50,14 +53,34 @@ struct HotKey {
 /// 0: hash tag << 32 | sequence. Odd: being written, ask the store.
 /// 1: block << 32 | generation << 16 | kind << 12 | key size. The block is an
 ///    offset from the blocks in units of 8 bytes.
-/// 2: present: value size << 32 | tag size; absent: the hash's high half.
-/// 3: present: expiry in us.
+/// 2: present: value size << 32 | tag size; placed: size of HotPlaced instead
+/// of
+///    the value's; absent: the hash's high half.
+/// 3: present, placed: expiry in us.
 struct alignas(32) HotEntry {
   std::array<std::atomic<std::uint64_t>, 4> words;
 };
 static_assert(sizeof(HotEntry) == 32);
 
-enum class HotKind : std::uint8_t { kEmpty = 0, kPresent = 1, kAbsent = 2 };
+enum class HotKind : std::uint8_t {
+  kEmpty = 0,
+  kPresent = 1,  ///< The block has the value.
+  kAbsent = 2,   ///< There is no such item. No block.
+  kPlaced = 3,   ///< The block has a HotPlaced in place of the value.
+};
+
+constexpr bool HasBlock(HotKind kind) noexcept {
+  return kind == HotKind::kPresent || kind == HotKind::kPlaced;
+}
+
+/// Where a large value lies (SegmentPlace).
+struct HotPlaced {
+  std::uint32_t segment = 0;
+  std::uint32_t offset = 0;
+  std::uint32_t payload_size = 0;
+  std::uint32_t reserved = 0;
+};
+static_assert(sizeof(HotPlaced) == 16);
 
 /// The second word of an entry, taken apart.
 struct HotPlace {
@@ -134,7 +157,7 @@ struct HotHeader {
   /// these words by hash: evicting one may hide another's entries.
   alignas(64) std::array<std::atomic<std::uint32_t>, kHotTagEpochs> tag_epochs;
 };
-inline constexpr std::uint64_t kHotLayoutVersion = 1;
+inline constexpr std::uint64_t kHotLayoutVersion = 2;
 
 /// What the readers of some threads count; each thread has one of these.
 struct alignas(64) HotStripe {

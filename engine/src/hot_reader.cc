@@ -150,19 +150,29 @@ HotReader::HotReader(std::unique_ptr<SharedRegion> hot,
       regions_(*hot_, *touch_) {}
 
 HotOutcome HotReader::Get(const HotKey& key, bool with_value,
-                          const Clock& clock, Reply& reply) const noexcept {
+                          const Clock& clock, PlacedReader* places,
+                          Reply& reply) const noexcept {
   if (key.bytes.size() > kHotKeySizeMax) return HotOutcome::kUnknown;
   const std::uint64_t bucket = regions_.BucketOf(key);
   int attempts = 0;
+  SegmentPlace placed;
   for (std::uint64_t i = bucket; i < bucket + kHotBucketEntries; ++i) {
-    Look look = LookAt(i, key, with_value, clock, reply);
+    Look look = LookAt(i, key, with_value, clock, placed, reply);
     while (look == Look::kTorn) {
       if (++attempts == kHotAttemptsMax) return HotOutcome::kUnknown;
       CpuPause();
-      look = LookAt(i, key, with_value, clock, reply);
+      look = LookAt(i, key, with_value, clock, placed, reply);
     }
     switch (look) {
       case Look::kHit:
+        if (with_value && placed.segment != 0) {
+          if (places == nullptr) return HotOutcome::kUnknown;
+          // What has this version never changes, so it may be read later.
+          auto value =
+              places->ReadPlaced(key.bytes, reply.info.version, placed);
+          if (!value) return HotOutcome::kUnknown;
+          reply.value = std::move(*value);
+        }
         if (with_value) Count(HotOutcome::kHit, i, key);
         return HotOutcome::kHit;
       case Look::kAbsent:
@@ -181,6 +191,7 @@ HotOutcome HotReader::Get(const HotKey& key, bool with_value,
 
 HotReader::Look HotReader::LookAt(std::uint64_t index, const HotKey& key,
                                   bool with_value, const Clock& clock,
+                                  SegmentPlace& placed,
                                   Reply& reply) const noexcept {
   const HotEntry& entry = regions_.entries[index];
   // Acquire pairs with the writer's release of the even sequence.
@@ -199,9 +210,9 @@ HotReader::Look HotReader::LookAt(std::uint64_t index, const HotKey& key,
   if (place.kind == HotKind::kAbsent) {
     const std::uint64_t high = entry.words[2].load(std::memory_order_acquire);
     if (high == key.hash.high64) look = Look::kAbsent;
-  } else if (place.kind == HotKind::kPresent &&
-             place.key_size == key.bytes.size()) {
-    look = ReadBlock(entry, first, place, key, with_value, clock, reply);
+  } else if (HasBlock(place.kind) && place.key_size == key.bytes.size()) {
+    look =
+        ReadBlock(entry, first, place, key, with_value, clock, placed, reply);
   }
   // All loads before were acquire: these come after them.
   if (entry.words[0].load(std::memory_order_relaxed) != first ||
@@ -225,6 +236,7 @@ bool HotReader::IsDead(const HotBlock& block) const noexcept {
 HotReader::Look HotReader::ReadBlock(const HotEntry& entry, std::uint64_t first,
                                      HotPlace place, const HotKey& key,
                                      bool with_value, const Clock& clock,
+                                     SegmentPlace& placed,
                                      Reply& reply) const noexcept {
   const std::uint64_t sizes = entry.words[2].load(std::memory_order_acquire);
   const auto value_size = static_cast<std::uint32_t>(sizes >> 32);
@@ -260,15 +272,23 @@ HotReader::Look HotReader::ReadBlock(const HotEntry& entry, std::uint64_t first,
   reply.applied = true;
   reply.integer = 0;
   reply.count = 0;
-  if (with_value) {
+  placed = SegmentPlace();
+  reply.info.size_bytes = value_size;
+  reply.value = ValueHandle();
+  if (place.kind == HotKind::kPlaced) {
+    HotPlaced there;
+    if (value_size != sizeof(there)) return Look::kTorn;
+    LoadShared(&there, at + layout.value_offset, sizeof(there));
+    placed = {.segment = there.segment,
+              .offset = there.offset,
+              .payload_size = there.payload_size};
+    reply.info.size_bytes = there.payload_size;
+  } else if (with_value) {
     std::unique_ptr<HotValue> value(HotValue::New(value_size));
     char* const bytes = value->bytes();
     LoadShared(bytes, at + layout.value_offset, value_size);
     reply.value = ValueHandle({bytes, value_size}, std::move(value));
-  } else {
-    reply.value = ValueHandle();
   }
-  reply.info.size_bytes = value_size;
   reply.info.version = block.version;
   reply.info.stored_at = TimePoint(Duration(block.stored_at_us));
   reply.info.expires_at = expires_at;

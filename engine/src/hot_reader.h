@@ -9,6 +9,7 @@
 #include "larder/engine/status.h"
 
 #include "hot_layout.h"
+#include "placed_reader.h"
 #include "shared_region.h"
 
 namespace larder {
@@ -32,8 +33,9 @@ inline constexpr int kHotAttemptsMax = 16;
 /// Threads:   thread-safe.
 /// Processes: any number read while one, the holder, writes. If the holder
 ///            dies in the middle, entries it was changing stay hidden.
-/// Lifetime:  values are copies; they do not need the reader.
+/// Lifetime:  values are copies or mapped files; they do not need the reader.
 /// Cost:      tens of nanoseconds for 100 bytes; one allocation, for the value.
+///            Large values are not copied.
 class HotReader {
  public:
   /// `hot` may be mapped read-only, `touch` not. Errors: kCorruption.
@@ -45,10 +47,11 @@ class HotReader {
   explicit HotReader(const HotRegions& regions) noexcept : regions_(regions) {}
 
   /// Fills `reply` as GetCommand would, on kHit and kAbsent; on kUnknown its
-  /// content means nothing. Without
-  /// `with_value` only the information is read, and nobody notices.
+  /// content means nothing. Large values come from `places`; without, and if
+  /// they are not there any more, the tier does not know. Without `with_value`
+  /// only the information is read, and nobody notices.
   HotOutcome Get(const HotKey& key, bool with_value, const Clock& clock,
-                 Reply& reply) const noexcept;
+                 PlacedReader* places, Reply& reply) const noexcept;
 
   /// For reading several keys as of one moment: call before, and compare
   /// after. Odd: they are changing, ask the store.
@@ -62,11 +65,13 @@ class HotReader {
 
   HotReader(std::unique_ptr<SharedRegion> hot,
             std::unique_ptr<SharedRegion> touch) noexcept;
+  // `placed`: where the value is if the block has none, else of segment 0.
   Look LookAt(std::uint64_t index, const HotKey& key, bool with_value,
-              const Clock& clock, Reply& reply) const noexcept;
+              const Clock& clock, SegmentPlace& placed,
+              Reply& reply) const noexcept;
   Look ReadBlock(const HotEntry& entry, std::uint64_t first, HotPlace place,
                  const HotKey& key, bool with_value, const Clock& clock,
-                 Reply& reply) const noexcept;
+                 SegmentPlace& placed, Reply& reply) const noexcept;
   [[nodiscard]] bool IsDead(const HotBlock& block) const noexcept;
   void Count(HotOutcome outcome, std::uint64_t index,
              const HotKey& key) const noexcept;

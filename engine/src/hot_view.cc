@@ -32,7 +32,7 @@ const HotReader* HotView::Open(std::uint64_t number) noexcept {
   return opened_.back()->reader.get();
 }
 
-bool HotView::Answer(std::span<const Command> commands,
+bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
                      std::span<Reply> replies) noexcept {
   if (commands.empty() || !std::holds_alternative<GetCommand>(commands[0])) {
     return false;
@@ -46,8 +46,8 @@ bool HotView::Answer(std::span<const Command> commands,
   for (std::size_t i = 0; i < commands.size(); ++i) {
     const auto* get = std::get_if<GetCommand>(&commands[i]);
     if (get == nullptr) return false;
-    if (reader->Get(HotKey(get->key), get->with_value, clock_, replies[i]) ==
-        HotOutcome::kUnknown) {
+    if (reader->Get(HotKey(get->key), get->with_value, clock_, &places,
+                    replies[i]) == HotOutcome::kUnknown) {
       return false;
     }
   }

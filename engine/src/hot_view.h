@@ -27,8 +27,10 @@ class HotView {
       : seat_(seat), clock_(clock) {}
 
   /// Answers `commands` if all of them are gets and the tier knows all answers
-  /// as of one moment. False: ask the store; `replies` mean nothing then.
+  /// as of one moment. Large values come from `places`. False: ask the store;
+  /// `replies` mean nothing then.
   [[nodiscard]] bool Answer(std::span<const Command> commands,
+                            PlacedReader& places,
                             std::span<Reply> replies) noexcept;
 
  private:

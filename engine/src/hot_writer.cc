@@ -57,9 +57,10 @@ void HotWriter::Publish(const Ticket& ticket, const HotKey& key,
   const bool fits = FitsTier(key, item) && IsCurrent(ticket.barrier) &&
                     item.rank >= regions_.header->cutoffs[RankClass(item.rank)];
   const bool replaces =
-      ticket.has_entry && PlaceOf(ticket.entry).kind == HotKind::kPresent;
+      ticket.has_entry && HasBlock(PlaceOf(ticket.entry).kind);
   const bool admit =
-      fits && (replaces || item.value.size() <= options_.admit_on_write_max);
+      fits && (replaces || (item.place.segment == 0 &&
+                            item.value.size() <= options_.admit_on_write_max));
   if (ticket.has_entry && !admit) {
     Release(ticket.entry);
     MakeEven(ticket.entry, 0);

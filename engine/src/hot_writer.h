@@ -17,6 +17,7 @@
 
 #include "hot_arena.h"
 #include "hot_layout.h"
+#include "segment_log.h"
 #include "shared_region.h"
 
 namespace larder {
@@ -24,6 +25,8 @@ namespace larder {
 /// A value for the hot tier, with all that Get answers. Borrowed.
 struct HotItem {
   std::string_view value;
+  /// Where the value is, in place of it; segment 0: it is `value`.
+  SegmentPlace place;
   std::string_view tag;
   std::uint64_t version = 0;
   TimePoint stored_at{};
@@ -37,10 +40,8 @@ struct HotItem {
 /// An item that was read since the holder last looked.
 struct HotTouched {
   std::string key;
-  std::uint64_t key_hash = 0;  ///< XXH3_128bits' low half.
   std::uint64_t version = 0;
   Rank rank = 0;
-  std::uint32_t value_size = 0;
   std::uint32_t hits = 1;  ///< A lower bound.
   std::uint32_t entry = 0;
 };

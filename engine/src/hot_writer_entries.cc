@@ -28,7 +28,7 @@ bool HotWriter::IsOurs(const HotPlace& place) const noexcept {
 // 0 if the entry has no block.
 std::uint64_t HotWriter::BlockSizeOf(std::uint64_t entry) const noexcept {
   const HotPlace place = PlaceOf(entry);
-  if (!IsOurs(place) || place.kind != HotKind::kPresent) return 0;
+  if (!IsOurs(place) || !HasBlock(place.kind)) return 0;
   const std::uint64_t sizes =
       regions_.entries[entry].words[2].load(std::memory_order_relaxed);
   return HotBlockLayout(place.key_size, sizes >> 32,
@@ -43,8 +43,7 @@ bool HotWriter::Holds(std::uint64_t entry, const HotKey& key) const noexcept {
     return regions_.entries[entry].words[2].load(std::memory_order_relaxed) ==
            key.hash.high64;
   }
-  return place.kind == HotKind::kPresent &&
-         place.key_size == key.bytes.size() &&
+  return HasBlock(place.kind) && place.key_size == key.bytes.size() &&
          EqualsShared(key.bytes, regions_.blocks +
                                      std::uint64_t{place.block} * 8 +
                                      sizeof(HotBlock));
@@ -132,8 +131,14 @@ void HotWriter::Release(std::uint64_t entry) noexcept {
 // Fills an odd entry that is empty or has the key's old value.
 void HotWriter::Put(std::uint64_t entry, const HotKey& key,
                     const HotItem& item) noexcept {
-  const HotBlockLayout layout(key.bytes.size(), item.value.size(),
-                              item.tag.size());
+  const HotPlaced placed{.segment = item.place.segment,
+                         .offset = item.place.offset,
+                         .payload_size = item.place.payload_size};
+  const bool is_placed = placed.segment != 0;
+  const void* const value =
+      is_placed ? static_cast<const void*>(&placed) : item.value.data();
+  const std::size_t value_size = is_placed ? sizeof(placed) : item.value.size();
+  const HotBlockLayout layout(key.bytes.size(), value_size, item.tag.size());
   const auto block =
       arena_.Allocate(layout.size, static_cast<std::uint32_t>(entry));
   Release(entry);
@@ -157,7 +162,7 @@ void HotWriter::Put(std::uint64_t entry, const HotKey& key,
   char* const at = regions_.blocks + std::uint64_t{*block} * 8;
   StoreShared(at, &about, sizeof(about));
   StoreShared(at + sizeof(about), key.bytes.data(), key.bytes.size());
-  StoreShared(at + layout.value_offset, item.value.data(), item.value.size());
+  StoreShared(at + layout.value_offset, value, value_size);
   StoreShared(at + layout.tag_offset, item.tag.data(), item.tag.size());
 
   HotEntry& e = regions_.entries[entry];
@@ -165,10 +170,10 @@ void HotWriter::Put(std::uint64_t entry, const HotKey& key,
       .block = *block,
       .generation = static_cast<std::uint16_t>(
           regions_.header->generation.load(std::memory_order_relaxed)),
-      .kind = HotKind::kPresent,
+      .kind = is_placed ? HotKind::kPlaced : HotKind::kPresent,
       .key_size = static_cast<std::uint16_t>(key.bytes.size())};
   e.words[1].store(place.ToWord(), std::memory_order_release);
-  e.words[2].store(std::uint64_t{item.value.size()} << 32 | item.tag.size(),
+  e.words[2].store(std::uint64_t{value_size} << 32 | item.tag.size(),
                    std::memory_order_release);
   e.words[3].store(
       static_cast<std::uint64_t>(item.expires_at.time_since_epoch().count()),

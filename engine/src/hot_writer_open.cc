@@ -163,7 +163,7 @@ void HotWriter::Adopt() noexcept {
 void HotWriter::RebuildArena() {
   for (std::uint64_t i = 0; i < regions_.entry_count(); ++i) {
     const HotPlace place = PlaceOf(i);
-    if (!IsOurs(place) || place.kind != HotKind::kPresent) continue;
+    if (!IsOurs(place) || !HasBlock(place.kind)) continue;
     const std::uint64_t offset = std::uint64_t{place.block} * 8;
     const std::uint64_t size = BlockSizeOf(i);
     if (IsOdd(i) || offset > regions_.blocks_size ||

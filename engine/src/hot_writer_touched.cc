@@ -44,17 +44,14 @@ std::vector<HotTouched> HotWriter::TakeTouched(std::size_t count_max) noexcept {
       }
       recent_[i] = 1;
       const HotPlace place = PlaceOf(i);
-      if (!IsOurs(place) || place.kind != HotKind::kPresent) continue;
+      if (!IsOurs(place) || !HasBlock(place.kind)) continue;
       char* const block = regions_.blocks + std::uint64_t{place.block} * 8;
       HotBlock about;
       LoadShared(&about, block, sizeof(about));
       HotTouched item;
       item.key.assign(block + sizeof(about), place.key_size);
-      item.key_hash = HotKey(item.key).hash.low64;
       item.version = about.version;
       item.rank = about.rank;
-      item.value_size = static_cast<std::uint32_t>(
-          regions_.entries[i].words[2].load(std::memory_order_relaxed) >> 32);
       item.entry = static_cast<std::uint32_t>(i);
       const auto counted = hits.find(item.entry);
       if (counted != hits.end()) item.hits = counted->second;
@@ -70,7 +67,7 @@ void HotWriter::SetRank(const HotTouched& item, Rank rank) noexcept {
   const HotKey key(item.key);
   if (item.entry >= regions_.entry_count() || !Holds(item.entry, key)) return;
   const HotPlace place = PlaceOf(item.entry);
-  if (place.kind != HotKind::kPresent) return;
+  if (!HasBlock(place.kind)) return;
   char* const block = regions_.blocks + std::uint64_t{place.block} * 8;
   HotBlock about;
   LoadShared(&about, block, sizeof(about));

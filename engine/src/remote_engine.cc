@@ -55,6 +55,27 @@ RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
       caller_(std::make_shared<RemoteCaller>(channel, std::move(options))),
       places_(seat.directory()) {}
 
+Result<ValueHandle> RemoteEngine::ReadPlaced(
+    std::string_view key, std::uint64_t version,
+    const SegmentPlace& place) noexcept {
+  return places_.Read(key, version, place, verify_reads());
+}
+
+VerifyReads RemoteEngine::verify_reads() const noexcept {
+  // Acquire pairs with the release below. Unknown: the stricter one.
+  return verify_settings_.load(std::memory_order_acquire) == settings_version()
+             ? verify_reads_.load(std::memory_order_relaxed)
+             : VerifyReads::kAlways;
+}
+
+void RemoteEngine::RefreshVerifyReads() noexcept {
+  const std::uint64_t version = settings_version();
+  if (verify_settings_.load(std::memory_order_relaxed) == version) return;
+  verify_reads_.store(CurrentSettings().verify_reads,
+                      std::memory_order_relaxed);
+  verify_settings_.store(version, std::memory_order_release);
+}
+
 Capabilities RemoteEngine::capabilities() const noexcept {
   return {.holds_store = false, .writable = true, .streams = true};
 }
@@ -168,7 +189,8 @@ bool RemoteEngine::GetInPlace(const Command& command, Reply& reply,
   }
   status = std::move(decoded->status);
   if (decoded->placed.empty()) return true;
-  auto value = places_.Read(get->key, decoded->placed[0]);
+  RefreshVerifyReads();
+  auto value = places_.Read(get->key, decoded->placed[0], verify_reads());
   if (!value) return false;
   reply.value = std::move(*value);
   return true;

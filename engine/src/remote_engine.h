@@ -14,6 +14,7 @@
 
 #include "client_channel.h"
 #include "command_codec.h"
+#include "placed_reader.h"
 #include "remote_places.h"
 #include "seat.h"
 
@@ -55,12 +56,18 @@ class RemoteCaller {
 /// Threads:   thread-safe.
 /// Processes: the store's may die or change. Calls wait for the next holder;
 ///            scans and streams that were open are lost (kGone).
-class RemoteEngine final : public Engine {
+class RemoteEngine final : public Engine, public PlacedReader {
  public:
   /// Both must outlive it.
   RemoteEngine(Seat& seat, ClientChannel& channel,
                RemoteCaller::Options options) noexcept;
 
+  // PlacedReader
+  [[nodiscard]] Result<ValueHandle> ReadPlaced(
+      std::string_view key, std::uint64_t version,
+      const SegmentPlace& place) noexcept override;
+
+  // Engine
   [[nodiscard]] Capabilities capabilities() const noexcept override;
   [[nodiscard]] Status Execute(std::span<const Command> commands,
                                std::span<Reply> replies,
@@ -97,12 +104,19 @@ class RemoteEngine final : public Engine {
                   const ExecuteOptions& options, Status& status) noexcept;
   bool GetInPlace(const Command& command, Reply& reply,
                   const ExecuteOptions& options, Status& status) noexcept;
+  // Which checksums to compare now. Never waits for the holder: reads of the
+  // hot tier go on without one.
+  [[nodiscard]] VerifyReads verify_reads() const noexcept;
+  void RefreshVerifyReads() noexcept;
   Result<Settings> AskSettings(std::uint64_t& version) const noexcept;
 
   Seat& seat_;
   // Shared with scans and streams, which may be destroyed after Close.
   std::shared_ptr<RemoteCaller> caller_;
   RemotePlaces places_;
+  // What the settings of version `verify_settings_` (0 = none) said.
+  std::atomic<VerifyReads> verify_reads_{VerifyReads::kAlways};
+  std::atomic<std::uint64_t> verify_settings_{0};
   std::atomic<bool> closed_{false};
   mutable std::mutex settings_mutex_;
   mutable Settings settings_;                 // Guarded by settings_mutex_.

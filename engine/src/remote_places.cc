@@ -13,42 +13,57 @@
 namespace larder {
 namespace {
 
-// A mapping keeps the blocks of a file that the holder has removed. So they are
-// few, and all are dropped now and then.
-constexpr std::size_t kMappingsMax = 32;
-constexpr std::uint32_t kLogUsesMax = 512;
-constexpr auto kLogAgeMax = std::chrono::seconds(1);
+// A mapping keeps the blocks of a file that the holder has removed: now and
+// then they are looked for.
+constexpr std::size_t kMappingsMax = 256;
+constexpr std::uint32_t kUsesPerLook = 512;
+constexpr auto kLookPeriod = std::chrono::seconds(1);
 
 }  // namespace
 
 Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log() noexcept {
   const auto now = std::chrono::steady_clock::now();
   const std::lock_guard lock(mutex_);
-  if (log_ == nullptr || ++log_uses_ > kLogUsesMax ||
-      now - log_opened_ > kLogAgeMax) {
+  if (log_ != nullptr && ++log_uses_ <= kUsesPerLook &&
+      now - log_looked_at_ <= kLookPeriod) {
+    return log_;
+  }
+  if (log_ == nullptr) {
     SegmentLogOptions options;
     options.read_only = true;
     options.mapping_count_max = kMappingsMax;
     auto log = SegmentLog::Open(directory_ / "log", options, 1, {});
     if (!log) return Fail(std::move(log.error()));
     log_ = std::move(*log);
-    log_uses_ = 0;
-    log_opened_ = now;
+  } else {
+    log_->ForgetRemoved();
   }
+  log_uses_ = 0;
+  log_looked_at_ = now;
   return log_;
 }
 
 Result<ValueHandle> RemotePlaces::Read(std::string_view key,
-                                       const PlacedValue& placed) noexcept {
+                                       std::uint64_t version,
+                                       const SegmentPlace& place,
+                                       VerifyReads verify) noexcept {
   const auto log = Log();
   if (!log) return Fail(log.error());
+  return (*log)->Read(place, key, version, verify);
+}
+
+Result<ValueHandle> RemotePlaces::Read(std::string_view key,
+                                       const PlacedValue& placed,
+                                       VerifyReads verify) noexcept {
   if (placed.chunks.size() == 1) {
-    return (*log)->Read(placed.chunks[0], key, placed.version);
+    return Read(key, placed.version, placed.chunks[0], verify);
   }
+  const auto log = Log();
+  if (!log) return Fail(log.error());
   std::string bytes;
   bytes.reserve(placed.value_size);
   for (const SegmentPlace& chunk : placed.chunks) {
-    const auto piece = (*log)->Read(chunk, key, placed.version);
+    const auto piece = (*log)->Read(chunk, key, placed.version, verify);
     if (!piece) return Fail(piece.error());
     bytes += piece->bytes();
   }

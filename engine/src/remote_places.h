@@ -25,7 +25,8 @@ namespace larder {
 /// Threads:   thread-safe.
 /// Processes: the holder removes files meanwhile. A value that has gone is
 ///            kNotFound, one that is not there as said is kCorruption: then the
-///            holder is to be asked for its bytes.
+///            holder is to be asked for its bytes. Files that were removed are
+///            let go within 512 reads or the first one after a second.
 class RemotePlaces {
  public:
   /// The cache directory. Nothing is opened yet.
@@ -35,7 +36,13 @@ class RemotePlaces {
   /// The value, checked; without a copy if it lies in one piece.
   /// Errors: kNotFound, kCorruption, kIoError.
   [[nodiscard]] Result<ValueHandle> Read(std::string_view key,
-                                         const PlacedValue& placed) noexcept;
+                                         const PlacedValue& placed,
+                                         VerifyReads verify) noexcept;
+  /// The same of one piece.
+  [[nodiscard]] Result<ValueHandle> Read(std::string_view key,
+                                         std::uint64_t version,
+                                         const SegmentPlace& place,
+                                         VerifyReads verify) noexcept;
   /// Writes the command's value where `grant` says.
   /// Errors: kNotFound (the segment has gone), kNoSpace, kIoError.
   [[nodiscard]] Status Write(const SetCommand& command,
@@ -49,7 +56,7 @@ class RemotePlaces {
   const std::filesystem::path directory_;
   std::mutex mutex_;  // Guards what follows.
   std::shared_ptr<SegmentLog> log_;
-  std::chrono::steady_clock::time_point log_opened_{};
+  std::chrono::steady_clock::time_point log_looked_at_{};
   std::uint32_t log_uses_ = 0;
   // The last segment written to.
   std::uint32_t segment_ = 0;

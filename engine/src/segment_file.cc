@@ -303,25 +303,17 @@ Status SegmentFile::Sync() noexcept {
   if (!unsynced_.exchange(false)) {
     return Status::Ok();
   }
-  std::shared_ptr<const UniqueFd> fd;
-  {
-    const std::lock_guard lock(mutex_);
-    fd = fd_;
-  }
+  const auto fd = Descriptor();
   if (!fd) {
-    auto reopened = OpenForReading();
-    if (!reopened) {
-      if (reopened.error().code() == StatusCode::kNotFound) {
-        return Status::Ok();  // Removed just now.
-      }
-      unsynced_ = true;
-      return reopened.error();
+    if (fd.error().code() == StatusCode::kNotFound) {
+      return Status::Ok();  // Removed just now.
     }
-    fd = std::make_shared<const UniqueFd>(std::move(*reopened));
+    unsynced_ = true;
+    return fd.error();
   }
   int result = 0;
   do {
-    result = environment_->io->SyncFile(fd->get());
+    result = environment_->io->SyncFile((*fd)->get());
   } while (result != 0 && errno == EINTR);
   if (result != 0) {
     sync_failed_ = true;
@@ -329,7 +321,7 @@ Status SegmentFile::Sync() noexcept {
   }
   const std::lock_guard lock(mutex_);
   if (state() == State::kSealed) {
-    AccountFromStat(fd->get());  // Writing back may have cost more blocks.
+    AccountFromStat((*fd)->get());  // Writing back may have cost more blocks.
   }
   return Status::Ok();
 }
@@ -426,12 +418,33 @@ void SegmentFile::DropMapping() noexcept {
   }
 }
 
+bool SegmentFile::is_mapped() noexcept {
+  const std::lock_guard lock(mutex_);
+  return mapping_ != nullptr;
+}
+
+bool SegmentFile::IsOnDisk() const noexcept {
+  return ::access(path().c_str(), F_OK) == 0 || errno != ENOENT;
+}
+
 Result<UniqueFd> SegmentFile::OpenForReading() const noexcept {
   UniqueFd fd(environment_->io->Open(path().c_str(), kReadFlags, 0));
   if (!fd) {
     return Fail(ErrorAt(errno, "opening", 0));
   }
   return fd;
+}
+
+Result<std::shared_ptr<const UniqueFd>> SegmentFile::Descriptor() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (fd_) return fd_;
+  }
+  auto opened = OpenForReading();
+  if (!opened) {
+    return Fail(opened.error());
+  }
+  return std::make_shared<const UniqueFd>(std::move(*opened));
 }
 
 Status SegmentFile::Unlink(bool hold) noexcept {

@@ -111,8 +111,13 @@ class SegmentFile {
   bool DropIdleMapping() noexcept;
   /// Drops it even if it was used lately, but not if it must stay.
   void DropMapping() noexcept;
+  [[nodiscard]] bool is_mapped() noexcept;
+  /// False: somebody has removed it.
+  [[nodiscard]] bool IsOnDisk() const noexcept;
   /// A descriptor for reading the whole file.
   Result<UniqueFd> OpenForReading() const noexcept;
+  /// The same; the one that is open already if there is one.
+  Result<std::shared_ptr<const UniqueFd>> Descriptor() noexcept;
 
   /// Unlinks it. With `hold`, it is mapped first and stays readable as long
   /// as this object lives. REQUIRES: state() is kSealed.

@@ -34,6 +34,7 @@
 
 #include "larder/engine/limits.h"
 
+#include "check.h"
 #include "mapping_clock.h"
 #include "segment_file.h"
 #include "segment_format.h"
@@ -161,6 +162,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status SyncAll() noexcept override;
   Status Remove(std::uint32_t id) noexcept override;
   Status SealOpen() noexcept override;
+  void ForgetRemoved() noexcept override;
   void SetSegmentSize(std::uint32_t bytes) noexcept override {
     segment_size_ = ClampSegmentSize(bytes);
   }
@@ -407,11 +409,11 @@ Result<SegmentPlace> SegmentLogOnDisk::Accept(SegmentGrant& grant,
   const SegmentPlace place{grant.file->id(), grant.offset, grant.payload_size};
   const std::uint64_t end =
       place.offset + RecordSize(key.size(), place.payload_size);
-  const auto fd = grant.file->OpenForReading();
+  const auto fd = grant.file->Descriptor();
   if (!fd) return Fail(fd.error());
   // Not through a mapping: until the record counts, the file ends before it.
   std::string head(kRecordHeaderSize + key.size(), '\0');
-  if (ReadFully(*environment_->io, fd->get(), head.data(), head.size(),
+  if (ReadFully(*environment_->io, (*fd)->get(), head.data(), head.size(),
                 place.offset) != static_cast<ssize_t>(head.size())) {
     return Fail(Status::Corruption(Describe(place) + ": nothing was written"));
   }
@@ -465,6 +467,14 @@ Result<MappingPtr> SegmentLogOnDisk::MappingFor(std::uint32_t id,
     table_.erase(id);
   }
   return mapping;
+}
+
+void SegmentLogOnDisk::ForgetRemoved() noexcept {
+  LARDER_ASSERT(environment_->read_only);
+  const std::unique_lock lock(table_mutex_);
+  std::erase_if(table_, [](const auto& item) {
+    return item.second->is_mapped() && !item.second->IsOnDisk();
+  });
 }
 
 Result<ValueHandle> SegmentLogOnDisk::Read(const SegmentPlace& place,

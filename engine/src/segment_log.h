@@ -179,6 +179,11 @@ class SegmentLog {
   /// Later segments get this size.
   virtual void SetSegmentSize(std::uint32_t bytes) noexcept = 0;
 
+  /// REQUIRES: read_only. Lets the mappings of files go that have been removed
+  /// by who writes them: they keep their blocks. Cost: a system call for each
+  /// mapped file.
+  virtual void ForgetRemoved() noexcept = 0;
+
   /// The ids and sizes of all segments, in order of id.
   [[nodiscard]] virtual std::vector<SegmentInfo> Segments() const = 0;
   /// True if segment `id` is there.

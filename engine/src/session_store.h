@@ -10,6 +10,7 @@
 #include "larder/engine/engine.h"
 
 #include "message_codec.h"
+#include "placed_reader.h"
 
 namespace larder {
 
@@ -49,7 +50,7 @@ struct ClientChange {
 /// the commit and the answer.
 ///
 /// Threads: thread-safe, as Engine.
-class SessionStore : public Engine {
+class SessionStore : public Engine, public PlacedReader {
  public:
   /// As Execute, on behalf of a client; if it changes something, the same
   /// atomic commit has the record
@@ -95,6 +96,16 @@ class SessionStore : public Engine {
   /// So may the records of all clients that are not among `uids`.
   virtual void RetainClients(std::span<const std::uint64_t> uids) noexcept {
     static_cast<void>(uids);
+  }
+
+  /// PlacedReader: of a place in the hot tier.
+  [[nodiscard]] Result<ValueHandle> ReadPlaced(
+      std::string_view key, std::uint64_t version,
+      const SegmentPlace& place) noexcept override {
+    static_cast<void>(key);
+    static_cast<void>(version);
+    static_cast<void>(place);
+    return Fail(Status::NotFound("this store has no segment files"));
   }
 
   /// From now on the store keeps `hot` in step with what it commits, and fills

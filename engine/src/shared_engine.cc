@@ -372,15 +372,22 @@ Status SharedEngine::Execute(std::span<const Command> commands,
                              const ExecuteOptions& options) noexcept {
   const Result<Member*> member = Current();
   if (!member) return member.error();
-  if ((*member)->hot().Answer(commands, replies)) return {};
-  if (SessionStore* local = (*member)->local()) {
+  SessionStore* const local = (*member)->local();
+  RemoteEngine& remote = (*member)->remote();
+  if ((*member)->hot().Answer(
+          commands,
+          local != nullptr ? static_cast<PlacedReader&>(*local) : remote,
+          replies)) {
+    return {};
+  }
+  if (local != nullptr) {
     if (commands.size() == 1 && (*member)->HasClients() &&
         IsSmallChange(commands[0])) {
       return (*member)->service()->Execute(commands[0], replies[0], options);
     }
     return local->Execute(commands, replies, options);
   }
-  return (*member)->remote().Execute(commands, replies, options);
+  return remote.Execute(commands, replies, options);
 }
 
 Result<std::unique_ptr<Scan>> SharedEngine::OpenScan(

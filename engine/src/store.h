@@ -83,6 +83,9 @@ class Store final : public SessionStore, private LivenessJudge {
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
+  [[nodiscard]] Result<ValueHandle> ReadPlaced(
+      std::string_view key, std::uint64_t version,
+      const SegmentPlace& place) noexcept override;
 
   // Engine
   [[nodiscard]] Capabilities capabilities() const noexcept override;
@@ -206,6 +209,8 @@ class Store final : public SessionStore, private LivenessJudge {
                 const Caller& caller) noexcept;
   [[nodiscard]] static std::size_t HotValueSizeFor(
       const Caller& caller) noexcept;
+  /// What the hot tier holds of the value; segment 0: the value itself.
+  [[nodiscard]] static SegmentPlace PlaceForTier(const Entry& entry) noexcept;
   /// True if `caller` reads the value where it lies; then `reply` is complete.
   bool LeaveInPlace(std::string_view key, const Entry& entry,
                     const Caller& caller, HotFill& fill, Reply& reply) noexcept;

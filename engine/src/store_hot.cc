@@ -51,6 +51,18 @@ void HotFill::Present(Rank rank, const ItemInfo& info,
   if (hot_ == nullptr || value.size() > value_size_max_) return;
   HotItem item;
   item.value = value;
+  Fill(rank, info, item);
+}
+
+void HotFill::Placed(Rank rank, const ItemInfo& info,
+                     const SegmentPlace& place) noexcept {
+  if (hot_ == nullptr) return;
+  HotItem item;
+  item.place = place;
+  Fill(rank, info, item);
+}
+
+void HotFill::Fill(Rank rank, const ItemInfo& info, HotItem item) noexcept {
   item.tag = info.tag;
   item.version = info.version;
   item.stored_at = info.stored_at;
@@ -129,20 +141,33 @@ void HotCommit::Show(const Change& change, const HotKey& key,
   }
 }
 
+SegmentPlace Store::PlaceForTier(const Entry& entry) noexcept {
+  const bool in_one_piece = entry.kind == EntryKind::kSegments &&
+                            entry.extents.size() == 1 &&
+                            entry.value_size >= kHotPlacedSizeMin;
+  return in_one_piece ? entry.extents.front() : SegmentPlace();
+}
+
 void Store::NoteHotPut(std::string_view key, const Entry& entry,
                        const std::string_view* value,
                        PendingBatch& pending) noexcept {
   using Change = PendingBatch::HotChange;
-  const bool at_hand = value != nullptr || entry.kind == EntryKind::kInline;
+  const SegmentPlace place = PlaceForTier(entry);
+  const bool at_hand = value != nullptr || entry.kind == EntryKind::kInline ||
+                       place.segment != 0;
   Change& change = pending.AddHot(
       key, at_hand ? Change::Kind::kPresent : Change::Kind::kUnknown);
   if (!at_hand) return;
   HotItem& item = change.item;
-  if (value != nullptr) {
+  if (place.segment != 0) {
+    item.place = place;
+    // The entry's bytes do not outlive the caller.
+    change.owned.assign(entry.tag);
+    item.tag = change.owned;
+  } else if (value != nullptr) {
     item.value = *value;
     item.tag = entry.tag;
   } else {
-    // The entry's bytes do not outlive the caller.
     change.owned.assign(entry.inline_value).append(entry.tag);
     item.value =
         std::string_view(change.owned).substr(0, entry.inline_value.size());

@@ -47,8 +47,13 @@ class HotFill {
   void Absent() noexcept;
   void Present(Rank rank, const ItemInfo& info,
                std::string_view value) noexcept;
+  /// The value is one record of a segment file.
+  void Placed(Rank rank, const ItemInfo& info,
+              const SegmentPlace& place) noexcept;
 
  private:
+  void Fill(Rank rank, const ItemInfo& info, HotItem item) noexcept;
+
   HotWriter* hot_;
   const std::size_t value_size_max_;
   std::optional<HotKey> key_;

@@ -80,6 +80,7 @@ void Store::Get(const GetCommand& command, Reply& reply,
     ItemInfo info = InfoOf(entry);
     const Rank rank = entry.rank;
     const std::uint64_t version = entry.version;
+    const SegmentPlace place = PlaceForTier(entry);
     NoteHit(command.key, entry);
     if (LeaveInPlace(command.key, entry, caller, fill, reply)) return;
     Result<std::optional<ValueHandle>> value =
@@ -98,7 +99,11 @@ void Store::Get(const GetCommand& command, Reply& reply,
       reply.applied = true;
       reply.value = std::move(**value);
       reply.info = std::move(info);
-      fill.Present(rank, reply.info, reply.value.bytes());
+      if (place.segment != 0) {
+        fill.Placed(rank, reply.info, place);
+      } else {
+        fill.Present(rank, reply.info, reply.value.bytes());
+      }
       return;
     }
     // The same version without its value twice: it was not moved but freed.
@@ -128,11 +133,14 @@ bool Store::LeaveInPlace(std::string_view key, const Entry& entry,
     return false;
   }
   ItemInfo info = InfoOf(entry);
+  const SegmentPlace place = PlaceForTier(entry);
+  if (place.segment != 0) fill.Placed(entry.rank, info, place);
   // A copy for the tier is made now and then: what is read often gets in, and
   // a scan of what does not fit costs little.
   constexpr std::uint64_t kReadsPerFill = 8;
   thread_local std::uint64_t reads = 0;
-  if (fill.Wants(entry.value_size) && ++reads % kReadsPerFill == 0) {
+  if (place.segment == 0 && fill.Wants(entry.value_size) &&
+      ++reads % kReadsPerFill == 0) {
     const auto value = ReadSegments(key, entry);
     if (!value || !value->has_value()) return false;  // Moved or damaged.
     fill.Present(entry.rank, info, (*value)->bytes());
@@ -198,6 +206,7 @@ void Store::MultiGet(std::span<const Command> commands,
     }
     ItemInfo info = InfoOf(entry);
     const Rank rank = entry.rank;
+    const SegmentPlace place = PlaceForTier(entry);
     auto pin = std::make_unique<EntryPin>();
     pin->slice = std::move(slices[i]);
     // Moving a slice that owns its bytes moves them: decode again.
@@ -213,7 +222,10 @@ void Store::MultiGet(std::span<const Command> commands,
     replies[i].applied = true;
     replies[i].value = std::move(**value);
     replies[i].info = std::move(info);
-    if (hot != nullptr) {
+    if (hot == nullptr) continue;
+    if (place.segment != 0) {
+      fills[i].Placed(rank, replies[i].info, place);
+    } else {
       fills[i].Present(rank, replies[i].info, replies[i].value.bytes());
     }
   }
@@ -254,6 +266,15 @@ Result<std::optional<ValueHandle>> Store::ReadRunValue(
   }
   return std::optional<ValueHandle>(std::in_place, record->value,
                                     std::move(pin));
+}
+
+Result<ValueHandle> Store::ReadPlaced(std::string_view key,
+                                      std::uint64_t version,
+                                      const SegmentPlace& place) noexcept {
+  const auto gate = store_gate_.Enter();
+  LARDER_FAIL_IF_ERROR(CheckOpen());
+  return log_->Read(place, key, version,
+                    verify_reads_.load(std::memory_order_relaxed));
 }
 
 Result<std::optional<ValueHandle>> Store::ReadSegments(

@@ -72,7 +72,7 @@ class HotTierTest : public ::testing::Test {
   // The value, "(absent)" or "(unknown)".
   std::string Get(const HotReader& reader, std::string_view key) const {
     Reply reply;
-    switch (reader.Get(HotKey(key), true, clock_, reply)) {
+    switch (reader.Get(HotKey(key), true, clock_, nullptr, reply)) {
       case HotOutcome::kHit:
         return reply.value.ToString();
       case HotOutcome::kAbsent:
@@ -99,7 +99,8 @@ TEST_F(HotTierTest, AHitAnswersAllThatGetAnswers) {
   item.pinned = true;
   Set(*writer, "key", item);
   Reply reply;
-  ASSERT_EQ(reader->Get(HotKey("key"), true, clock_, reply), HotOutcome::kHit);
+  ASSERT_EQ(reader->Get(HotKey("key"), true, clock_, nullptr, reply),
+            HotOutcome::kHit);
   EXPECT_TRUE(reply.status.ok());
   EXPECT_TRUE(reply.applied);
   EXPECT_EQ(reply.value.bytes(), "value");
@@ -157,6 +158,106 @@ TEST_F(HotTierTest, LargeValuesGetInByReadingOnly) {
   EXPECT_EQ(Get(*reader, "k"), value);
   Set(*writer, "k", std::string(200, 'w'));  // It is known to be read.
   EXPECT_EQ(Get(*reader, "k"), std::string(200, 'w'));
+}
+
+// Has one value; says how often it was asked for.
+class OneValue final : public PlacedReader {
+ public:
+  explicit OneValue(std::string value) : value_(std::move(value)) {}
+  [[nodiscard]] Result<ValueHandle> ReadPlaced(
+      std::string_view key, std::uint64_t version,
+      const SegmentPlace& place) noexcept override {
+    ++asked;
+    if (gone) return Fail(Status::NotFound("it has moved"));
+    EXPECT_EQ(key, "key");
+    EXPECT_EQ(version, 7U);
+    EXPECT_EQ(place, kPlace);
+    return ValueHandle::FromString(value_);
+  }
+
+  static constexpr SegmentPlace kPlace{
+      .segment = 5, .offset = 640, .payload_size = 1U << 20};
+  int asked = 0;
+  bool gone = false;
+
+ private:
+  const std::string value_;
+};
+
+class HotTierPlacesTest : public HotTierTest {
+ protected:
+  // A read of "key" lets its place in.
+  void Fill() {
+    HotItem item = Item({});
+    item.place = OneValue::kPlace;
+    item.version = 7;
+    item.tag = "a tag";
+    const HotKey key("key");
+    writer_->Fill(writer_->BeginFill(key), key, item);
+  }
+  HotOutcome Look(PlacedReader* places, bool with_value = true) {
+    return reader_->Get(HotKey("key"), with_value, clock_, places, reply_);
+  }
+
+  std::unique_ptr<HotWriter> writer_ = Write();
+  std::unique_ptr<HotReader> reader_ = Read();
+  OneValue places_{"a large value"};
+  Reply reply_;
+};
+
+TEST_F(HotTierPlacesTest, TheReaderGetsALargeValueWhereItLies) {
+  Fill();
+  ASSERT_EQ(Look(&places_), HotOutcome::kHit);
+  EXPECT_EQ(reply_.value.bytes(), "a large value");
+  EXPECT_EQ(reply_.info.size_bytes, 1U << 20);
+  EXPECT_EQ(reply_.info.version, 7U);
+  EXPECT_EQ(reply_.info.tag, "a tag");
+  EXPECT_EQ(writer_->Figures().hits, 1U);
+  const auto touched = writer_->TakeTouched(16);
+  ASSERT_EQ(touched.size(), 1U);
+  EXPECT_EQ(touched[0].key, "key");
+  EXPECT_EQ(touched[0].version, 7U);
+}
+
+TEST_F(HotTierPlacesTest, InformationNeedsNoWayToTheValue) {
+  Fill();
+  ASSERT_EQ(Look(nullptr, /*with_value=*/false), HotOutcome::kHit);
+  EXPECT_EQ(reply_.info.size_bytes, 1U << 20);
+  EXPECT_EQ(writer_->Figures().hits, 0U);
+}
+
+TEST_F(HotTierPlacesTest, AValueThatHasMovedIsUnknownAndNotCounted) {
+  Fill();
+  places_.gone = true;
+  EXPECT_EQ(Look(&places_), HotOutcome::kUnknown);
+  EXPECT_EQ(places_.asked, 1);
+  EXPECT_EQ(Look(nullptr), HotOutcome::kUnknown);
+  EXPECT_EQ(writer_->Figures().hits, 0U);
+}
+
+TEST_F(HotTierPlacesTest, AWriteDoesNotLetAPlaceInButRenewsIt) {
+  HotItem item = Item({});
+  item.place = OneValue::kPlace;
+  item.version = 7;
+  Set(*writer_, "key", item);
+  EXPECT_EQ(Look(&places_), HotOutcome::kUnknown);
+  Set(*writer_, "key", "small");
+  EXPECT_EQ(Get(*reader_, "key"), "small");
+  Set(*writer_, "key", item);
+  EXPECT_EQ(Look(&places_), HotOutcome::kHit);
+  EXPECT_EQ(places_.asked, 1);
+  Set(*writer_, "key", "small again");
+  EXPECT_EQ(Get(*reader_, "key"), "small again");
+  EXPECT_EQ(places_.asked, 1);
+}
+
+TEST_F(HotTierPlacesTest, ACleanHandoffKeepsPlaces) {
+  Fill();
+  writer_->CloseCleanly();
+  writer_.reset();
+  writer_ = Write();
+  EXPECT_EQ(writer_->Figures().items, 1U);
+  EXPECT_EQ(Look(&places_), HotOutcome::kHit);
 }
 
 TEST_F(HotTierTest, AbsenceIsKnownUntilTheKeyIsSet) {
@@ -280,10 +381,8 @@ TEST_F(HotTierTest, TouchedItemsAreReportedOnce) {
   const auto touched = writer->TakeTouched(100);
   ASSERT_EQ(touched.size(), 1U);
   EXPECT_EQ(touched[0].key, "b");
-  EXPECT_EQ(touched[0].key_hash, HotKey("b").hash.low64);
   EXPECT_EQ(touched[0].hits, 5U);
   EXPECT_EQ(touched[0].rank, kRank);
-  EXPECT_EQ(touched[0].value_size, 2U);
   EXPECT_TRUE(writer->TakeTouched(100).empty());
   EXPECT_EQ(writer->Figures().hits, 5U);
 }
@@ -293,7 +392,8 @@ TEST_F(HotTierTest, LookingWithoutTheValueTouchesNothing) {
   const auto reader = Read();
   Set(*writer, "a", "value");
   Reply reply;
-  ASSERT_EQ(reader->Get(HotKey("a"), false, clock_, reply), HotOutcome::kHit);
+  ASSERT_EQ(reader->Get(HotKey("a"), false, clock_, nullptr, reply),
+            HotOutcome::kHit);
   EXPECT_EQ(reply.info.size_bytes, 5U);
   EXPECT_EQ(reply.value.size(), 0U);
   EXPECT_TRUE(writer->TakeTouched(100).empty());
@@ -496,7 +596,8 @@ TEST_F(HotTierTest, ReadersNeverSeeTornOrOldValues) {
         const std::string key = "key" + std::to_string(i);
         const std::uint64_t floor = acknowledged[i].load();
         Reply reply;
-        if (reader.Get(HotKey(key), true, clock_, reply) != HotOutcome::kHit) {
+        if (reader.Get(HotKey(key), true, clock_, nullptr, reply) !=
+            HotOutcome::kHit) {
           continue;
         }
         const auto number = NumberOf(reply.value.bytes());
@@ -567,8 +668,8 @@ TEST_F(HotTierCrashTest, KillingTheWriterNeverTearsAValue) {
       const std::size_t i = random() % 8;
       const std::uint64_t floor = shared->acknowledged[i].load();
       Reply reply;
-      if (reader->Get(HotKey("key" + std::to_string(i)), true, clock_, reply) !=
-          HotOutcome::kHit) {
+      if (reader->Get(HotKey("key" + std::to_string(i)), true, clock_, nullptr,
+                      reply) != HotOutcome::kHit) {
         continue;
       }
       const auto number = NumberOf(reply.value.bytes());

@@ -93,15 +93,17 @@ TEST_F(PlacedValuesTest, ReadingSaysWhereAndTheClientReadsThere) {
   EXPECT_TRUE(reply.applied);
   EXPECT_TRUE(reply.value.bytes().empty());
   ASSERT_EQ(placed.found.size(), 1U);
-  const auto read = places_.Read("key", placed.found[0]);
+  const auto read = places_.Read("key", placed.found[0], VerifyReads::kAlways);
   ASSERT_TRUE(read.has_value()) << read.error().ToString();
   EXPECT_TRUE(read->bytes() == value);
   // Not taken for another key's, or another version's.
-  EXPECT_EQ(places_.Read("kez", placed.found[0]).error().code(),
-            StatusCode::kCorruption);
+  EXPECT_EQ(
+      places_.Read("kez", placed.found[0], VerifyReads::kAlways).error().code(),
+      StatusCode::kCorruption);
   PlacedValue older = placed.found[0];
   --older.version;
-  EXPECT_EQ(places_.Read("key", older).error().code(), StatusCode::kCorruption);
+  EXPECT_EQ(places_.Read("key", older, VerifyReads::kAlways).error().code(),
+            StatusCode::kCorruption);
 }
 
 TEST_F(PlacedValuesTest, ValueOverTheEndOfASegmentIsInPieces) {

@@ -1,0 +1,29 @@
+#ifndef LARDER_ENGINE_SRC_PLACED_READER_H_
+#define LARDER_ENGINE_SRC_PLACED_READER_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "larder/engine/status.h"
+#include "larder/engine/value_handle.h"
+
+#include "segment_log.h"
+
+namespace larder {
+
+/// A process's own way to values in segment files.
+///
+/// Threads: thread-safe.
+class PlacedReader {
+ public:
+  virtual ~PlacedReader() = default;
+  /// The value that is one record at `place`, without a copy.
+  /// Errors: kNotFound (it has moved or gone), kCorruption, kIoError.
+  [[nodiscard]] virtual Result<ValueHandle> ReadPlaced(
+      std::string_view key, std::uint64_t version,
+      const SegmentPlace& place) noexcept = 0;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_PLACED_READER_H_

@@ -1,0 +1,158 @@
+// Large values in the hot tier: it holds where they lie, and every process maps
+// them there.
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "larder/engine/attached.h"
+#include "larder/engine/engine.h"
+
+#include "temporary_directory.h"
+#include "test_values.h"
+
+namespace larder::testing {
+namespace {
+
+constexpr std::size_t kSize = 100'000;
+
+class HotPlacesTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    holder_ = Open();
+    client_ = Open();
+    ASSERT_TRUE(holder_ != nullptr && client_ != nullptr);
+    ASSERT_TRUE(holder_->capabilities().holds_store);
+    ASSERT_FALSE(client_->capabilities().holds_store);
+    // The tier is made by a thread of the holder, soon.
+    for (int i = 0; i < 1000 && Figures().hot_size_bytes == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    if (Figures().hot_size_bytes == 0) {
+      GTEST_SKIP() << "no hot tier: too little shared memory is free";
+    }
+  }
+
+  std::unique_ptr<Engine> Open() {
+    EngineOptions options;
+    options.region_directory = regions_.path();
+    options.hot_tier_bytes = 4U << 20;
+    options.settings = {{"size_limit", "64MiB"}};
+    auto engine = OpenEngine(directory_.path() / "cache", options);
+    EXPECT_TRUE(engine.has_value()) << engine.error().ToString();
+    return engine ? std::move(*engine) : nullptr;
+  }
+  AttachedFigures Figures() const {
+    const auto view = ReadAttached(directory_.path() / "cache");
+    EXPECT_TRUE(view.has_value()) << view.error().ToString();
+    return view ? view->figures : AttachedFigures();
+  }
+  static void Set(Engine& engine, std::string_view key,
+                  std::string_view value) {
+    const Command command = SetCommand{.key = key, .value = value};
+    Reply reply;
+    const Status status = engine.Execute({&command, 1}, {&reply, 1}, {});
+    ASSERT_TRUE(status.ok() && reply.status.ok()) << reply.status.ToString();
+  }
+  // "": a miss.
+  static std::string Get(Engine& engine, std::string_view key) {
+    const Command command = GetCommand{.key = key};
+    Reply reply;
+    const Status status = engine.Execute({&command, 1}, {&reply, 1}, {});
+    EXPECT_TRUE(status.ok() && reply.status.ok()) << reply.status.ToString();
+    return reply.applied ? reply.value.ToString() : "";
+  }
+  // Reads until the tier has the place: then, who it was asked of.
+  void WarmUp(std::string_view key) {
+    for (int i = 0; i < 4; ++i) Get(*client_, key);
+  }
+
+  const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
+  const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
+  std::unique_ptr<Engine> holder_;
+  std::unique_ptr<Engine> client_;
+};
+
+TEST_F(HotPlacesTest, AllProcessesReadWithoutAskingTheHolder) {
+  const std::string value = MakeValue(1, kSize);
+  Set(*holder_, "key", value);
+  WarmUp("key");
+  const AttachedFigures before = Figures();
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_TRUE(Get(*client_, "key") == value);
+    EXPECT_TRUE(Get(*holder_, "key") == value);
+  }
+  const AttachedFigures after = Figures();
+  EXPECT_EQ(after.hot_hits, before.hot_hits + 20);
+  EXPECT_EQ(after.requests, before.requests);
+}
+
+TEST_F(HotPlacesTest, EveryChangeIsSeenAtOnce) {
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const std::string value = MakeValue(i, kSize + i);
+    Set(i % 2 == 0 ? *holder_ : *client_, "key", value);
+    WarmUp("key");
+    EXPECT_TRUE(Get(*client_, "key") == value) << i;
+    EXPECT_TRUE(Get(*holder_, "key") == value) << i;
+  }
+  const Command clear = ClearCommand();
+  Reply reply;
+  ASSERT_TRUE(holder_->Execute({&clear, 1}, {&reply, 1}, {}).ok());
+  EXPECT_EQ(Get(*client_, "key"), "");
+  EXPECT_EQ(Get(*holder_, "key"), "");
+}
+
+TEST_F(HotPlacesTest, SettingsOfReadingReachTheClient) {
+  const std::string value = MakeValue(3, kSize);
+  Set(*holder_, "key", value);
+  WarmUp("key");
+  for (const char* const verify : {"always", "once"}) {
+    ASSERT_TRUE(holder_->Reset("verify_reads", verify).ok());
+    EXPECT_TRUE(Get(*client_, "key") == value) << verify;
+    EXPECT_TRUE(Get(*client_, "key") == value) << verify;
+  }
+}
+
+// Values move and go while a client reads where they were.
+TEST_F(HotPlacesTest, CleaningNeverGivesAReaderOtherBytes) {
+  constexpr std::uint64_t kKeys = 500;      // Most of the limit.
+  constexpr std::uint64_t kWrites = 4'000;  // Six times as much.
+  const auto key_of = [](std::uint64_t i) { return "key" + std::to_string(i); };
+  std::atomic<bool> done{false};
+  std::uint64_t hits = 0;
+  std::thread reader([&] {
+    Random random(7);
+    while (!done) {
+      const std::uint64_t i = random.Below(kKeys);
+      const std::string value = Get(*client_, key_of(i));
+      if (value.empty()) continue;
+      ++hits;
+      // It begins with its seed.
+      const std::uint64_t seed = std::stoull(value.substr(0, 20));
+      ASSERT_EQ(seed % kKeys, i);
+      ASSERT_TRUE(value.substr(20) == MakeValue(seed, kSize));
+    }
+  });
+  Random random(1);
+  for (std::uint64_t n = 0; n < kWrites; ++n) {
+    const std::uint64_t i = random.Below(kKeys);
+    std::string seed = std::to_string(n * kKeys + i);
+    seed.resize(20, ' ');
+    Set(*holder_, key_of(i), seed + MakeValue(n * kKeys + i, kSize));
+  }
+  done = true;
+  reader.join();
+  EXPECT_GT(hits, 0U);
+  const auto stats = holder_->Stats();
+  ASSERT_TRUE(stats.has_value());
+  EXPECT_GT(stats->segments_cleaned, 0U);
+  EXPECT_TRUE(holder_->Check(false)->ok());
+}
+
+}  // namespace
+}  // namespace larder::testing
