@@ -10,7 +10,7 @@ constexpr int kRoundsMax = 8;
 
 void ChangeCombiner::Execute(ClientChange& change) noexcept {
   thread_local AdaptiveSpin spin;
-  if (TryTurn()) {
+  if (!collecting() && TryTurn()) {
     group_.assign(1, change);
     Combine(group_);
     change.status = group_[0].status;
@@ -27,15 +27,19 @@ void ChangeCombiner::Execute(ClientChange& change) noexcept {
     return waiting.state.load(std::memory_order_acquire) == Waiting::kDone;
   };
   // seq_cst: first it is in the queue, then it looks at the turn. Who gives the
-  // turn back does the opposite, so one of them sees the other.
+  // turn back or ceases to collect does the opposite, so one of them sees the
+  // other.
   while (!done()) {
-    if (TryTurn()) {
+    if (!collecting() && TryTurn()) {
       group_.clear();
       Combine(group_);
       GiveTurn();
       continue;
     }
-    if (spin.Until([&] { return done() || turn_is_free(); })) continue;
+    if (spin.Until(
+            [&] { return done() || (!collecting() && turn_is_free()); })) {
+      continue;
+    }
     std::uint32_t state = Waiting::kWaiting;
     waiting.state.compare_exchange_strong(state, Waiting::kAsleep);
     FutexWait(waiting.state, Waiting::kAsleep, kWaitSlice);
@@ -56,8 +60,8 @@ void ChangeCombiner::AwaitTurn() noexcept {
 void ChangeCombiner::GiveTurn() noexcept {
   for (int round = 0;; ++round) {
     if (turn_.exchange(kFree) == kAwaited) FutexWake(turn_, 1);
-    // What was queued while the turn was taken.
-    if (!AnyQueued()) return;
+    // What was queued while the turn was taken; who collects comes by itself.
+    if (!AnyQueued() || collecting()) return;
     if (round == kRoundsMax) break;
     if (!TryTurn()) return;
     group_.clear();
@@ -69,6 +73,18 @@ void ChangeCombiner::GiveTurn() noexcept {
   if (next.state.exchange(Waiting::kWaiting) == Waiting::kAsleep) {
     FutexWake(next.state, 1);
   }
+}
+
+void ChangeCombiner::SetCollecting(bool collecting) noexcept {
+  if (collecting_.load(std::memory_order_relaxed) == collecting) return;
+  collecting_.store(collecting, std::memory_order_seq_cst);
+  if (!collecting) Poll();
+}
+
+void ChangeCombiner::Poll() noexcept {
+  if (!AnyQueued()) return;
+  std::vector<ClientChange> none;
+  Execute(none);
 }
 
 void ChangeCombiner::Execute(std::vector<ClientChange>& changes) noexcept {

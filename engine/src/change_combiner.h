@@ -16,7 +16,8 @@ namespace larder {
 /// the turn commits what the others have queued meanwhile, too (flat combining:
 /// Hendler, Incze, Shavit, Tzafrir, SPAA 2010). Threads that commit side by
 /// side wait for each other in RocksDB's write queue at several times the cost
-/// of the change itself.
+/// of the change itself. While one thread collects changes all the time, the
+/// others leave theirs to it: what it does is one commit for them and clients.
 ///
 /// Threads: thread-safe.
 /// Cost:    two exchanges of a word for a thread that is alone.
@@ -29,6 +30,12 @@ class ChangeCombiner {
   void Execute(ClientChange& change) noexcept;
   /// Executes changes of clients, and with them what has been queued.
   void Execute(std::vector<ClientChange>& changes) noexcept;
+
+  /// For the one thread that collects: from now on it calls Execute or Poll
+  /// every few microseconds; or not any more.
+  void SetCollecting(bool collecting) noexcept;
+  /// Executes what has been queued.
+  void Poll() noexcept;
 
  private:
   // kAwaited: taken, and a group waits for it asleep.
@@ -59,7 +66,12 @@ class ChangeCombiner {
   }
 
   SessionStore& store_;
+  [[nodiscard]] bool collecting() const noexcept {
+    return collecting_.load(std::memory_order_seq_cst);
+  }
+
   std::atomic<std::uint32_t> turn_{kFree};
+  std::atomic<bool> collecting_{false};
   std::atomic<std::size_t> queued_{0};  // Size of queue_.
   std::mutex mutex_;
   std::vector<Waiting*> queue_;  // Guarded by mutex_.

@@ -43,6 +43,10 @@ class EngineService final : public RequestHandler {
   void ClientGone(std::uint64_t uid) noexcept override;
   /// Publishes the store's figures for whoever looks.
   void Tick() noexcept override;
+  void SetPolling(bool polling) noexcept override {
+    combiner_.SetCollecting(polling);
+  }
+  void Poll() noexcept override { combiner_.Poll(); }
 
   /// Changes a setting and tells all processes that something has changed.
   Status Reset(std::string_view name, std::string_view value) noexcept;

@@ -46,6 +46,8 @@ struct PendingBatch {
   bool wrote_segments = false;
   std::string scratch;
   std::string head;
+  /// Stripes of keys whose LastEntry the commit makes true.
+  std::vector<std::size_t> last_stripes;
 
   /// What is answered to clients.
   std::vector<SessionRecords::Record> records;
@@ -90,6 +92,7 @@ struct PendingBatch {
     if (hot.size() > kKeepHotMax) hot.clear();
     hot_count = 0;
     records.clear();
+    last_stripes.clear();
   }
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
 };

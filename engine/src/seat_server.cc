@@ -8,6 +8,7 @@
 
 #include "seat_server.h"
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -92,27 +93,44 @@ void SeatServer::Run() noexcept {
     if (worked) continue;
     Doorbell& doorbell = main_.doorbell;
     // A tick of an idle holder is not worth the wait.
-    if (std::exchange(busy, false) &&
-        spin_.Until([&doorbell] { return doorbell.Rung(); })) {
+    if (std::exchange(busy, false) && spin_.Until([this, &doorbell] {
+          handler_.Poll();
+          return doorbell.Rung();
+        })) {
       // A nudge alone would keep it rung.
       doorbell.Wait(std::chrono::nanoseconds(0));
     } else {
+      handler_.SetPolling(false);
       doorbell.Wait(next_tick - now);
     }
   }
+  handler_.SetPolling(false);
 }
 
-// Looks at all clients that rang; true if any did.
+// Looks at clients that rang; true if any did.
 bool SeatServer::ServeOnce() noexcept {
-  Doorbell::Slots slots = main_.doorbell.Collect();
+  Doorbell::Slots rang = main_.doorbell.Collect();
+  const Doorbell::Slots first = std::exchange(again_, {});
   bool any = false;
   for (std::size_t i = 0; i < kSlotWordCount; ++i) {
-    slots[i] |= std::exchange(again_[i], 0);
-    any = any || slots[i] != 0;
+    rang[i] &= ~first[i];
+    any = any || first[i] != 0 || rang[i] != 0;
   }
   any = SendCompleted() || any;
   if (!any) return false;
-  Doorbell::ForEach(slots, [this](std::size_t slot) { Visit(slot); });
+  handler_.SetPolling(true);
+  // While some wait for a common commit, the others go on to their next
+  // request: all at once, they would all wait for all. Two thirds: 8 processes
+  // on 2 cores do as much as without a bound, and half of their calls take 34
+  // instead of 52 us.
+  const std::size_t count_max = (2 * client_count() + 2) / 3;
+  const auto visit = [this, count_max](std::size_t slot) {
+    if (taken_.size() < std::max<std::size_t>(count_max, 1)) return Visit(slot);
+    again_[slot / 64] |= std::uint64_t{1} << (slot % 64);
+  };
+  // Who had to wait comes first.
+  Doorbell::ForEach(first, visit);
+  Doorbell::ForEach(rang, visit);
   if (!taken_.empty()) ExecuteTaken();
   return true;
 }

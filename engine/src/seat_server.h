@@ -47,6 +47,11 @@ class RequestHandler {
   virtual void ClientGone(std::uint64_t uid) noexcept = 0;
   /// Called about once a second.
   virtual void Tick() noexcept {}
+  /// From now on Execute or Poll is called every few microseconds; or not any
+  /// more, since no client wants anything.
+  virtual void SetPolling(bool polling) noexcept { static_cast<void>(polling); }
+  /// There is no request at the moment.
+  virtual void Poll() noexcept {}
 };
 
 /// The holder's side of the rings: takes requests of all clients, has them

@@ -126,7 +126,7 @@ class Store final : public SessionStore, private LivenessJudge {
     bool live = false;     ///< Counted and not expired.
     Entry entry;
     rocksdb::PinnableSlice pin;
-    std::string pending_entry;       ///< From an overlay.
+    std::string bytes;               ///< Of `entry`, if not in `pin`.
     std::string_view pending_value;  ///< Of a kRun entry in the batch.
     bool pending = false;
 
@@ -264,8 +264,11 @@ class Store final : public SessionStore, private LivenessJudge {
                   Reply& reply) noexcept;
   void ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
                    Reply& reply) noexcept;
+  // What the key has now. REQUIRES: its stripe is held.
   Status Lookup(std::string_view key, const PendingBatch& pending,
                 OldItem& old) noexcept;
+  Status LookupInIndex(std::string_view key, OldItem& old) noexcept;
+  void Understand(std::string_view bytes, OldItem& old) const noexcept;
   Status ReadOldValue(std::string_view key, OldItem& old,
                       Reply& reply) noexcept;
   Status PlaceValue(const SetCommand& command, const StoredValue* stored,
@@ -450,12 +453,37 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // Locks of keys: a stripe serializes the read-modify-write of its keys.
   static constexpr std::size_t kStripeCount = 1024;
+  // What the last commit made of a key, so that one that is written again and
+  // again is not looked up each time. Whoever changes an entry holds its
+  // stripe: it is true as long as nobody has held the stripe since.
+  struct LastEntry {
+    bool known = false;
+    bool noted = false;  // Of a batch that is not committed yet.
+    bool present = false;
+    std::uint32_t true_at = 0;  // KeyStripe::changes.
+    std::string key;
+    std::string bytes;  // Encoded.
+  };
   struct alignas(kCacheLineBytes) KeyStripe {
     std::mutex mutex;
     // Times it was held; grows before it is let go. Written under the mutex.
     std::atomic<std::uint32_t> changes{0};
+    LastEntry last;  // Under the mutex.
   };
   class StripeLocks;
+  [[nodiscard]] static std::size_t StripeOf(std::string_view key) noexcept {
+    return std::hash<std::string_view>()(key) % kStripeCount;
+  }
+  /// The last entry of `key`, or nullptr. REQUIRES: its stripe is held.
+  [[nodiscard]] const LastEntry* FindLast(std::string_view key) const noexcept;
+  /// Keeps what the commit of `pending` will make of `key`; `bytes` = nullptr:
+  /// nothing. REQUIRES: its stripe is held until after the commit.
+  void NoteLast(std::string_view key, bool was_present,
+                const std::string* bytes, PendingBatch& pending) noexcept;
+  /// It is committed.
+  void KeepLast(const PendingBatch& pending) noexcept;
+  /// What is in the index may be something else now.
+  void ForgetLast() noexcept;
 
   const EngineOptions options_;
   const Clock& clock_;

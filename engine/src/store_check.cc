@@ -212,6 +212,7 @@ Status StoreChecker::Repair() noexcept {
   }
   if (report_.counters_match && broken_.empty()) return Status::Ok();
   ++report_.repaired;
+  store_.ForgetLast();
   return store_.RepairLedger();
 }
 

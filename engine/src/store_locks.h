@@ -54,10 +54,6 @@ class Store::StripeLocks {
 
  private:
   static constexpr std::size_t kNone = kStripeCount;
-  static std::size_t StripeOf(std::string_view key) noexcept {
-    return std::hash<std::string_view>()(key) % kStripeCount;
-  }
-
   static void Unlock(KeyStripe& stripe) noexcept {
     stripe.changes.fetch_add(1, std::memory_order_release);
     stripe.mutex.unlock();

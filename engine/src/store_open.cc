@@ -122,6 +122,7 @@ RocksSizes Store::SizesFor(std::uint64_t size_limit) const noexcept {
 }
 
 Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
+  ForgetLast();
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)

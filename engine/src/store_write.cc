@@ -178,9 +178,8 @@ std::uint64_t Store::IncomingBytes(const Command& command) const noexcept {
 
 bool Store::MayAddItem(std::string_view key) noexcept {
   if (item_count_limit_ == 0) return true;  // Nobody asks: save the lookup.
-  const PendingBatch none;
   OldItem old;
-  return !Lookup(key, none, old).ok() || !old.counted;
+  return !LookupInIndex(key, old).ok() || !old.counted;
 }
 
 Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
@@ -270,33 +269,89 @@ void Store::Apply(const Command& command, PendingBatch& pending,
 
 Status Store::Lookup(std::string_view key, const PendingBatch& pending,
                      OldItem& old) noexcept {
-  std::string_view bytes;
   if (pending.keep_overlay) {
     const auto found = pending.overlay.find(std::string(key));
     if (found != pending.overlay.end()) {
       if (!found->second.entry) return Status::Ok();
       old.pending = true;
-      old.pending_entry = *found->second.entry;
+      old.bytes = *found->second.entry;
       old.pending_value = found->second.run_value;
-      bytes = old.pending_entry;
+      Understand(old.bytes, old);
+      return Status::Ok();
     }
   }
-  if (!old.pending) {
-    const EntryKey entry_key(key);
-    const rocksdb::Status read =
-        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
-                         ToSlice(entry_key.bytes()), &old.pin);
-    if (read.IsNotFound()) return Status::Ok();
-    if (!read.ok()) return FromRocks(read, "reading the index");
-    bytes = old.pin.ToStringView();
+  if (const LastEntry* const last = FindLast(key)) {
+    if (!last->present) return Status::Ok();
+    old.bytes = last->bytes;
+    Understand(old.bytes, old);
+    // One that does not count may have been dropped by a compaction.
+    if (old.counted) return Status::Ok();
+    old = OldItem();
   }
+  return LookupInIndex(key, old);
+}
+
+Status Store::LookupInIndex(std::string_view key, OldItem& old) noexcept {
+  const EntryKey entry_key(key);
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                       ToSlice(entry_key.bytes()), &old.pin);
+  if (read.IsNotFound()) return Status::Ok();
+  if (!read.ok()) return FromRocks(read, "reading the index");
+  Understand(old.pin.ToStringView(), old);
+  return Status::Ok();
+}
+
+void Store::Understand(std::string_view bytes, OldItem& old) const noexcept {
   // An entry that makes no sense counts nowhere: writing over it heals it, and
   // a recount leaves it out.
-  if (!DecodeEntry(bytes, old.entry).ok()) return Status::Ok();
+  if (!DecodeEntry(bytes, old.entry).ok()) return;
   old.present = true;
   old.counted = IsCounted(old.entry);
   old.live = old.counted && old.entry.expires_at > clock_.Now();
-  return Status::Ok();
+}
+
+const Store::LastEntry* Store::FindLast(std::string_view key) const noexcept {
+  const KeyStripe& stripe = stripes_[StripeOf(key)];
+  const LastEntry& last = stripe.last;
+  const bool is_true =
+      last.known &&
+      last.true_at == stripe.changes.load(std::memory_order_relaxed) &&
+      last.key == key;
+  return is_true ? &last : nullptr;
+}
+
+void Store::NoteLast(std::string_view key, bool was_present,
+                     const std::string* bytes, PendingBatch& pending) noexcept {
+  constexpr std::size_t kBytesMax = 512;
+  const std::size_t index = StripeOf(key);
+  LastEntry& last = stripes_[index].last;
+  const bool same_key = last.key == key;
+  // What is written once is not worth the copy.
+  if (!same_key && (bytes == nullptr || !was_present)) return;
+  last.known = false;  // Until the commit.
+  last.noted = key.size() + (bytes != nullptr ? bytes->size() : 0) <= kBytesMax;
+  if (!last.noted) return;
+  if (!same_key) last.key = key;
+  last.present = bytes != nullptr;
+  if (last.present) last.bytes = *bytes;
+  pending.last_stripes.push_back(index);
+}
+
+void Store::KeepLast(const PendingBatch& pending) noexcept {
+  for (const std::size_t index : pending.last_stripes) {
+    KeyStripe& stripe = stripes_[index];
+    stripe.last.known = stripe.last.noted;
+    // As it will be when the stripe is let go.
+    stripe.last.true_at = stripe.changes.load(std::memory_order_relaxed) + 1;
+  }
+}
+
+void Store::ForgetLast() noexcept {
+  for (KeyStripe& stripe : stripes_) {
+    const std::scoped_lock lock(stripe.mutex);
+    stripe.last.known = false;
+  }
 }
 
 TimePoint Store::ExpiryOf(const std::optional<Duration>& ttl,
@@ -590,6 +645,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
     LARDER_CHECK(
         batch.Put(rocks_->access(), TagIndexKey(entry.tag, key), "").ok());
   }
+  NoteLast(key, old.present, &pending.scratch, pending);
   if (pending.keep_overlay) {
     PendingBatch::Overlay& overlay = pending.overlay[std::string(key)];
     overlay.entry = pending.scratch;
@@ -622,6 +678,7 @@ void Store::RemoveEntry(std::string_view key, const OldItem& old,
       pending.batch.Delete(rocks_->access(), ToSlice(entry_key.bytes())).ok());
   RemoveExpiryKey(key, old.entry, pending.batch);
   RemoveTagKey(key, old.entry, pending.batch);
+  NoteLast(key, old.present, nullptr, pending);
   if (pending.keep_overlay) {
     pending.overlay[std::string(key)] = PendingBatch::Overlay();
   }
@@ -833,6 +890,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     live_items_ = ledger_.space().live_items();
   }
   hot.Show();
+  KeepLast(pending);
   return Status::Ok();
 }
 

@@ -3,6 +3,7 @@
 #include "change_combiner.h"
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -27,9 +28,11 @@ Command Increment(std::string_view key, std::int64_t delta = 1) {
   return IncrCommand{.key = key, .delta = delta};
 }
 
+enum class Collects : bool { kNever, kAtTimes };
+
 // Threads of the holder add to counters one by one, another one adds for
 // several clients at a time; all add to a common one, too.
-void AddFromAllSides(SessionStore& store) {
+void AddFromAllSides(SessionStore& store, Collects collects) {
   ChangeCombiner combiner(store);
   std::atomic<int> failures{0};
   const auto expect_done = [&failures](const ClientChange& change) {
@@ -56,8 +59,14 @@ void AddFromAllSides(SessionStore& store) {
       }
     });
   }
-  threads.emplace_back([&combiner, &expect_done] {
+  threads.emplace_back([&combiner, &expect_done, collects] {
     for (int i = 0; i < kRounds; ++i) {
+      if (collects == Collects::kAtTimes) {
+        // As a server does: awake for some rounds, then asleep for a while.
+        combiner.SetCollecting(i % 8 < 6);
+        combiner.Poll();
+        if (i % 8 == 6) std::this_thread::yield();
+      }
       std::vector<std::string> keys;
       for (int c = 0; c < kClients; ++c) {
         keys.push_back(c % 2 == 0 ? "common" : "client" + std::to_string(c));
@@ -78,6 +87,7 @@ void AddFromAllSides(SessionStore& store) {
       ASSERT_EQ(changes.size(), static_cast<std::size_t>(kClients));
       for (const ClientChange& change : changes) expect_done(change);
     }
+    combiner.SetCollecting(false);
   });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(failures, 0);
@@ -106,23 +116,62 @@ void ExpectExactCounts(SessionStore& store) {
   EXPECT_FALSE(store.FindReply({0, 0}).has_value());
 }
 
-TEST(ChangeCombinerTest, EveryChangeIsMadeOnce) {
+class ChangeCombinerCollectsTest : public ::testing::TestWithParam<Collects> {};
+
+TEST_P(ChangeCombinerCollectsTest, EveryChangeIsMadeOnce) {
   auto store = SessionModel::Open(std::make_shared<SessionDisk>(), {});
   ASSERT_TRUE(store.has_value()) << store.error().ToString();
-  AddFromAllSides(**store);
+  AddFromAllSides(**store, GetParam());
   ExpectExactCounts(**store);
 }
 
-TEST(ChangeCombinerTest, EveryChangeIsMadeOnceByTheStore) {
+TEST_P(ChangeCombinerCollectsTest, EveryChangeIsMadeOnceByTheStore) {
   const TemporaryDirectory directory;
   auto store = Store::Open(directory.path() / "cache", {});
   ASSERT_TRUE(store.has_value()) << store.error().ToString();
-  AddFromAllSides(**store);
+  AddFromAllSides(**store, GetParam());
   ExpectExactCounts(**store);
   const auto report = (*store)->Check(/*repair=*/false);
   ASSERT_TRUE(report.has_value());
   EXPECT_TRUE(report->ok());
   EXPECT_TRUE((*store)->Close().ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ChangeCombinerCollectsTest,
+                         ::testing::Values(Collects::kNever,
+                                           Collects::kAtTimes),
+                         [](const auto& its) {
+                           return its.param == Collects::kNever ? "Never"
+                                                                : "AtTimes";
+                         });
+
+// While somebody collects, a thread leaves its change to it, and the collector
+// commits it with the next of the clients.
+TEST(ChangeCombinerTest, WhoCollectsCommitsForTheOthers) {
+  auto store = SessionModel::Open(std::make_shared<SessionDisk>(), {});
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  ChangeCombiner combiner(**store);
+  combiner.SetCollecting(true);
+  std::atomic<bool> done{false};
+  const Command own = Increment("own");
+  std::thread thread([&] {
+    Reply reply;
+    ClientChange change{.session = {},
+                        .command = &own,
+                        .reply = &reply,
+                        .options = {},
+                        .status = Status::Internal("not executed")};
+    combiner.Execute(change);
+    EXPECT_TRUE(change.status.ok()) << change.status.ToString();
+    EXPECT_EQ(reply.integer, 1);
+    done = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(done);
+  combiner.SetCollecting(false);
+  thread.join();
+  EXPECT_TRUE(done);
+  EXPECT_EQ(ValueOf(**store, "own"), 1);
 }
 
 TEST(ChangeCombinerTest, FailureOfOneIsNotThatOfOthers) {
