@@ -164,11 +164,14 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
   store_.ForgetClient(uid);
 }
 
-void EngineService::Tick() noexcept {
+bool EngineService::Tick() noexcept {
   const auto stats = store_.Stats();
-  if (!stats) return;  // The old ones stay, with their time.
-  const auto publish = [this](StoreTotal which, std::uint64_t figure) {
-    main_.total(which).store(figure, std::memory_order_relaxed);
+  if (!stats) return false;  // The old ones stay, with their time.
+  bool changed = false;
+  const auto publish = [this, &changed](StoreTotal which,
+                                        std::uint64_t figure) {
+    changed |= main_.total(which).exchange(figure, std::memory_order_relaxed) !=
+               figure;
   };
   publish(StoreTotal::kCount, stats->count);
   publish(StoreTotal::kLiveBytes, stats->live_bytes);
@@ -184,6 +187,7 @@ void EngineService::Tick() noexcept {
   // Release pairs with the reader's acquire: they are all there.
   main_.total(StoreTotal::kPublishedAtUs)
       .store(static_cast<std::uint64_t>(now), std::memory_order_release);
+  return changed;
 }
 
 std::string EngineService::Answer(std::string_view bytes,

@@ -20,6 +20,7 @@ namespace larder {
 namespace {
 
 constexpr std::chrono::seconds kTick{1};
+constexpr std::chrono::seconds kIdleTickMax{4};
 // Answers longer than this are not kept for reuse of their memory.
 constexpr std::size_t kBufferKeptMax = 1U << 20;
 
@@ -79,15 +80,16 @@ void SeatServer::Stop() noexcept {
 
 void SeatServer::Run() noexcept {
   again_.fill(~std::uint64_t{0});  // Whoever was here before may be waiting.
-  SteadyTime next_tick = std::chrono::steady_clock::now() + kTick;
+  std::chrono::seconds tick = kTick;
+  SteadyTime next_tick = std::chrono::steady_clock::now() + tick;
   bool busy = true;  // Somebody rang since the last sleep.
   while (!stop_.load(std::memory_order_seq_cst)) {
     const bool worked = ServeOnce();
     const SteadyTime now = std::chrono::steady_clock::now();
     if (now >= next_tick) {
-      next_tick = now + kTick;
       SweepDead();
-      handler_.Tick();
+      tick = handler_.Tick() ? kTick : std::min(2 * tick, kIdleTickMax);
+      next_tick = now + tick;
     }
     busy = busy || worked;
     if (worked) continue;

@@ -45,8 +45,9 @@ class RequestHandler {
   virtual void Execute(std::span<ServedRequest> requests) noexcept = 0;
   /// The client is gone; its uid never comes again.
   virtual void ClientGone(std::uint64_t uid) noexcept = 0;
-  /// Called about once a second.
-  virtual void Tick() noexcept {}
+  /// Called about once a second, and up to four times less often as long as it
+  /// returns false: nothing has happened since the last time.
+  virtual bool Tick() noexcept { return false; }
   /// From now on Execute or Poll is called every few microseconds; or not any
   /// more, since no client wants anything.
   virtual void SetPolling(bool polling) noexcept { static_cast<void>(polling); }

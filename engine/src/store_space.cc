@@ -46,7 +46,7 @@ constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr int kReclaimRoundsMax = 4096;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
-constexpr auto kIdleIntervalMax = std::chrono::milliseconds(1600);
+constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
 
 }  // namespace
 

@@ -36,8 +36,8 @@ struct AttachedProcess {
   std::uint64_t bytes = 0;     ///< Of these requests and answers.
 };
 
-/// What the store says about itself, about once a second. The counts are since
-/// the cache was made.
+/// What the store says about itself, about once a second, and in an idle cache
+/// once in four. The counts are since the cache was made.
 struct StoreTotals {
   TimePoint published_at{};
   std::uint64_t count = 0;
