@@ -98,10 +98,10 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   }
   for (ClientChange& change : changes) *change.reply = Reply();
   if (committed.code() == StatusCode::kNoSpace &&
-      std::all_of(changes.begin(), changes.end(), [](const auto& change) {
+      std::any_of(changes.begin(), changes.end(), [](const auto& change) {
         return FreesSpace({change.command, 1});
       })) {
-    return false;  // One by one, they are given the reserve.
+    return false;  // One by one, those that free space are given the reserve.
   }
   for (ClientChange& change : changes) {
     change.reply->status = committed;

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -14,6 +15,7 @@
 
 #include "larder/cache/cache.h"
 
+#include "store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 
@@ -77,6 +79,20 @@ class FullDiskTest : public ::testing::Test {
     ::close(fd);
   }
   void RemoveBallast() { std::filesystem::remove(ballast_); }
+
+  /// Somebody else does, in files "more0", "more1", ...
+  void TakeTheLastByte() {
+    std::size_t size = 1 << 20;
+    for (int i = 0; size >= 4096; ++i) {
+      const std::filesystem::path path =
+          directory_.path() / ("more" + std::to_string(i));
+      const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+      if (fd < 0 || ::posix_fallocate(fd, 0, static_cast<off_t>(size)) != 0) {
+        size /= 2;
+      }
+      if (fd >= 0) ::close(fd);
+    }
+  }
 
   void Open() {
     auto cache = Cache::Open(directory_.path() / "cache",
@@ -205,16 +221,7 @@ TEST_P(FullDiskWith, SetsLeaveTheReserveAlone) {
 // A reserve is kept for just this: somebody else takes the very last byte.
 TEST_P(FullDiskWith, DeletesWorkWhenOthersTakeTheLastByte) {
   ASSERT_NO_FATAL_FAILURE(FillUntilRefused(GetParam()));
-  std::size_t size = 1 << 20;
-  for (int i = 0; size >= 4096; ++i) {
-    const std::filesystem::path path =
-        directory_.path() / ("more" + std::to_string(i));
-    const int fd = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (fd < 0 || ::posix_fallocate(fd, 0, static_cast<off_t>(size)) != 0) {
-      size /= 2;
-    }
-    if (fd >= 0) ::close(fd);
-  }
+  ASSERT_NO_FATAL_FAILURE(TakeTheLastByte());
   for (int i = 0; i < 20; ++i) {
     const auto deleted = cache_->Delete(KeyOf(i));
     ASSERT_TRUE(deleted.has_value()) << deleted.error().ToString();
@@ -224,6 +231,38 @@ TEST_P(FullDiskWith, DeletesWorkWhenOthersTakeTheLastByte) {
   const auto cleared = cache_->Clear();
   ASSERT_TRUE(cleared.has_value()) << cleared.error().ToString();
   EXPECT_EQ(*cleared, static_cast<std::uint64_t>(item_count_ - 20));
+}
+
+// Clients' changes that come at the same time are one commit.
+TEST_F(FullDiskTest, ADeleteWorksBesideSetsOfOthers) {
+  ASSERT_EQ(cache_->Close().ToString(), "kOk");
+  auto store = Store::Open(directory_.path() / "cache", {.background = false});
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  const std::string value(500, 'v');
+  Reply reply;
+  const Command first = SetCommand{.key = "old", .value = value};
+  ASSERT_TRUE((*store)->Execute({&first, 1}, {&reply, 1}, {}).ok());
+  ASSERT_NO_FATAL_FAILURE(TakeTheLastByte());
+  std::vector<std::string> keys;
+  for (int i = 0; i < 64; ++i) keys.push_back(KeyOf(i));
+  std::vector<Command> commands;
+  for (const std::string& key : keys) {
+    commands.emplace_back(SetCommand{.key = key, .value = value});
+  }
+  commands.emplace_back(DeleteCommand{.key = "old"});
+  std::vector<Reply> replies(commands.size());
+  std::vector<ClientChange> changes;
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    changes.push_back({.session = {i + 1, 1},
+                       .command = &commands[i],
+                       .reply = &replies[i],
+                       .options = {},
+                       .status = {}});
+  }
+  (*store)->ExecuteGroup(changes);
+  EXPECT_EQ(changes.front().status.code(), StatusCode::kNoSpace);
+  EXPECT_EQ(changes.back().status.ToString(), "kOk");
+  EXPECT_TRUE(replies.back().applied);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, FullDiskWith,
