@@ -195,10 +195,11 @@ class Store final : public SessionStore, private LivenessJudge {
   bool NoteIfGone() noexcept;
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
-  /// Opens the database again after a failed write, at most every 200 ms.
-  /// On a full disk, only if there is room again or the reserve is to be spent.
+  /// Opens the database again after a failed write; if that fails, not again
+  /// for 200 ms. On a full disk, only if there is room again or the reserve is
+  /// to be spent.
   void HealIfFaulted(Reserve reserve = Reserve::kKeep) noexcept;
-  /// Under fault_mutex_. Whether to open the database again now.
+  /// In the store gate. Whether to open the database again now.
   [[nodiscard]] bool MayHeal(Reserve reserve) noexcept;
   void Log(const std::string& line) const;
 
@@ -600,7 +601,7 @@ class Store final : public SessionStore, private LivenessJudge {
   mutable std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
   std::atomic<bool> faulted_{false};
-  std::chrono::steady_clock::time_point retry_at_{};
+  std::chrono::steady_clock::time_point retry_at_{};  // Guarded by it, too.
   // Since a write found no space: sets are refused until there is enough.
   std::atomic<bool> disk_full_{false};
 

@@ -544,26 +544,27 @@ Status Store::CheckWritable() noexcept {
 }
 
 bool Store::MayHeal(Reserve reserve) noexcept {
-  const auto now = std::chrono::steady_clock::now();
+  if (!faulted_ || closed_ || gone_) return false;
+  const std::scoped_lock lock(fault_mutex_);
   const bool full = fault_.code() == StatusCode::kNoSpace;
-  const bool gives =
-      full && reserve == Reserve::kSpend && directory_->reserve_bytes() != 0;
-  if (!gives && now < retry_at_) return false;
-  retry_at_ = now + kReopenInterval;
+  const bool too_soon = std::chrono::steady_clock::now() < retry_at_;
   // Without room for a writable database, the one there is goes on reading.
-  if (full && reserve == Reserve::kKeep && !DiskHasRoom()) return false;
-  if (gives) directory_->ReleaseReserve().IgnoreError();  // Best effort.
-  return true;
+  if (full && reserve == Reserve::kKeep) return !too_soon && DiskHasRoom();
+  return !too_soon || (full && directory_->reserve_bytes() != 0);
 }
 
 void Store::HealIfFaulted(Reserve reserve) noexcept {
   if (!faulted_) return;
   {
-    const std::scoped_lock lock(fault_mutex_);
-    if (!faulted_ || !MayHeal(reserve)) return;
+    const auto gate = store_gate_.Enter();
+    if (!MayHeal(reserve)) return;
   }
   store_gate_.lock();
-  if (faulted_ && !closed_ && !gone_) {
+  if (MayHeal(reserve)) {  // Nobody else has tried meanwhile.
+    if (reserve == Reserve::kSpend &&
+        CheckWritable().code() == StatusCode::kNoSpace) {
+      directory_->ReleaseReserve().IgnoreError();  // Best effort.
+    }
     const Status status = Reopen(reserve);
     const std::scoped_lock lock(fault_mutex_);
     if (status.ok()) {
@@ -572,6 +573,7 @@ void Store::HealIfFaulted(Reserve reserve) noexcept {
       faulted_ = false;
     } else {
       fault_ = status;
+      retry_at_ = std::chrono::steady_clock::now() + kReopenInterval;
     }
   }
   store_gate_.unlock();

@@ -233,6 +233,30 @@ TEST_P(FullDiskWith, DeletesWorkWhenOthersTakeTheLastByte) {
   EXPECT_EQ(*cleared, static_cast<std::uint64_t>(item_count_ - 20));
 }
 
+// Without the reserve, and with too little room for sets, which are tried over
+// and over. The database is opened again for a delete, though not at once.
+TEST_P(FullDiskWith, RefusedSetsDoNotKeepDeletesFromWorking) {
+  ASSERT_NO_FATAL_FAILURE(FillUntilRefused(GetParam()));
+  ASSERT_TRUE(cache_->Delete(KeyOf(0)).has_value());
+  std::filesystem::resize_file(directory_.path() / "cache/reserve", 0);
+  ASSERT_NO_FATAL_FAILURE(TakeTheLastByte());
+  Result<bool> deleted = true;
+  for (int i = 1; deleted && i < item_count_; ++i) {
+    deleted = cache_->Delete(KeyOf(i));
+  }
+  ASSERT_FALSE(deleted.has_value());
+  ASSERT_EQ(deleted.error().code(), StatusCode::kNoSpace);
+  std::filesystem::resize_file(ballast_, 19U << 20);
+  const auto deadline = std::chrono::steady_clock::now() + seconds(10);
+  while (!deleted && std::chrono::steady_clock::now() < deadline) {
+    for (int i = 0; i < 1000; ++i) {
+      ASSERT_EQ(cache_->Set("more", "value").code(), StatusCode::kNoSpace);
+    }
+    deleted = cache_->Delete(KeyOf(item_count_ - 1));
+  }
+  EXPECT_TRUE(deleted.has_value()) << deleted.error().ToString();
+}
+
 // Clients' changes that come at the same time are one commit.
 TEST_F(FullDiskTest, ADeleteWorksBesideSetsOfOthers) {
   ASSERT_EQ(cache_->Close().ToString(), "kOk");
