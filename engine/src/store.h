@@ -347,6 +347,9 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // store_whole.cc
   void ExecuteWhole(const Command& command, Reply& reply) noexcept;
+  /// The keys of some lines of a tag's index, those from `from` on.
+  Status ReadTagIndex(std::string_view prefix, std::string_view from,
+                      std::vector<std::string>& keys) noexcept;
   Status EvictTag(std::string_view tag, std::uint64_t& count) noexcept;
   Status Clear(std::uint64_t& count) noexcept;
   Status Cull(std::optional<std::uint64_t> live_bytes_target,
@@ -602,6 +605,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
   std::atomic<bool> faulted_{false};
   std::chrono::steady_clock::time_point retry_at_{};  // Guarded by it, too.
+  std::atomic<std::uint64_t> write_failures_{0};
   // Since a write found no space: sets are refused until there is enough.
   std::atomic<bool> disk_full_{false};
 

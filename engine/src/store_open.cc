@@ -516,6 +516,7 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
     faulted_ = true;
     retry_at_ = std::chrono::steady_clock::now();
   }
+  ++write_failures_;
   return NoteIfGone() ? CheckOpen() : failure;
 }
 

@@ -69,6 +69,20 @@ Status Store::DeleteKeysLocked(std::span<const std::string> keys,
   return Status::Ok();
 }
 
+// The iterator goes before anything is deleted: what it can see stays on disk
+// as long as it lives, though compactions drop it, and the disk may be full.
+Status Store::ReadTagIndex(std::string_view prefix, std::string_view from,
+                           std::vector<std::string>& keys) noexcept {
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  for (it->Seek(from); it->Valid() && it->key().starts_with(prefix) &&
+                       keys.size() < kDeleteCountMax;
+       it->Next()) {
+    keys.emplace_back(it->key().ToStringView().substr(prefix.size()));
+  }
+  return FromRocks(it->status(), "reading a tag's index");
+}
+
 Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   // Writers wait outside, so that what is evicted is what the tag had at one
   // moment. An empty tag is no tag: nothing has it.
@@ -79,10 +93,13 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   HotWriter* const hot = hot_.load(std::memory_order_relaxed);
   if (hot != nullptr) hot->BeginEvictTag(tag);
   const std::string prefix = TagIndexPrefix(tag);
-  const std::unique_ptr<rocksdb::Iterator> it(
-      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
-  std::vector<std::string> keys;
-  const auto flush = [&] {
+  std::string from = prefix;
+  for (bool more = true; more && status.ok();) {
+    std::vector<std::string> keys;
+    status = ReadTagIndex(prefix, from, keys);
+    if (!status.ok() || keys.empty()) break;
+    more = keys.size() == kDeleteCountMax;
+    from = prefix + keys.back() + '\0';
     status = DeleteKeysLocked(
         keys, std::nullopt,
         [this, tag](std::string_view key, const Entry& entry) {
@@ -93,16 +110,7 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
           return true;
         },
         count);
-    keys.clear();
-  };
-  for (it->Seek(prefix);
-       status.ok() && it->Valid() && it->key().starts_with(prefix);
-       it->Next()) {
-    keys.emplace_back(it->key().ToStringView().substr(prefix.size()));
-    if (keys.size() == kDeleteCountMax) flush();
   }
-  if (status.ok()) status = FromRocks(it->status(), "reading a tag's index");
-  if (status.ok() && !keys.empty()) flush();
   if (hot != nullptr) hot->EndInvalidation();
   write_gate_.unlock();
   return status;
@@ -123,7 +131,7 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   if (hot != nullptr) hot->BeginClear();
   const Status status = Commit(pending, durability_.load());
   if (status.ok()) {
-    count = items;
+    count += items;
     const std::scoped_lock lock(ledger_mutex_);
     MirrorLedger();
   }
@@ -152,7 +160,7 @@ Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   }
   LARDER_RETURN_IF_ERROR(MakeRoom(0, 0));
-  count = static_cast<std::uint64_t>(EvictionTotal() - before);
+  count += static_cast<std::uint64_t>(EvictionTotal() - before);
   return Status::Ok();
 }
 

@@ -67,17 +67,27 @@ Status Store::ExecuteFor(const Caller& caller,
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
+  const std::uint64_t failures = write_failures_;
   Status status = TryExecute(caller, commands, replies, options);
-  if (faulted_ && FreesSpace(commands) &&
-      (status.code() == StatusCode::kNoSpace ||
-       (!replies.empty() &&
-        replies[0].status.code() == StatusCode::kNoSpace))) {
-    // The disk is full, and the reserve is given back for just this.
-    // What a command on the whole cache has done so far is done.
-    const std::uint64_t count = replies.empty() ? 0 : replies[0].count;
+  if (!FreesSpace(commands)) return status;
+  const auto ran_out = [&] {
+    // Somebody else may have healed the store since then.
+    return (faulted_ || write_failures_ != failures) &&
+           (status.code() == StatusCode::kNoSpace ||
+            (!replies.empty() &&
+             replies[0].status.code() == StatusCode::kNoSpace));
+  };
+  // The disk is full: the reserve is given back for just this. What a command
+  // on the whole cache has done is done, and it goes on as long as it does
+  // more, since what it deletes needs space before it gives any.
+  constexpr int kRoundsMax = 64;
+  bool more = true;
+  for (int round = 0; more && ran_out() && round < kRoundsMax; ++round) {
+    const std::uint64_t done = replies.empty() ? 0 : replies[0].count;
     for (Reply& reply : replies) reply = Reply();
+    if (done != 0) replies[0].count = done;
     status = TryExecute(caller, commands, replies, options);
-    if (count != 0) replies[0].count += count;
+    more = !replies.empty() && replies[0].count > done;
   }
   return status;
 }

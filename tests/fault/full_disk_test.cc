@@ -233,6 +233,15 @@ TEST_P(FullDiskWith, DeletesWorkWhenOthersTakeTheLastByte) {
   EXPECT_EQ(*cleared, static_cast<std::uint64_t>(item_count_ - 20));
 }
 
+TEST_P(FullDiskWith, EvictWorksWhenOthersTakeTheLastByte) {
+  ASSERT_NO_FATAL_FAILURE(FillUntilRefused(GetParam()));
+  ASSERT_NO_FATAL_FAILURE(TakeTheLastByte());
+  const auto evicted = cache_->Evict("even");
+  ASSERT_TRUE(evicted.has_value()) << evicted.error().ToString();
+  EXPECT_EQ(*evicted, static_cast<std::uint64_t>((item_count_ + 1) / 2));
+  EXPECT_EQ(*cache_->Count(), static_cast<std::uint64_t>(item_count_ / 2));
+}
+
 // Without the reserve, and with too little room for sets, which are tried over
 // and over. The database is opened again for a delete, though not at once.
 TEST_P(FullDiskWith, RefusedSetsDoNotKeepDeletesFromWorking) {
