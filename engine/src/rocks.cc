@@ -450,10 +450,17 @@ void Rocks::Abandon() noexcept {
 }
 
 Status FromRocks(const rocksdb::Status& status, std::string_view what) {
+  constexpr std::string_view kNoSpaceText = "No space left on device";
   if (status.ok()) return Status::Ok();
   std::string message = std::string(what) + ": " + status.ToString();
   if (status.IsCorruption()) return Status::Corruption(std::move(message));
-  if (status.IsNoSpace()) return Status::NoSpace(std::move(message));
+  // To a write that waited for a flush or a compaction which then failed, its
+  // error is told as text.
+  const bool stalled_for_space =
+      status.IsIncomplete() && message.find(kNoSpaceText) != std::string::npos;
+  if (status.IsNoSpace() || stalled_for_space) {
+    return Status::NoSpace(std::move(message));
+  }
   if (status.IsNotFound()) return Status::NotFound(std::move(message));
   if (status.IsInvalidArgument() || status.IsNotSupported()) {
     // RocksDB says so of files that are not what they should be.

@@ -298,6 +298,14 @@ TEST_F(FullDiskTest, ADeleteWorksBesideSetsOfOthers) {
   EXPECT_TRUE(replies.back().applied);
 }
 
+TEST(FromRocks, AWriteThatWaitedForAFailedFlushFoundNoSpace) {
+  const auto flush = rocksdb::Status::NoSpace("while appending to 1.sst");
+  const auto write = rocksdb::Status::Incomplete(flush.ToString());
+  EXPECT_EQ(FromRocks(write, "writing").code(), StatusCode::kNoSpace);
+  const auto other = rocksdb::Status::Incomplete("IO error: 1.sst");
+  EXPECT_EQ(FromRocks(other, "writing").code(), StatusCode::kIoError);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, FullDiskWith,
                          ::testing::Values(std::size_t{500},
                                            std::size_t{60'000}));
