@@ -55,8 +55,9 @@ enum class MessageKind : std::uint8_t {
   kStreamClose = 18,   ///< stream number -> nothing.
   /// As kExecute, and large values of the replies may be left where they lie.
   kExecutePlaced = 19,
+  kEvictions = 20,  ///< subscriber's number -> EncodeEvictions.
 };
-inline constexpr std::uint8_t kMessageKindMax = 19;
+inline constexpr std::uint8_t kMessageKindMax = 20;
 
 /// A message taken apart; `body` is a view of it.
 struct Message {

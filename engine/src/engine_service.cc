@@ -333,6 +333,12 @@ void EngineService::AnswerStore(const Message& message, std::string& out) {
     case MessageKind::kSync:
       PutOutcome(out, store_.Sync());
       return;
+    case MessageKind::kEvictions: {
+      const auto subscriber = DecodeNumber(message.body);
+      if (!subscriber) return PutOutcome(out, subscriber.error());
+      PutOutcome(out, {});
+      return EncodeEvictions(out, store_.TakeEvictions(*subscriber));
+    }
     default:
       PutOutcome(out, Status::InvalidArgument("this store does not take that "
                                               "message"));

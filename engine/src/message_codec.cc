@@ -376,4 +376,29 @@ Result<ReaderReadRequest> DecodeReaderRead(std::string_view body) noexcept {
   return request;
 }
 
+void EncodeEvictions(std::string& out, const EvictionNotices& evictions) {
+  PutVarint(out, evictions.dropped);
+  PutVarint(out, evictions.notices.size());
+  for (const EvictionNotice& notice : evictions.notices) {
+    PutString(out, notice.key);
+    PutVarint(out, notice.size_bytes);
+    out.push_back(static_cast<char>(notice.reason));
+  }
+}
+
+Result<EvictionNotices> DecodeEvictions(std::string_view body) noexcept {
+  constexpr std::uint8_t kReasonEnd = 3;
+  WireReader in(body);
+  EvictionNotices evictions;
+  evictions.dropped = in.Varint();
+  evictions.notices.resize(in.Count(EvictionBoard::kNoticeCountMax, 3));
+  for (EvictionNotice& notice : evictions.notices) {
+    notice.key = in.String();
+    notice.size_bytes = in.Varint();
+    notice.reason = static_cast<EvictionReason>(in.Enumerator(kReasonEnd));
+  }
+  if (!in.AtEnd()) return Fail(Malformed("evictions"));
+  return evictions;
+}
+
 }  // namespace larder

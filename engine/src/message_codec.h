@@ -13,6 +13,7 @@
 #include "larder/engine/status.h"
 
 #include "command_codec.h"
+#include "eviction_board.h"
 #include "segment_log.h"
 
 /// The bodies of all messages but kExecute; see command_codec.h for the rules.
@@ -125,6 +126,12 @@ struct ReaderReadRequest {
 };
 void EncodeReaderRead(std::string& out, const ReaderReadRequest& request);
 [[nodiscard]] Result<ReaderReadRequest> DecodeReaderRead(
+    std::string_view body) noexcept;
+
+/// Most bytes of notices that travel at once, about.
+inline constexpr std::size_t kEvictionsSizeMax = 256 * 1024;
+void EncodeEvictions(std::string& out, const EvictionNotices& evictions);
+[[nodiscard]] Result<EvictionNotices> DecodeEvictions(
     std::string_view body) noexcept;
 
 }  // namespace larder

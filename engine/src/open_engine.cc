@@ -55,6 +55,7 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   shared.settings = options.settings;
   if (options.clock != nullptr) shared.clock = options.clock;
   shared.log = options.log;
+  shared.on_eviction = options.on_eviction;
   shared.timeout = options.timeout;
   // Without a background thread nobody collects what readers touch; and who
   // replays a trace wants every access to reach the policy.

@@ -38,8 +38,9 @@ Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
   message.reserve(body.size() + 4);
   PutMessageHead(message, kind);
   message += body;
-  const auto timeout =
-      patience == Patience::kLong ? options_.long_timeout : options_.timeout;
+  const auto timeout = patience == Patience::kLong    ? options_.long_timeout
+                       : patience == Patience::kShort ? options_.short_timeout
+                                                      : options_.timeout;
   auto reply = channel_.Call(
       message, std::chrono::steady_clock::now() + timeout, options_.run_here);
   if (!reply) return Fail(std::move(reply.error()));
@@ -59,6 +60,14 @@ Result<ValueHandle> RemoteEngine::ReadPlaced(
     std::string_view key, std::uint64_t version,
     const SegmentPlace& place) noexcept {
   return places_.Read(key, version, place, verify_reads());
+}
+
+Result<EvictionNotices> RemoteEngine::TakeEvictions(
+    std::uint64_t subscriber) noexcept {
+  const auto answer = caller_->Ask(MessageKind::kEvictions, BodyOf(subscriber),
+                                   RemoteCaller::Patience::kShort);
+  if (!answer) return Fail(answer.error());
+  return DecodeEvictions(answer->body);
 }
 
 VerifyReads RemoteEngine::verify_reads() const noexcept {

@@ -33,13 +33,14 @@ class RemoteCaller {
     /// How long a call may take. Checks, clearing and the like have
     /// `long_timeout`.
     std::chrono::milliseconds timeout{5'000};
+    std::chrono::milliseconds short_timeout{500};
     std::chrono::milliseconds long_timeout{600'000};
     ClientChannel::RunHere run_here;
   };
   RemoteCaller(ClientChannel& channel, Options options) noexcept
       : channel_(channel), options_(std::move(options)) {}
 
-  enum class Patience : std::uint8_t { kNormal, kLong };
+  enum class Patience : std::uint8_t { kShort, kNormal, kLong };
   /// `body` is appended to the message's head. Errors: those of
   /// ClientChannel::Call, those of the answer, kCorruption.
   [[nodiscard]] Result<RemoteAnswer> Ask(
@@ -66,6 +67,10 @@ class RemoteEngine final : public Engine, public PlacedReader {
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
       std::string_view key, std::uint64_t version,
       const SegmentPlace& place) noexcept override;
+
+  /// What has left the cache since the last time. Errors: of Ask.
+  [[nodiscard]] Result<EvictionNotices> TakeEvictions(
+      std::uint64_t subscriber) noexcept;
 
   // Engine
   [[nodiscard]] Capabilities capabilities() const noexcept override;

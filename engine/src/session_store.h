@@ -108,6 +108,13 @@ class SessionStore : public Engine, public PlacedReader {
     return Fail(Status::NotFound("this store has no segment files"));
   }
 
+  /// What has left since the subscriber asked last; see EvictionBoard.
+  [[nodiscard]] virtual EvictionNotices TakeEvictions(
+      std::uint64_t subscriber) noexcept {
+    static_cast<void>(subscriber);
+    return {};
+  }
+
   /// From now on the store keeps `hot` in step with what it commits, and fills
   /// it with what is read (see HotWriter); nullptr: not any more.
   virtual void SetHotTier(HotWriter* hot) noexcept { static_cast<void>(hot); }

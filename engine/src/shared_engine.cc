@@ -18,6 +18,7 @@
 #include "check.h"
 #include "client_channel.h"
 #include "engine_service.h"
+#include "eviction_poller.h"
 #include "fork_guard.h"
 #include "hot_view.h"
 #include "hot_writer.h"
@@ -67,6 +68,7 @@ class SharedEngine::Member {
   void OpenHotTierSoon() noexcept;
   void StopHotOpener() noexcept;
   void RetainClients() noexcept;
+  void ListenToHolder() noexcept;
   void Log(const std::string& line) const noexcept {
     if (options_.log) options_.log(line);
   }
@@ -85,6 +87,7 @@ class SharedEngine::Member {
   std::atomic<SessionStore*> local_{nullptr};
   std::atomic<bool> joined_{false};  // Somebody served; it is a cache.
   bool left_ = false;
+  std::unique_ptr<EvictionPoller> poller_;
   // Makes a hot tier for a process that stays.
   std::thread hot_opener_;
   std::mutex hot_opener_mutex_;
@@ -124,7 +127,22 @@ Status SharedEngine::Member::Join() noexcept {
   }));
   LARDER_RETURN_IF_ERROR(AwaitHolder(deadline));
   joined_.store(true);
+  if (options_.on_eviction) ListenToHolder();
   return {};
+}
+
+void SharedEngine::Member::ListenToHolder() noexcept {
+  using Told = std::optional<Result<EvictionNotices>>;
+  try {
+    poller_ = std::make_unique<EvictionPoller>(
+        options_.on_eviction, [this](std::uint64_t subscriber) -> Told {
+          if (local() != nullptr) return std::nullopt;
+          return remote_->TakeEvictions(subscriber);
+        });
+  } catch (const std::system_error& e) {
+    Log(std::string("evictions are not told: cannot start a thread: ") +
+        e.what());
+  }
 }
 
 // Whoever waits here may become the holder meanwhile.
@@ -265,6 +283,7 @@ Status SharedEngine::Member::Leave() noexcept {
   if (left_ || InChild()) return {};
   left_ = true;
   if (seat_ == nullptr) return {};
+  poller_.reset();
   seat_->StopMonitor();
   Status closed;
   if (store_ != nullptr) {

@@ -43,6 +43,8 @@ class SharedEngine final : public Engine {
     /// Borrowed.
     const Clock* clock = Clock::System();
     LogCallback log;
+    /// Of a process that does not have the store; may be empty.
+    EvictionCallback on_eviction;
     /// Wanted; 0 = no hot tier.
     std::uint64_t hot_tier_bytes = 64U << 20;
     /// Until it is made; 0: before Open returns.

@@ -24,6 +24,7 @@
 
 #include "directory.h"
 #include "entry.h"
+#include "eviction_board.h"
 #include "eviction_notifier.h"
 #include "ledger.h"
 #include "pending_batch.h"
@@ -83,6 +84,8 @@ class Store final : public SessionStore, private LivenessJudge {
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
+  [[nodiscard]] EvictionNotices TakeEvictions(
+      std::uint64_t subscriber) noexcept override;
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
       std::string_view key, std::uint64_t version,
       const SegmentPlace& place) noexcept override;
@@ -299,6 +302,9 @@ class Store final : public SessionStore, private LivenessJudge {
   void RemoveEntry(std::string_view key, const OldItem& old,
                    PendingBatch& pending) noexcept;
   /// Tells the eviction callback of an entry that a command meets dead.
+  [[nodiscard]] bool IsListenedTo() const noexcept;
+  void Tell(std::string_view key, std::uint64_t size_bytes,
+            EvictionReason reason) noexcept;
   void TellIfDead(std::string_view key, const OldItem& old) noexcept;
   void TellDead(std::string_view key, const Entry& entry) noexcept;
   void NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept;
@@ -599,7 +605,9 @@ class Store final : public SessionStore, private LivenessJudge {
 
   std::function<void(EngineStats&)> more_figures_;  // May be empty.
   TouchBuffer touches_;
-  std::unique_ptr<EvictionNotifier> notifier_;  // nullptr: nobody listens.
+  // Of this process; nullptr: it does not listen.
+  std::unique_ptr<EvictionNotifier> notifier_;
+  EvictionBoard board_;  // Of other processes.
 
   mutable std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.

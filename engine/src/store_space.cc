@@ -310,7 +310,7 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
   LARDER_RETURN_IF_ERROR(SaveCutoffs());
   std::vector<std::uint32_t> dead_runs;
   for (const PlaceId place : dead) {
-    if (notifier_) LARDER_RETURN_IF_ERROR(TellOfPlace(place));
+    if (IsListenedTo()) LARDER_RETURN_IF_ERROR(TellOfPlace(place));
     if (IsRun(place)) {
       dead_runs.push_back(PlaceNumber(place));
       continue;

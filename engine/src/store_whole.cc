@@ -104,9 +104,7 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
         keys, std::nullopt,
         [this, tag](std::string_view key, const Entry& entry) {
           if (entry.tag != tag) return false;
-          if (notifier_) {
-            notifier_->Add(key, entry.value_size, EvictionReason::kCleared);
-          }
+          Tell(key, entry.value_size, EvictionReason::kCleared);
           return true;
         },
         count);
@@ -234,10 +232,7 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
     if (old.present && old.entry.expires_at == parts.expires_at) {
       RemoveEntry(parts.key, old, pending);
       if (old.counted) ++expired;
-      if (notifier_) {
-        notifier_->Add(parts.key, old.entry.value_size,
-                       EvictionReason::kExpired);
-      }
+      Tell(parts.key, old.entry.value_size, EvictionReason::kExpired);
     } else {  // Left over: the entry has gone or has another expiry.
       LARDER_CHECK(pending.batch.Delete(rocks_->access(), line).ok());
     }
@@ -328,7 +323,8 @@ Result<EngineStats> Store::Stats() noexcept {
   stats.bytes_moved = bytes_moved_;
   stats.log_bytes = log_->disk_bytes();
   for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
-  if (notifier_) stats.eviction_events_dropped = notifier_->dropped();
+  stats.eviction_events_dropped =
+      board_.dropped() + (notifier_ ? notifier_->dropped() : 0);
   if (more_figures_) more_figures_(stats);
   stats.policy = CurrentSettings().policy;
   const std::uint64_t hits = HitTotal();

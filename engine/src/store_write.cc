@@ -694,15 +694,29 @@ void Store::RemoveEntry(std::string_view key, const OldItem& old,
   }
 }
 
+bool Store::IsListenedTo() const noexcept {
+  return notifier_ != nullptr || board_.any();
+}
+
+void Store::Tell(std::string_view key, std::uint64_t size_bytes,
+                 EvictionReason reason) noexcept {
+  if (notifier_) notifier_->Add(key, size_bytes, reason);
+  if (board_.any()) board_.Add(key, size_bytes, reason);
+}
+
 void Store::TellIfDead(std::string_view key, const OldItem& old) noexcept {
-  if (notifier_ && old.present && !old.counted) TellDead(key, old.entry);
+  if (IsListenedTo() && old.present && !old.counted) TellDead(key, old.entry);
 }
 
 void Store::TellDead(std::string_view key, const Entry& entry) noexcept {
-  if (!notifier_) return;
-  notifier_->Add(key, entry.value_size,
-                 entry.epoch == epoch_ ? EvictionReason::kEvicted
-                                       : EvictionReason::kCleared);
+  Tell(key, entry.value_size,
+       entry.epoch == epoch_ ? EvictionReason::kEvicted
+                             : EvictionReason::kCleared);
+}
+
+EvictionNotices Store::TakeEvictions(std::uint64_t subscriber) noexcept {
+  return board_.Take(subscriber, kEvictionsSizeMax,
+                     std::chrono::steady_clock::now());
 }
 
 Status Store::ReadOldValue(std::string_view key, OldItem& old,

@@ -362,6 +362,24 @@ TEST(MessageCodec, SettingsAndGrantsTravel) {
   EXPECT_EQ(DecodeGrants(bytes).value(), grants);
 }
 
+TEST(MessageCodec, EvictionsTravel) {
+  const EvictionNotices evictions{
+      .notices = {{"key", 12, EvictionReason::kEvicted},
+                  {"", 0, EvictionReason::kExpired},
+                  {std::string(300, 'k'), ~std::uint64_t{0},
+                   EvictionReason::kCleared}},
+      .dropped = 7};
+  std::string bytes;
+  EncodeEvictions(bytes, evictions);
+  const auto decoded = DecodeEvictions(bytes);
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
+  EXPECT_EQ(decoded->notices, evictions.notices);
+  EXPECT_EQ(decoded->dropped, 7U);
+  bytes.back() = 3;  // No such reason.
+  EXPECT_FALSE(DecodeEvictions(bytes).has_value());
+  EXPECT_FALSE(DecodeEvictions(bytes.substr(0, 5)).has_value());
+}
+
 TEST(MessageCodec, StreamRequestsTravel) {
   WriterOpenRequest request;
   request.command = Set("key", "left out");
@@ -410,6 +428,7 @@ void DecodeAll(const std::string& bytes) {
   static_cast<void>(DecodeSettings(bytes));
   static_cast<void>(DecodeGrantRequest(bytes));
   static_cast<void>(DecodeGrants(bytes));
+  static_cast<void>(DecodeEvictions(bytes));
   static_cast<void>(DecodeWriterOpen(bytes));
   static_cast<void>(DecodeStreamBytes(bytes));
   static_cast<void>(DecodeReaderOpened(bytes));
@@ -417,7 +436,7 @@ void DecodeAll(const std::string& bytes) {
 }
 
 std::vector<std::string> ValidMessages() {
-  std::vector<std::string> seeds(7);
+  std::vector<std::string> seeds(8);
   seeds[0] = Encode(AllCommands());
   EncodeReplies(seeds[1], Status::IoError("disk"), AllReplies(), {});
   EncodeScanOptions(seeds[2],
@@ -428,6 +447,7 @@ std::vector<std::string> ValidMessages() {
   EncodeCheckReport(seeds[5], {});
   EncodeGrants(seeds[6],
                std::vector<Grant>{{.version = 0, .chunks = {{1, 2, 3}}}});
+  EncodeEvictions(seeds[7], {.notices = {{"a key", 1, {}}, {"b", 2, {}}}});
   return seeds;
 }
 

@@ -1,7 +1,11 @@
+#include <chrono>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -120,6 +124,98 @@ TEST_F(EvictionCallbackTest, ThrowingCallbackHarmsNobody) {
   clock_.Advance(Duration(2));
   EXPECT_EQ(Do(**engine, ExpireCommand{}).count, 1U);
   EXPECT_TRUE((*engine)->Close().ok());
+}
+
+// A process that has not got the store.
+class ClientEvictionTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Engine> Open(EvictionCallback callback = {}) {
+    EngineOptions options;
+    options.settings = {{"size_limit", "16MiB"}};
+    options.on_eviction = std::move(callback);
+    options.region_directory = regions_.path();
+    auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
+    EXPECT_TRUE(engine) << engine.error().ToString();
+    return engine ? std::move(*engine) : nullptr;
+  }
+  // Until that many were told for the reason, or 10 s.
+  static std::size_t AwaitTold(Told& told, EvictionReason reason,
+                               std::size_t count) {
+    for (int i = 0; i < 1'000; ++i) {
+      {
+        const std::scoped_lock lock(told.mutex);
+        if (told.keys[reason].size() >= count) break;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    const std::scoped_lock lock(told.mutex);
+    return told.keys[reason].size();
+  }
+
+  const testing::TemporaryDirectory directory_;
+  const testing::TemporaryDirectory regions_;
+};
+
+TEST_F(ClientEvictionTest, EveryProcessWithACallbackIsTold) {
+  Told of_holder;
+  Told of_client;
+  Told of_other;
+  auto holder = Open(of_holder.Callback());
+  auto client = Open(of_client.Callback());
+  auto other = Open(of_other.Callback());
+  auto silent = Open();
+  ASSERT_FALSE(client->capabilities().holds_store);
+  Do(*client, SetCommand{.key = "tagged", .value = "v", .tag = "t"});
+  Do(*silent,
+     SetCommand{
+         .key = "short", .value = "v", .ttl = std::chrono::milliseconds(1)});
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  Do(*client, ExpireCommand{});
+  EXPECT_EQ(Do(*client, EvictTagCommand{"t"}).count, 1U);
+  for (Told* const told : {&of_holder, &of_client, &of_other}) {
+    EXPECT_EQ(AwaitTold(*told, EvictionReason::kCleared, 1), 1U);
+    EXPECT_EQ(AwaitTold(*told, EvictionReason::kExpired, 1), 1U);
+    const std::scoped_lock lock(told->mutex);
+    EXPECT_TRUE(told->keys[EvictionReason::kCleared].contains("tagged"));
+    EXPECT_TRUE(told->keys[EvictionReason::kExpired].contains("short"));
+  }
+}
+
+TEST_F(ClientEvictionTest, EveryEvictedItemIsToldOnce) {
+  Told told;
+  auto holder = Open();
+  auto client = Open(told.Callback());
+  const std::string value(40'000, 'v');
+  for (int i = 0; i < 1'000; ++i) {
+    Do(*client, SetCommand{.key = "k" + std::to_string(i), .value = value});
+  }
+  // What was cut off last may still lie in a segment that is partly alive.
+  const auto stats = client->Stats();
+  ASSERT_TRUE(stats);
+  ASSERT_GT(stats->evictions, 500U);
+  const std::size_t least = stats->evictions - 60;
+  EXPECT_GE(AwaitTold(told, EvictionReason::kEvicted, least), least);
+  EXPECT_EQ(stats->eviction_events_dropped, 0U);
+  const std::scoped_lock lock(told.mutex);
+  const auto& evicted = told.keys[EvictionReason::kEvicted];
+  EXPECT_EQ(std::set<std::string>(evicted.begin(), evicted.end()).size(),
+            evicted.size());
+  EXPECT_EQ(told.bytes, evicted.size() * value.size());
+}
+
+TEST_F(ClientEvictionTest, WhoTakesOverGoesOnBeingTold) {
+  Told told;
+  auto holder = Open();
+  auto client = Open(told.Callback());
+  ASSERT_TRUE(holder->Close().ok());
+  for (int i = 0; i < 500 && !client->capabilities().holds_store; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ASSERT_TRUE(client->capabilities().holds_store);
+  Do(*client, SetCommand{.key = "tagged", .value = "v", .tag = "t"});
+  EXPECT_EQ(Do(*client, EvictTagCommand{"t"}).count, 1U);
+  EXPECT_EQ(AwaitTold(told, EvictionReason::kCleared, 1), 1U);
+  ASSERT_TRUE(client->Close().ok());
 }
 
 }  // namespace

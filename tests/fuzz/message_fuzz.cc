@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
   if (size == 0) return 0;
   const std::string_view bytes(reinterpret_cast<const char*>(data) + 1,
                                size - 1);
-  switch (data[0] % 12) {
+  switch (data[0] % 13) {
     case 0:
       CommandsSurviveARoundTrip(bytes);
       break;
@@ -92,6 +92,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data,
       break;
     case 10:
       static_cast<void>(DecodeReaderRead(bytes));
+      break;
+    case 11:
+      static_cast<void>(DecodeEvictions(bytes));
       break;
     default:
       static_cast<void>(DecodeGrants(bytes));

@@ -302,14 +302,16 @@ class Engine {
 /// Opens the cache directory at `path`, which any number of processes may have
 /// open at once: one of them has the store, the others ask it; if it closes or
 /// dies, another one takes over. Options for the store (background,
-/// serve_evicted, logical_capacity, random_seed, on_eviction, memory) are those
-/// of the process that has it. kReadOnly attaches to nobody: it reads the
-/// files as they were at Open.
-/// Errors: kNotFound, kNotADirectory, kForeignDirectory, kPermissionDenied,
-/// kUnsupportedFormat, kSeatUnavailable and kHolderNotResponding (both name the
-/// process that has the store and does not answer),
-/// kUnsupportedFileSystem, kInvalidArgument (settings), kNoSpace, kCorruption.
-/// Nothing is changed on disk by a failed Open of an existing directory.
+/// serve_evicted, logical_capacity, random_seed, memory) are those of the
+/// process that has it. on_eviction is told in every process that has one; in
+/// those that have not got the store up to a second later, and not of what
+/// leaves while the store changes hands. kReadOnly attaches to nobody: it reads
+/// the files as they were at Open. Errors: kNotFound, kNotADirectory,
+/// kForeignDirectory, kPermissionDenied, kUnsupportedFormat, kSeatUnavailable
+/// and kHolderNotResponding (both name the process that has the store and does
+/// not answer), kUnsupportedFileSystem, kInvalidArgument (settings), kNoSpace,
+/// kCorruption. Nothing is changed on disk by a failed Open of an existing
+/// directory.
 [[nodiscard]] Result<std::unique_ptr<Engine>> OpenEngine(
     const std::filesystem::path& path, EngineOptions options = {}) noexcept;
 

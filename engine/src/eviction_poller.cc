@@ -1,0 +1,70 @@
+#include "eviction_poller.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "signal_mask.h"
+
+namespace larder {
+namespace {
+
+constexpr std::chrono::milliseconds kIntervalMin{20};
+constexpr std::chrono::milliseconds kIntervalMax{1'000};
+
+std::uint64_t RandomNumber() {
+  std::random_device random;
+  return std::uint64_t{random()} << 32 | random();
+}
+
+}  // namespace
+
+EvictionPoller::EvictionPoller(EvictionCallback callback, Ask ask)
+    : callback_(std::move(callback)),
+      ask_(std::move(ask)),
+      subscriber_(RandomNumber()) {
+  bool any = false;
+  Poll(any);  // The first question makes it a subscriber.
+  const SignalsBlocked blocked;
+  thread_ = std::thread([this] { Run(); });
+}
+
+EvictionPoller::~EvictionPoller() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+bool EvictionPoller::Poll(bool& any) noexcept {
+  const auto taken = ask_(subscriber_);
+  if (!taken) return false;
+  any = *taken && !(*taken)->notices.empty();
+  if (!any) return true;
+  for (const EvictionNotice& notice : (*taken)->notices) {
+    try {
+      callback_(notice.key, notice.size_bytes, notice.reason);
+    } catch (...) {  // A callback of the user's: life goes on.
+    }
+  }
+  return true;
+}
+
+void EvictionPoller::Run() noexcept {
+  std::chrono::milliseconds interval = kIntervalMin;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, interval, [this] { return stopping_; });
+      if (stopping_) return;
+    }
+    bool any = false;
+    if (!Poll(any)) return;
+    interval = any ? kIntervalMin : std::min(2 * interval, kIntervalMax);
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,53 @@
+#ifndef LARDER_ENGINE_SRC_EVICTION_POLLER_H_
+#define LARDER_ENGINE_SRC_EVICTION_POLLER_H_
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "larder/engine/engine.h"
+
+#include "eviction_board.h"
+
+namespace larder {
+
+/// Tells a client's callback of items that left, on a thread of its own, which
+/// asks the process that has the store: every 20 ms while items leave, once a
+/// second while none do. What leaves between the death of that process and the
+/// first question to its successor is not told.
+///
+/// Threads: thread-compatible.
+class EvictionPoller {
+ public:
+  /// What has left since the last call; nullopt: this process has the store now
+  /// and is told by it. May fail, then it is asked again.
+  using Ask = std::function<std::optional<Result<EvictionNotices>>(
+      std::uint64_t subscriber)>;
+
+  /// From now on items that leave are told, if `ask` works.
+  EvictionPoller(EvictionCallback callback, Ask ask);
+  /// What was not told yet is not told any more.
+  ~EvictionPoller();
+  EvictionPoller(const EvictionPoller&) = delete;
+  EvictionPoller& operator=(const EvictionPoller&) = delete;
+
+ private:
+  void Run() noexcept;
+  // False: the process has the store. `any`: something was told.
+  bool Poll(bool& any) noexcept;
+
+  const EvictionCallback callback_;
+  const Ask ask_;
+  const std::uint64_t subscriber_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;  // Guarded by mutex_.
+  std::thread thread_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_EVICTION_POLLER_H_
