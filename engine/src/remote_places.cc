@@ -1,7 +1,9 @@
 #include "remote_places.h"
 
 #include <cerrno>
+#include <chrono>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -9,38 +11,69 @@
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
+#include "signal_mask.h"
 
 namespace larder {
 namespace {
 
-// A mapping keeps the blocks of a file that the holder has removed: now and
-// then they are looked for.
 constexpr std::size_t kMappingsMax = 256;
-constexpr std::uint32_t kUsesPerLook = 512;
-constexpr auto kLookPeriod = std::chrono::seconds(1);
+constexpr std::chrono::milliseconds kLookPeriod{250};
+// Without a read.
+constexpr int kIdleLooksMax = 4;
 
 }  // namespace
 
+RemotePlaces::~RemotePlaces() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_one();
+  if (janitor_.joinable()) janitor_.join();
+}
+
 Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log() noexcept {
-  const auto now = std::chrono::steady_clock::now();
   const std::lock_guard lock(mutex_);
-  if (log_ != nullptr && ++log_uses_ <= kUsesPerLook &&
-      now - log_looked_at_ <= kLookPeriod) {
-    return log_;
+  ++log_uses_;
+  if (log_ != nullptr) return log_;
+  SegmentLogOptions options;
+  options.read_only = true;
+  options.mapping_count_max = kMappingsMax;
+  auto log = SegmentLog::Open(directory_ / "log", options, 1, {});
+  if (!log) return Fail(std::move(log.error()));
+  if (!janitor_.joinable()) {
+    try {
+      const SignalsBlocked blocked;
+      janitor_ = std::thread([this] { LetGo(); });
+    } catch (const std::system_error& e) {
+      // Nobody would let the files go.
+      return Fail(Status::FromErrno(e.code().value(), "start a thread"));
+    }
   }
-  if (log_ == nullptr) {
-    SegmentLogOptions options;
-    options.read_only = true;
-    options.mapping_count_max = kMappingsMax;
-    auto log = SegmentLog::Open(directory_ / "log", options, 1, {});
-    if (!log) return Fail(std::move(log.error()));
-    log_ = std::move(*log);
-  } else {
-    log_->ForgetRemoved();
-  }
-  log_uses_ = 0;
-  log_looked_at_ = now;
+  log_ = std::move(*log);
+  changed_.notify_one();
   return log_;
+}
+
+// Sleeps as long as nothing is mapped.
+void RemotePlaces::LetGo() noexcept {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return stopping_ || log_ != nullptr; });
+    std::uint64_t uses = log_uses_;
+    for (int idle = 0; log_ != nullptr;) {
+      changed_.wait_for(lock, kLookPeriod, [this] { return stopping_; });
+      if (stopping_) return;
+      idle = log_uses_ == uses ? idle + 1 : 0;
+      uses = log_uses_;
+      if (idle < kIdleLooksMax) {
+        log_->ForgetRemoved();
+      } else {
+        log_.reset();
+      }
+    }
+    if (stopping_) return;
+  }
 }
 
 Result<ValueHandle> RemotePlaces::Read(std::string_view key,

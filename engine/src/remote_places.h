@@ -1,12 +1,13 @@
 #ifndef LARDER_ENGINE_SRC_REMOTE_PLACES_H_
 #define LARDER_ENGINE_SRC_REMOTE_PLACES_H_
 
-#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string_view>
+#include <thread>
 
 #include "larder/engine/command.h"
 #include "larder/engine/status.h"
@@ -25,13 +26,17 @@ namespace larder {
 /// Threads:   thread-safe.
 /// Processes: the holder removes files meanwhile. A value that has gone is
 ///            kNotFound, one that is not there as said is kCorruption: then the
-///            holder is to be asked for its bytes. Files that were removed are
-///            let go within 512 reads or the first one after a second.
+///            holder is to be asked for its bytes. Removed files keep their
+///            blocks as long as they are mapped: they are let go within a
+///            quarter of a second, and all are a second after the last read.
 class RemotePlaces {
  public:
   /// The cache directory. Nothing is opened yet.
   explicit RemotePlaces(std::filesystem::path directory) noexcept
       : directory_(std::move(directory)) {}
+  ~RemotePlaces();
+  RemotePlaces(const RemotePlaces&) = delete;
+  RemotePlaces& operator=(const RemotePlaces&) = delete;
 
   /// The value, checked; without a copy if it lies in one piece.
   /// Errors: kNotFound, kCorruption, kIoError.
@@ -50,14 +55,17 @@ class RemotePlaces {
 
  private:
   [[nodiscard]] Result<std::shared_ptr<SegmentLog>> Log() noexcept;
+  void LetGo() noexcept;
   [[nodiscard]] Result<std::shared_ptr<UniqueFd>> OpenForWriting(
       std::uint32_t segment) noexcept;
 
   const std::filesystem::path directory_;
   std::mutex mutex_;  // Guards what follows.
   std::shared_ptr<SegmentLog> log_;
-  std::chrono::steady_clock::time_point log_looked_at_{};
-  std::uint32_t log_uses_ = 0;
+  std::uint64_t log_uses_ = 0;
+  bool stopping_ = false;
+  std::condition_variable changed_;  // log_ was opened, or stopping_.
+  std::thread janitor_;              // Started with the first read.
   // The last segment written to.
   std::uint32_t segment_ = 0;
   std::shared_ptr<UniqueFd> segment_fd_;

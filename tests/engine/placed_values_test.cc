@@ -1,7 +1,10 @@
 // Large values of clients, which lie in segment files and do not travel.
 
+#include <chrono>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -104,6 +107,38 @@ TEST_F(PlacedValuesTest, ReadingSaysWhereAndTheClientReadsThere) {
   --older.version;
   EXPECT_EQ(places_.Read("key", older, VerifyReads::kAlways).error().code(),
             StatusCode::kCorruption);
+}
+
+// A mapping keeps the blocks of a file that the holder has removed.
+TEST_F(PlacedValuesTest, FilesAreLetGoWithoutAnotherRead) {
+  const auto mapped = [this] {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t count = 0;
+    for (std::string line; std::getline(maps, line);) {
+      // Those of the client: the holder has not read anything.
+      if (line.find(path_.string() + "/log/") != std::string::npos) ++count;
+    }
+    return count;
+  };
+  const std::string value = MakeValue(2, 100'000);
+  const Command set = SetCommand{.key = "key", .value = value};
+  Reply reply;
+  ASSERT_TRUE(store_->Execute({&set, 1}, {&reply, 1}, {}).ok());
+  PlacedValues placed;
+  placed.wanted = true;
+  const Command get = GetCommand{.key = "key"};
+  reply = Reply();
+  ASSERT_TRUE(
+      store_->ExecuteAs({kClient, 1}, {&get, 1}, {&reply, 1}, {}, placed).ok());
+  ASSERT_EQ(placed.found.size(), 1U);
+  ASSERT_TRUE(places_.Read("key", placed.found[0], VerifyReads::kOnce));
+  EXPECT_EQ(mapped(), 1U);
+  for (int i = 0; i < 1'000 && mapped() != 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(mapped(), 0U);
+  ASSERT_TRUE(places_.Read("key", placed.found[0], VerifyReads::kOnce));
+  EXPECT_EQ(mapped(), 1U);
 }
 
 TEST_F(PlacedValuesTest, ValueOverTheEndOfASegmentIsInPieces) {
