@@ -100,8 +100,9 @@ struct DeleteCommand {
   std::uint64_t version_expected = 0;
 };
 
-/// Evicts every item with the tag; `count` says how many. Atomic and visible
-/// everywhere at once.
+/// Evicts every item that has the tag at one moment; `count` says how many.
+/// Writers wait meanwhile. Up to 4,096 items go in one atomic commit, more in
+/// several: if the process dies in between, the rest stays.
 struct EvictTagCommand {
   std::string_view tag;
 };
