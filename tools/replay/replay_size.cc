@@ -51,6 +51,11 @@ Result<std::uint64_t> CapacityOf(const ReplaySize& size, const Trace& trace,
   // 5 % of 1,000 is 50 even if 0.05 is a little less than 1/20.
   const double capacity = std::floor(size.fraction * footprint + 1e-6);
   if (capacity >= 1) return static_cast<std::uint64_t>(capacity);
+  if (footprint == 0) {  // Empty, or nothing but requests of no bytes.
+    return Fail(Status::InvalidArgument(
+        fmt::format("size {}: trace {} has a footprint of 0; the minimum is 1",
+                    size.text, trace.name)));
+  }
   return Fail(Status::InvalidArgument(fmt::format(
       "size {} of trace {} is less than one {}; the minimum is {:.3g}% or 1",
       size.text, trace.name, trace.has_sizes && !ignore_size ? "byte" : "item",

@@ -204,6 +204,15 @@ TEST(ReplaySize, ShareOfLessThanOneItemTellsTheMinimum) {
             "0.2% or 1");
 }
 
+TEST(ReplaySize, AShareOfNothingIsRefused) {
+  Trace trace = testing::TraceOfKeys({0, 1, 0});
+  trace.footprint_bytes = 0;
+  const auto capacity = CapacityOf(*ParseReplaySize("10%"), trace, false);
+  ASSERT_FALSE(capacity);
+  EXPECT_EQ(capacity.error().message(),
+            "size 10%: trace keys has a footprint of 0; the minimum is 1");
+}
+
 TEST(RunPool, EveryTaskRunsOnce) {
   for (const unsigned threads : {0U, 1U, 3U, 50U}) {
     std::vector<std::atomic<int>> counts(20);
