@@ -53,11 +53,11 @@ bool IsWal(const std::string& path) noexcept { return path.ends_with(".log"); }
 class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   CountingFile(std::unique_ptr<rocksdb::FSWritableFile> target,
-               CountingFileSystem* owner, bool is_wal,
+               CountingFileSystem* owner, CountingFileSystem::Kind kind,
                std::shared_ptr<std::atomic<std::uint64_t>> size)
       : FSWritableFileOwnerWrapper(std::move(target)),
         owner_(owner),
-        is_wal_(is_wal),
+        kind_(kind),
         size_(std::move(size)) {}
 
   using FSWritableFileOwnerWrapper::Append;
@@ -79,7 +79,7 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
                              rocksdb::IODebugContext* context) override {
     rocksdb::IOStatus status = target()->Truncate(size, options, context);
     if (status.ok()) {
-      owner_->Grow(is_wal_, size_->exchange(size), size);
+      owner_->Grow(kind_, size_->exchange(size), size);
     }
     return status;
   }
@@ -91,29 +91,32 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
     // A failed append may have written a part; counting all of it errs on the
     // safe side until the next Recount.
     const std::uint64_t before = size_->fetch_add(bytes);
-    owner_->Grow(is_wal_, before, before + bytes);
+    owner_->Grow(kind_, before, before + bytes);
     owner_->AddWritten(bytes);
     return status;
   }
 
   CountingFileSystem* owner_;
-  bool is_wal_;
+  CountingFileSystem::Kind kind_;
   std::shared_ptr<std::atomic<std::uint64_t>> size_;
 };
 
-void CountingFileSystem::Grow(bool is_wal, std::uint64_t before,
+void CountingFileSystem::Grow(Kind kind, std::uint64_t before,
                               std::uint64_t after) noexcept {
   const std::int64_t by = Blocks(after) - Blocks(before);
   if (by == 0) return;
   disk_bytes_.fetch_add(by, std::memory_order_relaxed);
-  if (is_wal) wal_bytes_.fetch_add(by, std::memory_order_relaxed);
+  if (kind == Kind::kWal) wal_bytes_.fetch_add(by, std::memory_order_relaxed);
+  if (kind == Kind::kMerging) {
+    merging_bytes_.fetch_add(by, std::memory_order_relaxed);
+  }
 }
 
 void CountingFileSystem::SetSize(const std::string& path, std::uint64_t size) {
   const std::scoped_lock lock(mutex_);
   auto& known = sizes_[path];
   const std::uint64_t before = known ? known->load() : 0;
-  Grow(IsWal(path), before, size);
+  Grow(IsWal(path) ? Kind::kWal : Kind::kOther, before, size);
   if (size == 0) {
     sizes_.erase(path);
   } else {
@@ -121,13 +124,54 @@ void CountingFileSystem::SetSize(const std::string& path, std::uint64_t size) {
   }
 }
 
+void CountingFileSystem::StartMerging(const std::string& path) {
+  if (!merging_.insert(path).second) return;
+  const auto size = sizes_.find(path);
+  if (size == sizes_.end()) return;  // It is to be made.
+  merging_bytes_.fetch_add(Blocks(size->second->load()),
+                           std::memory_order_relaxed);
+}
+
+void CountingFileSystem::StopMerging(const std::string& path) {
+  if (merging_.erase(path) == 0) return;
+  const auto size = sizes_.find(path);
+  if (size == sizes_.end()) return;
+  merging_bytes_.fetch_sub(Blocks(size->second->load()),
+                           std::memory_order_relaxed);
+}
+
+void CountingFileSystem::BeginMerge() {
+  const std::scoped_lock lock(mutex_);
+  while (!merging_.empty()) StopMerging(std::string(*merging_.begin()));
+}
+
+void CountingFileSystem::NoteMerging(const std::string& path) {
+  const std::scoped_lock lock(mutex_);
+  StartMerging(path);
+}
+
+void CountingFileSystem::EndMerge(const std::vector<std::string>& input,
+                                  const std::vector<std::string>& output) {
+  const std::scoped_lock lock(mutex_);
+  // The input first: those who look meanwhile should not see less.
+  for (const std::string& path : input) {
+    const bool stays =
+        std::find(output.begin(), output.end(), path) != output.end();
+    // One that is gone already must not be waited for.
+    if (!stays && sizes_.contains(path)) StartMerging(path);
+  }
+  for (const std::string& path : output) StopMerging(path);
+}
+
 void CountingFileSystem::Recount(const std::string& directory) {
   namespace fs = std::filesystem;
   {
     const std::scoped_lock lock(mutex_);
     sizes_.clear();
+    merging_.clear();
     disk_bytes_ = 0;
     wal_bytes_ = 0;
+    merging_bytes_ = 0;
   }
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end;
@@ -147,11 +191,13 @@ rocksdb::IOStatus CountingFileSystem::NewWritableFile(
   if (!status.ok()) return status;
   SetSize(path, 0);  // It may have replaced one.
   auto size = std::make_shared<std::atomic<std::uint64_t>>(0);
+  Kind kind = IsWal(path) ? Kind::kWal : Kind::kOther;
   {
     const std::scoped_lock lock(mutex_);
     sizes_[path] = size;
+    if (merging_.contains(path)) kind = Kind::kMerging;
   }
-  *file = std::make_unique<CountingFile>(std::move(*file), this, IsWal(path),
+  *file = std::make_unique<CountingFile>(std::move(*file), this, kind,
                                          std::move(size));
   return status;
 }
@@ -170,8 +216,9 @@ rocksdb::IOStatus CountingFileSystem::ReopenWritableFile(
     if (!known) known = std::make_shared<std::atomic<std::uint64_t>>(0);
     size = known;
   }
-  *file = std::make_unique<CountingFile>(std::move(*file), this, IsWal(path),
-                                         std::move(size));
+  *file = std::make_unique<CountingFile>(
+      std::move(*file), this, IsWal(path) ? Kind::kWal : Kind::kOther,
+      std::move(size));
   return status;
 }
 
@@ -179,7 +226,13 @@ rocksdb::IOStatus CountingFileSystem::DeleteFile(
     const std::string& path, const rocksdb::IOOptions& options,
     rocksdb::IODebugContext* context) {
   rocksdb::IOStatus status = target()->DeleteFile(path, options, context);
-  if (status.ok()) SetSize(path, 0);
+  if (status.ok()) {
+    {
+      const std::scoped_lock lock(mutex_);
+      StopMerging(path);
+    }
+    SetSize(path, 0);
+  }
   return status;
 }
 

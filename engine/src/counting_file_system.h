@@ -7,6 +7,8 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <vector>
 
 #include <rocksdb/file_system.h>
 
@@ -34,6 +36,19 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   [[nodiscard]] std::uint64_t wal_bytes() const noexcept {
     return Positive(wal_bytes_);
   }
+  /// Of disk_bytes(), what a compaction holds besides its result: its output
+  /// while it runs, its input until that is deleted.
+  [[nodiscard]] std::uint64_t merging_bytes() const noexcept {
+    return Positive(merging_bytes_);
+  }
+  /// A compaction begins: what earlier ones have not deleted is no longer
+  /// theirs, but of whoever reads it.
+  void BeginMerge();
+  /// Its next output is to be made at `path`.
+  void NoteMerging(const std::string& path);
+  /// It is done: `output` is what counts now, unless it is `input` moved.
+  void EndMerge(const std::vector<std::string>& input,
+                const std::vector<std::string>& output);
   /// Bytes appended to any file since this was made.
   [[nodiscard]] std::uint64_t bytes_written() const noexcept {
     return bytes_written_.load(std::memory_order_relaxed);
@@ -76,20 +91,27 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   }
   /// Notes that `path` now has `size` bytes; 0 forgets it.
   void SetSize(const std::string& path, std::uint64_t size);
+  /// Both under mutex_.
+  void StartMerging(const std::string& path);
+  void StopMerging(const std::string& path);
   void AddWritten(std::uint64_t bytes) noexcept {
     bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
   }
+  /// What a file adds to, besides the sum of all.
+  enum class Kind : std::uint8_t { kOther, kWal, kMerging };
   /// A file that is written grew from `before` to `after` bytes.
-  void Grow(bool is_wal, std::uint64_t before, std::uint64_t after) noexcept;
+  void Grow(Kind kind, std::uint64_t before, std::uint64_t after) noexcept;
 
   std::atomic<std::int64_t> disk_bytes_{0};
   std::atomic<std::int64_t> wal_bytes_{0};
+  std::atomic<std::int64_t> merging_bytes_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
   std::mutex mutex_;
   // Guarded by mutex_. A file being written is brought up to date here when it
   // is closed or deleted; its growth shows in the sums at once.
   std::unordered_map<std::string, std::shared_ptr<std::atomic<std::uint64_t>>>
       sizes_;
+  std::unordered_set<std::string> merging_;  // Guarded by mutex_.
 };
 
 }  // namespace larder

@@ -162,6 +162,41 @@ TEST_F(CountingFileSystemTest, RenamedAndReplacedFilesCountOnce) {
   ExpectEqualsWalk();
 }
 
+TEST_F(CountingFileSystemTest, MergingIsTheOutputAndThenTheInput) {
+  const std::string input = (path_ / "in.sst").string();
+  const std::string output = (path_ / "out.sst").string();
+  const auto write = [this](const std::string& path, std::size_t size) {
+    return rocksdb::WriteStringToFile(env_.get(), MakeValue(1, size), path)
+        .ok();
+  };
+  ASSERT_TRUE(write(input, 9000));
+  EXPECT_EQ(files_->merging_bytes(), 0U);
+  files_->BeginMerge();
+  files_->NoteMerging(output);
+  EXPECT_EQ(files_->merging_bytes(), 0U);
+  ASSERT_TRUE(write(output, 5000));
+  EXPECT_EQ(files_->merging_bytes(), 8192U);
+  files_->EndMerge({input}, {output});
+  EXPECT_EQ(files_->merging_bytes(), 12'288U);
+  ASSERT_TRUE(env_->DeleteFile(input).ok());
+  EXPECT_EQ(files_->merging_bytes(), 0U);
+  ExpectEqualsWalk();
+}
+
+TEST_F(CountingFileSystemTest, MergingForgetsWhatSomebodyKeeps) {
+  const std::string kept = (path_ / "kept.sst").string();
+  const std::string moved = (path_ / "moved.sst").string();
+  for (const std::string& path : {kept, moved}) {
+    ASSERT_TRUE(
+        rocksdb::WriteStringToFile(env_.get(), MakeValue(1, 5000), path).ok());
+  }
+  files_->BeginMerge();
+  files_->EndMerge({kept, moved, (path_ / "gone.sst").string()}, {moved});
+  EXPECT_EQ(files_->merging_bytes(), 8192U);
+  files_->BeginMerge();
+  EXPECT_EQ(files_->merging_bytes(), 0U);
+}
+
 TEST_F(CountingFileSystemTest, FailedDeletesChangeNothing) {
   const std::uint64_t before = files_->disk_bytes();
   EXPECT_FALSE(env_->DeleteFile((path_ / "none").string()).ok());
