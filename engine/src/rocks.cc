@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdarg>
 #include <cstdio>
 
@@ -95,7 +96,6 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
   std::shared_ptr<const std::atomic<bool>> judging_;
 };
 
-// Knows the size of the tables of `access`, and keeps RocksDB from resuming.
 // Which keys a memtable remembers the place of. A key that is written again and
 // again has many versions there, among which each new one would be looked for
 // from the top: 100 keys that 8 processes overwrite, CPU of everything -10 %.
@@ -135,20 +135,32 @@ class RepeatedKeys final : public rocksdb::SliceTransform {
   mutable std::atomic<std::uint32_t> writes_{0};
 };
 
+// Keeps RocksDB from resuming, and knows the tables of `access`.
 class Listener final : public rocksdb::EventListener {
  public:
-  explicit Listener(std::shared_ptr<std::atomic<std::uint64_t>> access_bytes)
-      : access_bytes_(std::move(access_bytes)) {}
+  Listener(std::shared_ptr<IndexTables> tables,
+           std::shared_ptr<CountingFileSystem> files)
+      : tables_(std::move(tables)), files_(std::move(files)) {}
   void OnFlushCompleted(rocksdb::DB* db,
                         const rocksdb::FlushJobInfo& info) override {
-    if (info.cf_name == "access") Refresh(db, info.file_path);
+    if (info.cf_name == "access") tables_->Measure(*db);
   }
-  void OnCompactionCompleted(rocksdb::DB* /*db*/,
+  void OnCompactionBegin(rocksdb::DB* /*db*/,
+                         const rocksdb::CompactionJobInfo& info) override {
+    if (info.cf_name == "access") files_->BeginMerge();
+  }
+  void OnTableFileCreationStarted(
+      const rocksdb::TableFileCreationBriefInfo& info) override {
+    if (info.cf_name == "access" &&
+        info.reason == rocksdb::TableFileCreationReason::kCompaction) {
+      files_->NoteMerging(info.file_path);
+    }
+  }
+  void OnCompactionCompleted(rocksdb::DB* db,
                              const rocksdb::CompactionJobInfo& info) override {
     if (info.cf_name != "access") return;
-    const auto in = static_cast<std::int64_t>(info.stats.total_input_bytes);
-    const auto out = static_cast<std::int64_t>(info.stats.total_output_bytes);
-    Add(out - in);
+    files_->EndMerge(info.input_files, info.output_files);
+    tables_->Measure(*db);
   }
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
                             rocksdb::Status /*error*/,
@@ -157,23 +169,21 @@ class Listener final : public rocksdb::EventListener {
   }
 
  private:
-  void Refresh(rocksdb::DB* db, const std::string& path) {
-    std::uint64_t size = 0;
-    if (db->GetEnv()->GetFileSize(path, &size).ok()) {
-      Add(static_cast<std::int64_t>(size));
-    }
-  }
-  void Add(std::int64_t by) {
-    access_bytes_->fetch_add(static_cast<std::uint64_t>(by),
-                             std::memory_order_relaxed);
-  }
-  std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
+  std::shared_ptr<IndexTables> tables_;
+  std::shared_ptr<CountingFileSystem> files_;
 };
 
+// Of all families together, about.
+constexpr std::uint64_t kBuffersMax = 6;
 constexpr std::uint64_t kArenaBlocks = 8;
 constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
 // Level 0 is compacted from this many tables on.
 constexpr int kIndexLevelZeroFiles = 2;
+// The first level that tables of level 0 are merged into, in write buffers: all
+// of it is rewritten each time. No level is smaller, and the others are so many
+// times the one above.
+constexpr std::uint64_t kIndexBaseBuffers = 2;
+constexpr int kIndexLevelRatio = 8;
 // Bounds one compaction of the index, and so the space that it needs.
 constexpr std::uint64_t kIndexCompactionFiles = 4;
 
@@ -181,7 +191,8 @@ rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
   rocksdb::ColumnFamilyOptions options;
   options.write_buffer_size = sizes.write_buffer;
   options.arena_block_size = sizes.write_buffer / kArenaBlocks;
-  options.max_write_buffer_number = 3;
+  // A flush waits for the disk twice or more; writers should not.
+  options.max_write_buffer_number = 5;
   options.target_file_size_base = sizes.index_file;
   options.compression = rocksdb::kNoCompression;
   options.report_bg_io_stats = false;
@@ -222,7 +233,8 @@ rocksdb::ColumnFamilyOptions AccessFamily(
   options.level_compaction_dynamic_level_bytes = true;
   options.level0_file_num_compaction_trigger = kIndexLevelZeroFiles;
   options.max_bytes_for_level_base =
-      kIndexLevelZeroFiles * open.sizes.write_buffer;
+      kIndexBaseBuffers * open.sizes.write_buffer;
+  options.max_bytes_for_level_multiplier = kIndexLevelRatio;
   options.max_compaction_bytes = kIndexCompactionFiles * open.sizes.index_file;
   options.memtable_prefix_bloom_size_ratio = 0.1;
   options.memtable_whole_key_filtering = true;
@@ -279,24 +291,37 @@ rocksdb::DBOptions DatabaseOptions(
   options.max_open_files = 1000;
   options.info_log = std::make_shared<LineLogger>(open.log);
   options.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(
-      6 * open.sizes.write_buffer, cache);
+      kBuffersMax * open.sizes.write_buffer, cache);
   return options;
 }
 
 }  // namespace
 
 RocksSizes RocksSizes::For(std::uint64_t size_limit,
-                           std::uint64_t memory_budget) noexcept {
+                           std::uint64_t memory_budget,
+                           std::uint64_t index_bytes) noexcept {
   constexpr std::uint64_t kKiB = 1024;
   constexpr std::uint64_t kMiB = 1024 * kKiB;
   RocksSizes sizes;
-  sizes.write_buffer = std::clamp(size_limit / 256, 128 * kKiB, 4 * kMiB);
-  sizes.wal_total = std::clamp(size_limit / 64, 512 * kKiB, 6 * kMiB);
-  sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
-  sizes.index_file = std::clamp(size_limit / 512, 128 * kKiB, 16 * kMiB);
   sizes.memory_budget = memory_budget != 0
                             ? std::max(memory_budget, kMiB)
                             : std::clamp(size_limit / 16, 8 * kMiB, 64 * kMiB);
+  // A buffer is an eighth of the index, if that is not much of the whole: many
+  // small items mean much to merge, and each flush and each table waits for
+  // the disk.
+  const std::uint64_t smallest =
+      std::clamp(size_limit / 256, 128 * kKiB, 4 * kMiB);
+  const std::uint64_t largest =
+      std::clamp(std::min(size_limit / 64, sizes.memory_budget / 8), smallest,
+                 std::max(smallest, 4 * kMiB));
+  sizes.write_buffer =
+      std::clamp(std::bit_floor(index_bytes / 8), smallest, largest);
+  sizes.wal_total = std::max(std::clamp(size_limit / 64, 512 * kKiB, 6 * kMiB),
+                             2 * sizes.write_buffer);
+  sizes.table_file = std::clamp(size_limit / 128, 512 * kKiB, 32 * kMiB);
+  sizes.index_file =
+      std::clamp(std::max(size_limit / 512, sizes.write_buffer / 4), 128 * kKiB,
+                 16 * kMiB);
   return sizes;
 }
 
@@ -322,7 +347,8 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
     }
   }
   // The limit is not known yet, so neither is the memory: the default's.
-  sizes.memory_budget = For(Settings{}.size_limit, memory_budget).memory_budget;
+  sizes.memory_budget =
+      For(Settings{}.size_limit, memory_budget, 0).memory_budget;
   const bool whole = sizes.write_buffer != 0 && sizes.wal_total != 0 &&
                      sizes.table_file != 0 && sizes.index_file != 0;
   return whole ? std::optional(sizes) : std::nullopt;
@@ -330,9 +356,9 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
 
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
-  rocks->SetSizes(options.sizes);
+  rocks->sizes_ = options.sizes;
+  rocks->index_file_ = options.sizes.index_file;
   rocks->read_only_ = options.read_only;
-  rocks->access_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   rocks->files_ =
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
   rocks->files_->Recount(options.path.string());
@@ -345,8 +371,9 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->cache_ = cache;
   rocksdb::DBOptions db_options =
       DatabaseOptions(options, rocks->env_.get(), cache);
+  rocks->buffers_ = db_options.write_buffer_manager;
   db_options.listeners.push_back(
-      std::make_shared<Listener>(rocks->access_bytes_));
+      std::make_shared<Listener>(rocks->index_tables_, rocks->files_));
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, CommonFamily(options.sizes)},
       {"values", ValuesFamily(options, cache, rocks->judging_)},
@@ -369,52 +396,77 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
     return Fail(std::move(failure));
   }
   rocks->db_.reset(db);
-  std::uint64_t bytes = 0;
-  if (db->GetIntProperty(rocks->access(),
-                         rocksdb::DB::Properties::kTotalSstFilesSize, &bytes)) {
-    rocks->access_bytes_->fetch_add(bytes, std::memory_order_relaxed);
-  }
+  rocks->index_tables_->Start(*db, rocks->access());
   return rocks;
 }
 
 Rocks::~Rocks() { Abandon(); }
 
 std::uint64_t Rocks::access_table_bytes() const noexcept {
-  return access_bytes_->load(std::memory_order_relaxed);
+  return index_tables_->bytes();
 }
 
 std::uint64_t Rocks::access_headroom_bytes() const noexcept {
-  return std::min(access_table_bytes(),
-                  headroom_max_.load(std::memory_order_relaxed));
+  // Further down: a table of one level, those of the next that it overlaps, and
+  // one at each end.
+  const std::uint64_t further =
+      (kIndexCompactionFiles + 3) * index_file_.load(std::memory_order_relaxed);
+  return std::min(index_tables_->bytes(),
+                  std::max(index_tables_->merge_bytes(), further));
 }
 
-void Rocks::SetSizes(const RocksSizes& sizes) noexcept {
-  sizes_ = sizes;
-  // Level 0 into the base level, and one compaction further down.
-  headroom_max_ = 2 * kIndexLevelZeroFiles * sizes.write_buffer +
-                  kIndexCompactionFiles * sizes.index_file;
+void IndexTables::Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
+  {
+    const std::scoped_lock lock(mutex_);
+    family_ = family;
+  }
+  Measure(db);
+}
+
+void IndexTables::Stop() {
+  const std::scoped_lock lock(mutex_);
+  family_ = nullptr;
+}
+
+void IndexTables::Measure(rocksdb::DB& db) {
+  // Under the lock, so that an older state does not overwrite a newer one.
+  const std::scoped_lock lock(mutex_);
+  if (family_ == nullptr) return;
+  rocksdb::ColumnFamilyMetaData meta;
+  db.GetColumnFamilyMetaData(family_, &meta);
+  std::uint64_t merge = 0;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    merge += level.size;
+    if (level.level != 0 && level.size != 0) break;
+  }
+  // Relaxed: figures, which order nothing.
+  bytes_.store(meta.size, std::memory_order_relaxed);
+  merge_bytes_.store(merge, std::memory_order_relaxed);
 }
 
 void Rocks::Resize(const RocksSizes& sizes) {
+  const std::scoped_lock lock(resize_mutex_);
   // The memory is given at Open only.
   RocksSizes wanted = sizes;
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
-  SetSizes(wanted);
+  sizes_ = wanted;
+  index_file_ = wanted.index_file;
+  buffers_->SetBufferSize(kBuffersMax * wanted.write_buffer);
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.
     db_->SetOptions(
-           family, {{"write_buffer_size", std::to_string(buffer)},
-                    // A buffer smaller than one arena block trips an assertion.
-                    {"arena_block_size", std::to_string(buffer / kArenaBlocks)},
-                    {"target_file_size_base", std::to_string(file)},
-                    {"max_compaction_bytes",
-                     std::to_string(kIndexCompactionFiles * file)},
-                    {"max_bytes_for_level_base",
-                     std::to_string(family == values()
-                                        ? kNoLevelLimit
-                                        : kIndexLevelZeroFiles * buffer)}})
+           family,
+           {{"write_buffer_size", std::to_string(buffer)},
+            // A buffer smaller than one arena block trips an assertion.
+            {"arena_block_size", std::to_string(buffer / kArenaBlocks)},
+            {"target_file_size_base", std::to_string(file)},
+            {"max_compaction_bytes",
+             std::to_string(kIndexCompactionFiles * file)},
+            {"max_bytes_for_level_base",
+             std::to_string(family == values() ? kNoLevelLimit
+                                               : kIndexBaseBuffers * buffer)}})
         .PermitUncheckedError();
   };
   resize(values(), sizes.write_buffer, sizes.table_file);
@@ -440,6 +492,7 @@ void Rocks::Abandon() noexcept {
   if (!db_) return;
   // Compactions ask the judge, who uses the handles: they end first.
   *judging_ = false;
+  index_tables_->Stop();
   rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (rocksdb::ColumnFamilyHandle* family : families_) {
     db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();

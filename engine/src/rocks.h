@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -40,12 +41,38 @@ struct RocksSizes {
   std::uint64_t table_file = 0;     ///< Target size in `values`.
   std::uint64_t index_file = 0;     ///< Target size in `access`.
 
+  /// `index_bytes`: of the tables of `access`, 0 in a new database.
   [[nodiscard]] static RocksSizes For(std::uint64_t size_limit,
-                                      std::uint64_t memory_budget) noexcept;
+                                      std::uint64_t memory_budget,
+                                      std::uint64_t index_bytes) noexcept;
   /// Those that the database at `path` has; nullopt if it cannot be told.
   [[nodiscard]] static std::optional<RocksSizes> Stored(
       const std::filesystem::path& path, std::uint64_t memory_budget);
   friend bool operator==(const RocksSizes&, const RocksSizes&) = default;
+};
+
+/// How large the tables of `access` are. Threads: thread-safe.
+class IndexTables {
+ public:
+  void Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family);
+  void Stop();
+  /// Called whenever they have changed.
+  void Measure(rocksdb::DB& db);
+
+  [[nodiscard]] std::uint64_t bytes() const noexcept {
+    return bytes_.load(std::memory_order_relaxed);
+  }
+  /// Of level 0 and the level that it is merged into, all of which one
+  /// compaction may write again before it deletes any.
+  [[nodiscard]] std::uint64_t merge_bytes() const noexcept {
+    return merge_bytes_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  std::mutex mutex_;
+  rocksdb::ColumnFamilyHandle* family_ = nullptr;  // Guarded by mutex_.
+  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> merge_bytes_{0};
 };
 
 /// RocksDB as larder uses it: three column families, opened and tuned.
@@ -94,8 +121,11 @@ class Rocks {
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
   /// What compactions of `access` by RocksDB may need on top of them.
   [[nodiscard]] std::uint64_t access_headroom_bytes() const noexcept;
-  /// One thread at a time.
   void Resize(const RocksSizes& sizes);
+  [[nodiscard]] RocksSizes sizes() const {
+    const std::scoped_lock lock(resize_mutex_);
+    return sizes_;
+  }
   [[nodiscard]] Status FlushAll();
   /// Writes all buffers and closes. Errors: kIoError, kNoSpace; it is closed
   /// all the same.
@@ -105,7 +135,6 @@ class Rocks {
 
  private:
   Rocks() = default;
-  void SetSizes(const RocksSizes& sizes) noexcept;
 
   std::shared_ptr<rocksdb::Cache> cache_;
   std::shared_ptr<std::atomic<bool>> judging_ =
@@ -115,10 +144,12 @@ class Rocks {
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
-  std::shared_ptr<std::atomic<std::uint64_t>> access_bytes_;
-  RocksSizes sizes_;  // Of Open and Resize only.
-  // What follows from it for those who read it meanwhile.
-  std::atomic<std::uint64_t> headroom_max_{0};
+  std::shared_ptr<IndexTables> index_tables_ = std::make_shared<IndexTables>();
+  std::shared_ptr<rocksdb::WriteBufferManager> buffers_;
+  mutable std::mutex resize_mutex_;  // One thread at a time; taken last.
+  RocksSizes sizes_;  // Guarded by it, once the database is open.
+  // One of them, for those who read it meanwhile.
+  std::atomic<std::uint64_t> index_file_{0};
   bool read_only_ = false;
 };
 

@@ -174,7 +174,8 @@ class Store final : public SessionStore, private LivenessJudge {
   // store_open.cc
   Status Start() noexcept;
   /// Not `writable`: to go on reading while writes fail.
-  [[nodiscard]] RocksSizes SizesFor(std::uint64_t size_limit) const noexcept;
+  [[nodiscard]] RocksSizes SizesFor(std::uint64_t size_limit,
+                                    std::uint64_t index_bytes) const noexcept;
   /// Whether the reserve may be given back if the disk is full. Only for what
   /// frees space: what is free may be taken by others before it is used.
   enum class Reserve : std::uint8_t { kKeep, kSpend };
@@ -410,8 +411,12 @@ class Store final : public SessionStore, private LivenessJudge {
   Status SaveCutoffs() noexcept;
   /// Places that are not written to and in which nothing committed lives.
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
+  /// Under ledger_mutex_.
+  [[nodiscard]] bool IsDead(PlaceId place) const noexcept;
   /// Frees them; how many.
   Status FreeDeadPlaces(std::size_t& freed) noexcept;
+  /// Frees those that are dead. REQUIRES: none is written to.
+  Status FreeIfDead(std::vector<PlaceId> places, std::size_t& freed) noexcept;
   Status FreePlaces(std::span<const PlaceId> dead, std::size_t& freed) noexcept;
   /// Tells the eviction callback of the items that die with a place, and drops
   /// their entries, so that each is told once.
@@ -431,6 +436,8 @@ class Store final : public SessionStore, private LivenessJudge {
   void CompactIndexStep() noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
                     const rocksdb::Slice* end) noexcept;
+  /// Buffers that suit the size of the index.
+  void FitBuffers() noexcept;
   /// One round of what the background thread does.
   void Housekeep() noexcept;
   void HousekeepLoop() noexcept;
@@ -555,6 +562,7 @@ class Store final : public SessionStore, private LivenessJudge {
   // while there is room.
   std::atomic<bool> keeps_ghosts_{false};
   std::atomic<bool> index_pressed_{false};
+  std::atomic<std::uint64_t> index_fitted_{0};  // What the buffers suit.
   // What an item costs in `access`, as a moving average.
   std::atomic<std::uint64_t> index_item_bytes_{128};
   // Places being emptied: an evicted item in one is not rescued. Guarded by
@@ -618,7 +626,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> disk_full_{false};
 
   std::mutex scans_mutex_;
-  std::list<StoreScan*> scans_;  // Guarded by scans_mutex_.
+  std::list<StoreScan*> scans_;               // Guarded by scans_mutex_.
+  std::atomic<std::uint64_t> scan_count_{0};  // Its size.
 
   std::mutex wake_mutex_;
   std::condition_variable wake_;

@@ -109,7 +109,8 @@ Status Store::Start() noexcept {
   return Status::Ok();
 }
 
-RocksSizes Store::SizesFor(std::uint64_t size_limit) const noexcept {
+RocksSizes Store::SizesFor(std::uint64_t size_limit,
+                           std::uint64_t index_bytes) const noexcept {
   // On a file system that is smaller than the limit, buffers have to fit that:
   // a flush must find room for what they hold.
   struct statvfs file_system = {};
@@ -118,7 +119,7 @@ RocksSizes Store::SizesFor(std::uint64_t size_limit) const noexcept {
         std::uint64_t{file_system.f_blocks} * file_system.f_frsize;
     size_limit = std::min(size_limit, std::max(total, kSizeLimitBytesMin));
   }
-  return RocksSizes::For(size_limit, options_.memory_budget_bytes);
+  return RocksSizes::For(size_limit, options_.memory_budget_bytes, index_bytes);
 }
 
 Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
@@ -126,7 +127,7 @@ Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)
-                    .value_or(SizesFor(Settings{}.size_limit));
+                    .value_or(SizesFor(Settings{}.size_limit, 0));
   rocks.read_only = !writable;
   rocks.judge = this;
   rocks.cache = block_cache_;
@@ -222,7 +223,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   segment_size_ = SegmentSizeFor(settings.size_limit);
   runs_.SetRunSize(segment_size_);
   if (log_) log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
-  rocks_->Resize(SizesFor(settings.size_limit));
+  rocks_->Resize(SizesFor(settings.size_limit, rocks_->access_table_bytes()));
   effective_limit_ = settings.size_limit;
   settings_version_.fetch_add(1, std::memory_order_release);
   if (log_) {

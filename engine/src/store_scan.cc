@@ -61,6 +61,7 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
   if (options.with_values) scan->values_.reset(iterators[next]);
   const std::scoped_lock lock(store.scans_mutex_);
   scan->registered_ = store.scans_.insert(store.scans_.end(), scan.get());
+  store.scan_count_ = store.scans_.size();
   return scan;
 }
 
@@ -71,6 +72,7 @@ StoreScan::~StoreScan() {
   Invalidate();
   const std::scoped_lock lock(store_.scans_mutex_);
   if (registered_ != store_.scans_.end()) store_.scans_.erase(registered_);
+  store_.scan_count_ = store_.scans_.size();
 }
 
 void StoreScan::SetBounds() {

@@ -35,7 +35,7 @@ namespace {
 
 // Share of the log that may be dead before cleaning is preferred to evicting.
 // Lower keeps more alive and moves more.
-constexpr double kDeadShareMax = 0.125;
+constexpr double kDeadShareMax = 0.135;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
 // The index may hold this share of the limit in dead lines, besides a quarter
@@ -83,9 +83,15 @@ bool Store::HasRoom(std::uint64_t incoming_bytes) const noexcept {
   }
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
+  const std::uint64_t compaction = rocks_->access_headroom_bytes();
   const std::uint64_t headroom =
-      rocks_->files().wal_bytes() + rocks_->access_table_bytes() + kSlackBytes;
-  return UsedBytes() + headroom + cleaning_reserve_ + in_flight <=
+      rocks_->files().wal_bytes() + compaction + kSlackBytes;
+  // What it has written already is used. A scan keeps the tables that it reads,
+  // so that one compaction after another may leave its input on the disk.
+  const std::uint64_t spent =
+      scan_count_ == 0 ? std::min(compaction, rocks_->files().merging_bytes())
+                       : 0;
+  return UsedBytes() + headroom - spent + cleaning_reserve_ + in_flight <=
          EffectiveLimit();
 }
 
@@ -268,40 +274,43 @@ Status Store::SaveCutoffs() noexcept {
 }
 
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
-  std::vector<PlaceId> dead;
+  std::vector<PlaceId> places;
   const std::uint32_t current = runs_.current();
-  const std::vector<SegmentInfo> segments = log_->Segments();
-  const std::vector<RunTable::Run> runs = runs_.Runs();
+  for (const SegmentInfo& segment : log_->Segments()) {
+    if (segment.sealed) places.push_back(PlaceOfSegment(segment.id));
+  }
+  for (const RunTable::Run& run : runs_.Runs()) {
+    if (run.id != current) places.push_back(PlaceOfRun(run.id));
+  }
   const std::scoped_lock lock(ledger_mutex_);
-  const auto is_dead = [this](PlaceId place) {
-    const PlaceUse use = ledger_.use(place);
-    return use.bytes == 0 && use.items == 0 && !stream_pins_.contains(place);
-  };
-  for (const SegmentInfo& segment : segments) {
-    const PlaceId place = PlaceOfSegment(segment.id);
-    if (segment.sealed && is_dead(place)) dead.push_back(place);
-  }
-  for (const RunTable::Run& run : runs) {
-    const PlaceId place = PlaceOfRun(run.id);
-    if (run.id != current && is_dead(place)) dead.push_back(place);
-  }
-  return dead;
+  std::erase_if(places, [this](PlaceId place) { return !IsDead(place); });
+  return places;
+}
+
+bool Store::IsDead(PlaceId place) const noexcept {
+  const PlaceUse use = ledger_.use(place);
+  return use.bytes == 0 && use.items == 0 && !stream_pins_.contains(place);
 }
 
 Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
   freed = 0;
-  if (DeadPlaces().empty()) return Status::Ok();
-  std::vector<PlaceId> dead;
+  std::vector<PlaceId> dead = DeadPlaces();
+  return dead.empty() ? Status::Ok() : FreeIfDead(std::move(dead), freed);
+}
+
+Status Store::FreeIfDead(std::vector<PlaceId> places,
+                         std::size_t& freed) noexcept {
+  freed = 0;
   {
     write_gate_.lock();  // No batch is half way: see the head of the file.
-    dead = DeadPlaces();
     const std::scoped_lock lock(ledger_mutex_);
-    closing_.insert(dead.begin(), dead.end());
+    std::erase_if(places, [this](PlaceId place) { return !IsDead(place); });
+    closing_.insert(places.begin(), places.end());
     write_gate_.unlock();
   }
-  const Status status = FreePlaces(dead, freed);
+  const Status status = FreePlaces(places, freed);
   const std::scoped_lock lock(ledger_mutex_);
-  for (const PlaceId place : dead) closing_.erase(place);
+  for (const PlaceId place : places) closing_.erase(place);
   return status;
 }
 
@@ -743,11 +752,24 @@ void Store::Housekeep() noexcept {
   if (!RestampTouched().ok() || !RestampHot().ok()) return;
   UpdateFreeSpace();
   UpdateBudget();
+  FitBuffers();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
   constexpr int kIndexStepsMax = 16;
   const std::scoped_lock lock(space_mutex_);
   for (int i = 0; i < kIndexStepsMax && IndexIsMostlyDead(); ++i) {
     CompactIndexStep();
+  }
+}
+
+void Store::FitBuffers() noexcept {
+  const std::uint64_t index = rocks_->access_table_bytes();
+  if (index_fitted_.exchange(index) == index) return;
+  const std::uint64_t now = rocks_->sizes().write_buffer;
+  const RocksSizes wanted = SizesFor(size_limit_, index);
+  // Not smaller again before the index is half of what it was.
+  if (wanted.write_buffer > now ||
+      SizesFor(size_limit_, 2 * index).write_buffer < now) {
+    rocks_->Resize(wanted);
   }
 }
 

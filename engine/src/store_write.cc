@@ -303,9 +303,9 @@ Status Store::Lookup(std::string_view key, const PendingBatch& pending,
 
 Status Store::LookupInIndex(std::string_view key, OldItem& old) noexcept {
   const EntryKey entry_key(key);
-  const rocksdb::Status read =
-      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
-                       ToSlice(entry_key.bytes()), &old.pin);
+  static const rocksdb::ReadOptions kOptions;  // Costs much to make.
+  const rocksdb::Status read = rocks_->db().Get(
+      kOptions, rocks_->access(), ToSlice(entry_key.bytes()), &old.pin);
   if (read.IsNotFound()) return Status::Ok();
   if (!read.ok()) return FromRocks(read, "reading the index");
   Understand(old.pin.ToStringView(), old);
@@ -581,11 +581,16 @@ std::uint64_t Store::CostOf(std::size_t key_size,
 }
 
 void Store::NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept {
-  std::uint64_t cost = CostOf(key_size, entry);
-  if (entry.kind != EntryKind::kInline) {
-    cost -= std::min(cost, entry.value_size + key_size +
-                               kValueRecordHeadSize * entry.extents.size());
+  std::uint64_t in_log = 0;
+  if (entry.kind == EntryKind::kRun) {
+    in_log = sizeof(std::uint64_t) + kPairOverheadBytes + kValueRecordHeadSize +
+             key_size + entry.value_size;
   }
+  for (const SegmentPlace& place : entry.extents) {
+    in_log += SegmentLog::RecordSize(key_size, place.payload_size);
+  }
+  const std::uint64_t all = CostOf(key_size, entry);
+  const std::uint64_t cost = all - std::min(all, in_log);
   // Relaxed, and racy on purpose: an average needs no exact sum.
   const std::uint64_t average = index_item_bytes_;
   index_item_bytes_.store((63 * average + cost + 63) / 64,
