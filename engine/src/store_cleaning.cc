@@ -88,7 +88,7 @@ Status Store::CleanSegment(std::uint32_t id) noexcept {
     LARDER_RETURN_IF_ERROR(DropLostItems(place));
   }
   std::size_t freed = 0;
-  return FreeDeadPlaces(freed);
+  return FreeIfDead({place}, freed);
 }
 
 Status Store::MoveRecords(std::deque<MovedRecord>& records) noexcept {
