@@ -390,6 +390,11 @@ class Store final : public SessionStore, private LivenessJudge {
                   std::uint64_t incoming_items) noexcept;
   Status MakeRoomSlowly(std::uint64_t incoming_bytes,
                         std::uint64_t incoming_items) noexcept;
+  /// Lets the background thread make some room for what comes next.
+  void AskForRoom(std::uint64_t incoming_bytes) noexcept;
+  [[nodiscard]] std::uint64_t RoomAhead() const noexcept;
+  /// False: there is no more to make.
+  bool MakeRoomAhead() noexcept;
   Status Reclaim(bool& progress) noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
@@ -441,6 +446,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// One round of what the background thread does.
   void Housekeep() noexcept;
   void HousekeepLoop() noexcept;
+  /// Until then, makes room whenever it is asked for. False: it is to stop.
+  bool WaitForRound(std::chrono::steady_clock::time_point until) noexcept;
   [[nodiscard]] std::uint64_t Activity() noexcept;
   Status RestampTouched() noexcept;
   Status RestampAll(std::span<TouchBuffer::Touch> touches) noexcept;
@@ -631,7 +638,8 @@ class Store final : public SessionStore, private LivenessJudge {
 
   std::mutex wake_mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;  // Guarded by wake_mutex_.
+  bool stopping_ = false;                // Guarded by wake_mutex_.
+  std::atomic<bool> room_asked_{false};  // Set under wake_mutex_.
   std::thread thread_;
 };
 

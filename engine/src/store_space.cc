@@ -21,10 +21,9 @@
 // die whole and nothing is ever moved; the other policies, and overwrites,
 // leave holes, and cleaning keeps them below kDeadShareMax.
 //
-// A writer makes its own room, a segment at a time, so writers are slowed
-// down in proportion to what they write and never stopped for long. With a
-// thread that cleaned ahead of them they were no faster on two processors, and
-// less was alive.
+// The background thread keeps room for another segment ready. A writer that
+// finds none makes its own, a segment at a time, so writers are slowed down in
+// proportion to what they write and never stopped for long.
 //
 // A place is freed in two steps: with all writers out (write_gate_), it is
 // marked as closing if nothing committed lives in it; then, with the cutoffs
@@ -145,9 +144,39 @@ Status Store::MakeRoom(std::uint64_t incoming_bytes,
     }
   }
   if (HasRoom(incoming_bytes) && HasItemRoom(incoming_items)) {
+    AskForRoom(incoming_bytes);
     return Status::Ok();
   }
   return MakeRoomSlowly(incoming_bytes, incoming_items);
+}
+
+void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
+  // Relaxed: to ask once more or later does no harm.
+  if (room_asked_.load(std::memory_order_relaxed) || !options_.background ||
+      options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
+      HasRoom(incoming_bytes + RoomAhead())) {
+    return;
+  }
+  {
+    const std::scoped_lock lock(wake_mutex_);
+    room_asked_ = true;
+  }
+  wake_.notify_one();
+}
+
+std::uint64_t Store::RoomAhead() const noexcept {
+  return segment_size_.load(std::memory_order_relaxed);
+}
+
+bool Store::MakeRoomAhead() noexcept {
+  constexpr int kRoundsMax = 64;
+  for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
+    const std::scoped_lock lock(space_mutex_);
+    bool progress = false;
+    // A failure is reported by the next write that needs the room.
+    if (!Reclaim(progress).ok() || !progress) return false;
+  }
+  return true;
 }
 
 Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
@@ -803,16 +832,32 @@ std::uint64_t Store::Activity() noexcept {
   return HitTotal() + MissTotal() + rocks_->files().bytes_written();
 }
 
+bool Store::WaitForRound(std::chrono::steady_clock::time_point until) noexcept {
+  std::unique_lock lock(wake_mutex_);
+  bool stuck = false;
+  const auto wanted = [&] { return stopping_ || (room_asked_ && !stuck); };
+  while (std::chrono::steady_clock::now() < until &&
+         wake_.wait_until(lock, until, wanted)) {
+    if (stopping_) return false;
+    lock.unlock();
+    {
+      const auto gate = store_gate_.Enter();
+      stuck = closed_ || faulted_ || gone_ || !MakeRoomAhead();
+    }
+    lock.lock();
+    // Who is stuck tries again after the next round.
+    if (!stuck) room_asked_ = false;
+  }
+  room_asked_ = false;
+  return !stopping_;
+}
+
 void Store::HousekeepLoop() noexcept {
   constexpr int kRoundsPerSave = 10;
   std::chrono::milliseconds interval = kHousekeepInterval;
   std::uint64_t activity_seen = 0;
   for (int round = 0;; ++round) {
-    {
-      std::unique_lock lock(wake_mutex_);
-      wake_.wait_for(lock, interval, [this] { return stopping_; });
-      if (stopping_) return;
-    }
+    if (!WaitForRound(std::chrono::steady_clock::now() + interval)) return;
     const std::uint64_t activity = Activity();
     const bool idle = activity == activity_seen && !faulted_;
     activity_seen = activity;

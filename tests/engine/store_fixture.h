@@ -19,8 +19,8 @@
 
 namespace larder::testing {
 
-/// A store in a fresh directory, without background work, on a clock that
-/// stands still.
+/// A store in a fresh directory, without background work unless asked for, on a
+/// clock that stands still.
 class StoreFixture : public ::testing::Test {
  protected:
   using Pairs = std::vector<std::pair<std::string, std::string>>;
@@ -29,7 +29,7 @@ class StoreFixture : public ::testing::Test {
   void Open(Pairs settings = {}) {
     EngineOptions options;
     options.clock = &clock_;
-    options.background = false;
+    options.background = background_;
     options.random_seed = 7;
     options.serve_evicted = serve_evicted_;
     options.settings = std::move(settings);
@@ -87,6 +87,7 @@ class StoreFixture : public ::testing::Test {
 
   ManualClock clock_{TimePoint(std::chrono::hours(24 * 365 * 50))};
   bool serve_evicted_ = false;
+  bool background_ = false;
   const TemporaryDirectory directory_;
   const std::filesystem::path path_ = directory_.path() / "cache";
   std::unique_ptr<Engine> engine_;

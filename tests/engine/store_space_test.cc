@@ -528,6 +528,24 @@ TEST_F(StoreSpace, TheIndexOfSmallItemsLeavesRoomForThem) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+TEST_F(StoreSpace, TheLimitHoldsWhileTheBackgroundMakesRoom) {
+  background_ = true;
+  Open({{"size_limit", "16MiB"}});
+  constexpr std::size_t kSize = 4096;
+  constexpr std::uint64_t kKeys = 4096;
+  Random random(SeedFromEnvironment(44));
+  std::uint64_t highest = 0;
+  for (std::uint64_t i = 0; i < 3 * kKeys; ++i) {
+    const std::uint64_t key =
+        i < kKeys ? i : random.Below(random.Below(kKeys) + 1);
+    ASSERT_EQ(Set(KeyOf(key), MakeValue(i, kSize)).ToString(), "kOk") << i;
+    if (i % 8 == 0) highest = std::max(highest, DirectoryBytes());
+  }
+  EXPECT_LE(highest, 16 * kMiB);
+  EXPECT_GT(Stats().segments_cleaned, 0U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(StoreSpace, CleaningAndWritersOfTheSameKeysAgree) {
   Open({{"size_limit", "16MiB"}});
   // Each thread has every third key; with so few of them cleaning meets keys
