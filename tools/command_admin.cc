@@ -49,6 +49,15 @@ double Percent(std::uint64_t part, std::uint64_t whole) {
              : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
+std::string WriteAmplification(const EngineStats& stats) {
+  if (stats.bytes_written_user == 0) {
+    return {};
+  }
+  return fmt::format(": write amplification {:.2f}",
+                     static_cast<double>(stats.bytes_written_disk) /
+                         static_cast<double>(stats.bytes_written_user));
+}
+
 std::string StatsText(const EngineStats& stats) {
   const auto bytes = [](std::uint64_t count) {
     return fmt::format("{} ({} B)", FormatRoughBytes(count), count);
@@ -74,6 +83,14 @@ std::string StatsText(const EngineStats& stats) {
   line("corruptions", fmt::format("{}", stats.corruptions));
   line("segments", fmt::format("{}, {:.1f} % of the log live", stats.segments,
                                Percent(stats.log_live_bytes, stats.log_bytes)));
+  // Of the process that has the store open.
+  line("cleaned", fmt::format("{} segments, {} moved, since it was opened",
+                              stats.segments_cleaned,
+                              FormatRoughBytes(stats.bytes_moved)));
+  line("written", fmt::format("{} for {} of values, since it was opened{}",
+                              FormatRoughBytes(stats.bytes_written_disk),
+                              FormatRoughBytes(stats.bytes_written_user),
+                              WriteAmplification(stats)));
   return text;
 }
 

@@ -64,6 +64,13 @@ TEST_F(CliAdmin, StatsHaveTheirStableFields) {
   EXPECT_TRUE(stats["policy"].is_string());
 }
 
+TEST_F(CliAdmin, StatsTellWhatCleaningAndWritingCost) {
+  Ok({"set", cache(), "key", "value"});
+  const std::string text = Ok({"stats", cache()});
+  EXPECT_NE(text.find("cleaned        0 segments"), std::string::npos) << text;
+  EXPECT_NE(text.find("written        "), std::string::npos) << text;
+}
+
 TEST_F(CliAdmin, CheckOfASoundCacheIsOk) {
   Ok({"set", cache(), "key", "value"});
   auto report = OkJson({"check", cache()});
