@@ -192,7 +192,7 @@ rocksdb::ColumnFamilyOptions CommonFamily(const RocksSizes& sizes) {
   options.write_buffer_size = sizes.write_buffer;
   options.arena_block_size = sizes.write_buffer / kArenaBlocks;
   // A flush waits for the disk twice or more; writers should not.
-  options.max_write_buffer_number = 5;
+  options.max_write_buffer_number = 8;
   options.target_file_size_base = sizes.index_file;
   options.compression = rocksdb::kNoCompression;
   options.report_bg_io_stats = false;

@@ -395,7 +395,8 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
-  Status Reclaim(bool& progress) noexcept;
+  /// `index_steps`: how often it may yet compact the index.
+  Status Reclaim(bool& progress, int& index_steps) noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
@@ -564,7 +565,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint32_t> run_saved_{0};
 
   std::mutex space_mutex_;    // One thread at a time makes room.
-  std::string index_cursor_;  // Guarded by space_mutex_.
+  std::mutex index_mutex_;    // One step at a time; after space_mutex_.
+  std::string index_cursor_;  // Guarded by index_mutex_.
   // The policy knows evicted items again by their entries, so these are kept
   // while there is room.
   std::atomic<bool> keeps_ghosts_{false};

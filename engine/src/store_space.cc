@@ -34,7 +34,7 @@ namespace {
 
 // Share of the log that may be dead before cleaning is preferred to evicting.
 // Lower keeps more alive and moves more.
-constexpr double kDeadShareMax = 0.135;
+constexpr double kDeadShareMax = 0.13;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
 // The index may hold this share of the limit in dead lines, besides a quarter
@@ -43,6 +43,8 @@ constexpr std::uint64_t kIndexSlackShare = 128;
 constexpr std::uint64_t kSlackBytes = 128 * 1024;
 constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr int kReclaimRoundsMax = 4096;
+// Compactions of the index that one writer waits for; then it evicts.
+constexpr int kIndexStepsMax = 4;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
 constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
@@ -173,8 +175,9 @@ bool Store::MakeRoomAhead() noexcept {
   for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
+    int index_steps = 1;
     // A failure is reported by the next write that needs the room.
-    if (!Reclaim(progress).ok() || !progress) return false;
+    if (!Reclaim(progress, index_steps).ok() || !progress) return false;
   }
   return true;
 }
@@ -182,6 +185,7 @@ bool Store::MakeRoomAhead() noexcept {
 Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
                              std::uint64_t incoming_items) noexcept {
   const std::scoped_lock lock(space_mutex_);
+  int index_steps = kIndexStepsMax;
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
     const bool fits = HasRoom(incoming_bytes);
     if (fits && HasItemRoom(incoming_items)) return Status::Ok();
@@ -192,13 +196,13 @@ Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
       if (!progress) break;
       continue;
     }
-    LARDER_RETURN_IF_ERROR(Reclaim(progress));
+    LARDER_RETURN_IF_ERROR(Reclaim(progress, index_steps));
     if (!progress) break;
   }
   return FullStatus();
 }
 
-Status Store::Reclaim(bool& progress) noexcept {
+Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
   std::size_t freed = 0;
   if (options_.logical_capacity == 0) {
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
@@ -207,7 +211,8 @@ Status Store::Reclaim(bool& progress) noexcept {
     const double dead_share = DeadShare();
     cleaning_reserve_ =
         dead_share > kDeadShareMax / 2 ? segment_size_.load() : 0;
-    if (IndexNeedsWriter()) {
+    if (index_steps > 0 && IndexNeedsWriter()) {
+      --index_steps;
       const std::uint64_t before = rocks_->access_table_bytes();
       index_pressed_ = true;
       CompactIndexStep();
@@ -645,6 +650,7 @@ bool Store::IndexNeedsWriter() const noexcept {
 }
 
 void Store::CompactIndexStep() noexcept {
+  const std::scoped_lock lock(index_mutex_);
   rocksdb::ColumnFamilyMetaData meta;
   rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
   const rocksdb::SstFileMetaData* next = nullptr;
@@ -783,9 +789,8 @@ void Store::Housekeep() noexcept {
   UpdateBudget();
   FitBuffers();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
-  constexpr int kIndexStepsMax = 16;
-  const std::scoped_lock lock(space_mutex_);
-  for (int i = 0; i < kIndexStepsMax && IndexIsMostlyDead(); ++i) {
+  constexpr int kStepsMax = 16;
+  for (int i = 0; i < kStepsMax && IndexIsMostlyDead(); ++i) {
     CompactIndexStep();
   }
 }
