@@ -564,7 +564,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> policy_tracks_hits_{false};
   std::atomic<std::uint32_t> run_saved_{0};
 
-  std::mutex space_mutex_;    // One thread at a time makes room.
+  std::mutex space_mutex_;  // One thread at a time makes room.
+  std::atomic<int> room_waiters_{0};
   std::mutex index_mutex_;    // One step at a time; after space_mutex_.
   std::string index_cursor_;  // Guarded by index_mutex_.
   // The policy knows evicted items again by their entries, so these are kept

@@ -173,9 +173,11 @@ std::uint64_t Store::RoomAhead() const noexcept {
 bool Store::MakeRoomAhead() noexcept {
   constexpr int kRoundsMax = 64;
   for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
+    // Who waits for room makes it: the mutex is not fair.
+    if (room_waiters_ != 0) return true;
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
-    int index_steps = 1;
+    int index_steps = 0;  // They have their turn in Housekeep.
     // A failure is reported by the next write that needs the room.
     if (!Reclaim(progress, index_steps).ok() || !progress) return false;
   }
@@ -184,7 +186,9 @@ bool Store::MakeRoomAhead() noexcept {
 
 Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
                              std::uint64_t incoming_items) noexcept {
+  ++room_waiters_;
   const std::scoped_lock lock(space_mutex_);
+  --room_waiters_;
   int index_steps = kIndexStepsMax;
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
     const bool fits = HasRoom(incoming_bytes);
