@@ -58,6 +58,21 @@ class PlacedValuesTest : public ::testing::Test {
     EXPECT_TRUE(store_->Execute({&command, 1}, {&reply, 1}, {}).ok());
     return reply.applied ? reply.value.ToString() : "(absent)";
   }
+  // Sets "key"; a client is told where its value lies.
+  void SetAndFind(std::string_view value, PlacedValues& placed) {
+    const Command set = SetCommand{.key = "key", .value = value};
+    Reply reply;
+    ASSERT_TRUE(store_->Execute({&set, 1}, {&reply, 1}, {}).ok());
+    placed.wanted = true;
+    const Command get = GetCommand{.key = "key"};
+    reply = Reply();
+    ASSERT_TRUE(
+        store_->ExecuteAs({kClient, 1}, {&get, 1}, {&reply, 1}, {}, placed)
+            .ok());
+    EXPECT_TRUE(reply.applied);
+    EXPECT_TRUE(reply.value.bytes().empty());
+    ASSERT_EQ(placed.found.size(), 1U);
+  }
   void ExpectSound() {
     const auto report = store_->Check(false);
     ASSERT_TRUE(report.has_value());
@@ -84,18 +99,8 @@ TEST_F(PlacedValuesTest, WhatAClientWritesIsTheValue) {
 
 TEST_F(PlacedValuesTest, ReadingSaysWhereAndTheClientReadsThere) {
   const std::string value = MakeValue(2, 100'000);
-  const Command set = SetCommand{.key = "key", .value = value};
-  Reply reply;
-  ASSERT_TRUE(store_->Execute({&set, 1}, {&reply, 1}, {}).ok());
   PlacedValues placed;
-  placed.wanted = true;
-  const Command get = GetCommand{.key = "key"};
-  reply = Reply();
-  ASSERT_TRUE(
-      store_->ExecuteAs({kClient, 1}, {&get, 1}, {&reply, 1}, {}, placed).ok());
-  EXPECT_TRUE(reply.applied);
-  EXPECT_TRUE(reply.value.bytes().empty());
-  ASSERT_EQ(placed.found.size(), 1U);
+  ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
   const auto read = places_.Read("key", placed.found[0], VerifyReads::kAlways);
   ASSERT_TRUE(read.has_value()) << read.error().ToString();
   EXPECT_TRUE(read->bytes() == value);
@@ -121,16 +126,8 @@ TEST_F(PlacedValuesTest, FilesAreLetGoWithoutAnotherRead) {
     return count;
   };
   const std::string value = MakeValue(2, 100'000);
-  const Command set = SetCommand{.key = "key", .value = value};
-  Reply reply;
-  ASSERT_TRUE(store_->Execute({&set, 1}, {&reply, 1}, {}).ok());
   PlacedValues placed;
-  placed.wanted = true;
-  const Command get = GetCommand{.key = "key"};
-  reply = Reply();
-  ASSERT_TRUE(
-      store_->ExecuteAs({kClient, 1}, {&get, 1}, {&reply, 1}, {}, placed).ok());
-  ASSERT_EQ(placed.found.size(), 1U);
+  ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
   ASSERT_TRUE(places_.Read("key", placed.found[0], VerifyReads::kOnce));
   EXPECT_EQ(mapped(), 1U);
   for (int i = 0; i < 1'000 && mapped() != 0; ++i) {
