@@ -98,7 +98,7 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
 
 // Which keys a memtable remembers the place of. A key that is written again and
 // again has many versions there, among which each new one would be looked for
-// from the top: 100 keys that 8 processes overwrite, CPU of everything -10 %.
+// from the top: 100 keys that 8 processes overwrite, CPU of everything -4 %.
 // A place takes 250 bytes of the memtable, so few keys get one.
 class RepeatedKeys final : public rocksdb::SliceTransform {
  public:

@@ -30,7 +30,7 @@ enum class EvictionReason : std::uint8_t {
 };
 
 /// Told of items that left. Runs on a thread of the engine, never on the
-/// caller's; may call the cache. A throwing callback is counted and ignored.
+/// caller's; may call the cache. What it throws is ignored.
 using EvictionCallback = std::function<void(
     std::string_view key, std::uint64_t size_bytes, EvictionReason reason)>;
 
