@@ -29,18 +29,18 @@ void EvictionNotifier::Add(std::string_view key, std::uint64_t size_bytes,
 
 void EvictionNotifier::Run() noexcept {
   for (;;) {
-    std::deque<Notice> batch;
+    std::deque<EvictionNotice> batch;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
       batch.swap(queue_);
     }
-    for (const Notice& notice : batch) Deliver(notice);
+    for (const EvictionNotice& notice : batch) Deliver(notice);
   }
 }
 
-void EvictionNotifier::Deliver(const Notice& notice) noexcept {
+void EvictionNotifier::Deliver(const EvictionNotice& notice) noexcept {
   try {
     callback_(notice.key, notice.size_bytes, notice.reason);
   } catch (...) {  // A callback of the user's: counted, and life goes on.

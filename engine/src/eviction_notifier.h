@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
-#include <string>
 #include <string_view>
 #include <thread>
 
 #include "larder/engine/engine.h"
+
+#include "eviction_board.h"
 
 namespace larder {
 
@@ -37,21 +38,16 @@ class EvictionNotifier {
   [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
 
  private:
-  struct Notice {
-    std::string key;
-    std::uint64_t size_bytes = 0;
-    EvictionReason reason = EvictionReason::kEvicted;
-  };
   void Run() noexcept;
-  void Deliver(const Notice& notice) noexcept;
+  void Deliver(const EvictionNotice& notice) noexcept;
 
   const EvictionCallback callback_;
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> failed_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Notice> queue_;  // Guarded by mutex_.
-  bool stopping_ = false;     // Guarded by mutex_.
+  std::deque<EvictionNotice> queue_;  // Guarded by mutex_.
+  bool stopping_ = false;             // Guarded by mutex_.
   std::thread thread_;
 };
 

@@ -28,6 +28,15 @@ Command Increment(std::string_view key, std::int64_t delta = 1) {
   return IncrCommand{.key = key, .delta = delta};
 }
 
+// Of the process itself.
+ClientChange OwnChange(const Command& command, Reply& reply) {
+  return {.session = {},
+          .command = &command,
+          .reply = &reply,
+          .options = {},
+          .status = Status::Internal("not executed")};
+}
+
 enum class Collects : bool { kNever, kAtTimes };
 
 // Threads of the holder add to counters one by one, another one adds for
@@ -49,11 +58,7 @@ void AddFromAllSides(SessionStore& store, Collects collects) {
         const Command command =
             Increment(i % 2 == 0 ? std::string_view("common") : own);
         Reply reply;
-        ClientChange change{.session = {},
-                            .command = &command,
-                            .reply = &reply,
-                            .options = {},
-                            .status = Status::Internal("not executed")};
+        ClientChange change = OwnChange(command, reply);
         combiner.Execute(change);
         expect_done(change);
       }
@@ -156,11 +161,7 @@ TEST(ChangeCombinerTest, WhoCollectsCommitsForTheOthers) {
   const Command own = Increment("own");
   std::thread thread([&] {
     Reply reply;
-    ClientChange change{.session = {},
-                        .command = &own,
-                        .reply = &reply,
-                        .options = {},
-                        .status = Status::Internal("not executed")};
+    ClientChange change = OwnChange(own, reply);
     combiner.Execute(change);
     EXPECT_TRUE(change.status.ok()) << change.status.ToString();
     EXPECT_EQ(reply.integer, 1);
