@@ -109,8 +109,10 @@ Result<std::unique_ptr<KeyValueStore>> OpenLarder(
     const std::filesystem::path& path, const StoreOptions& options) {
   CacheOptions cache_options;
   cache_options.settings = {
-      {"size_limit", std::to_string(options.size_limit_bytes)},
-      {"policy", options.policy}};
+      {"size_limit", std::to_string(options.size_limit_bytes)}};
+  if (!options.policy.empty()) {
+    cache_options.settings.emplace_back("policy", options.policy);
+  }
   cache_options.memory_budget_bytes = options.memory_budget_bytes;
   auto cache = Cache::Open(path, std::move(cache_options));
   if (!cache) {

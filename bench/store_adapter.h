@@ -95,8 +95,8 @@ struct StoreOptions {
   /// kMemoryBudgetBytes for others.
   std::uint64_t memory_budget_bytes = kMemoryBudgetBytes;
   /// Of larder and the SQLite cache: "least-recently-stored" or
-  /// "least-recently-used".
-  std::string policy = "least-recently-stored";
+  /// "least-recently-used"; empty = what each does by default.
+  std::string policy{};
 };
 
 /// Opens or creates a store at `path`, a directory.

@@ -146,6 +146,9 @@ Status Store::Clear(std::uint64_t& count) noexcept {
 Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
                    std::uint64_t& count) noexcept {
   LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
+  // A hit of before must not bring back what is evicted here.
+  LARDER_RETURN_IF_ERROR(RestampTouched());
+  LARDER_RETURN_IF_ERROR(RestampHot());
   const std::int64_t before = EvictionTotal();
   {
     const std::scoped_lock space(space_mutex_);

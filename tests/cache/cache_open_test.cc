@@ -215,7 +215,9 @@ TEST_F(CacheOpen, HitWritesNothingToTheDisk) {
 
 TEST_F(CacheOpen, FullCacheEvictsTheOldestAndCountsIt) {
   const auto cache =
-      OpenOrDie({.settings = {{"size_limit", "16MiB"}}, .background = false});
+      OpenOrDie({.settings = {{"size_limit", "16MiB"},
+                              {"policy", "least-recently-stored"}},
+                 .background = false});
   constexpr int kCount = 1000;  // Three times the limit.
   for (int i = 0; i < kCount; ++i) {
     const auto n = static_cast<std::uint64_t>(i);

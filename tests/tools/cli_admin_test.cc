@@ -112,6 +112,7 @@ TEST_F(CliAdmin, CullEvictsDownToWhatIsAsked) {
   for (int i = 0; i < 20; ++i) {
     Ok({"set", cache(), std::to_string(i), "-", "--size-limit", "16MiB"},
        std::string(100'000, 'v'));
+    if (i == 0) Ok({"settings", cache(), "policy", "least-recently-stored"});
   }
   EXPECT_GT(OkJson({"cull", cache(), "--to", "1MB"})["evicted"], 5);
   auto stats = OkJson({"stats", cache()});

@@ -48,7 +48,7 @@ struct Settings {
   std::uint64_t item_count_limit = 0;
   /// Largest value; 0 = no limit but size_limit.
   std::uint64_t item_size_limit = 0;
-  std::string policy = "least-recently-stored";
+  std::string policy = "adaptive";
   Objective objective = Objective::kObjects;
   WhenFull when_full = WhenFull::kEvict;
   Durability durability = Durability::kProcess;
