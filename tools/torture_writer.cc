@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "torture_journal.h"
 
 namespace larder::tools {
@@ -91,7 +93,10 @@ class Writer {
     record.end_ns = MonotonicNanoseconds();
     record.code = static_cast<std::uint8_t>(status.code());
     record.outcome = OutcomeOf(status);
-    if (!status.ok()) std::this_thread::sleep_for(kPauseAfterError);
+    if (!status.ok()) {
+      fmt::print(stderr, "call {}: {}\n", number_, status.ToString());
+      std::this_thread::sleep_for(kPauseAfterError);
+    }
     return journal_.Append(record);
   }
 

@@ -54,7 +54,7 @@ inline void CpuPause() noexcept {
 #endif
 }
 
-/// Waits actively, but never for long: pauses for 1.5 us, then yields the CPU
+/// Waits actively, but never for long: pauses a little, then yields the CPU
 /// up to 300 us, the time of a few common commits. Pausing alone would starve
 /// the very process one waits for when both share a CPU; there even a short
 /// pause is wasted, so it is left out while it does not help.
@@ -62,13 +62,21 @@ inline void CpuPause() noexcept {
 /// Threads: thread-compatible; one object per waiting thread.
 class AdaptiveSpin {
  public:
+  static constexpr std::chrono::nanoseconds kPauseShort{1'500};
+  /// For the one that others wait for, which a yield would put behind them.
+  static constexpr std::chrono::nanoseconds kPauseLong{8'000};
+
+  explicit AdaptiveSpin(
+      std::chrono::nanoseconds pause_max = kPauseShort) noexcept
+      : pause_max_(pause_max) {}
+
   /// True as soon as `ready()`, false if that takes too long.
   template <typename Ready>
   bool Until(Ready&& ready) noexcept {
     if (ready()) return true;
     const SteadyTime start = std::chrono::steady_clock::now();
     if (failures_ < kFailuresMax || ++skipped_ % kProbeEvery == 0) {
-      while (std::chrono::steady_clock::now() - start < kPauseMax) {
+      while (std::chrono::steady_clock::now() - start < pause_max_) {
         for (int i = 0; i < 4; ++i) CpuPause();
         if (ready()) {
           failures_ = 0;
@@ -85,10 +93,10 @@ class AdaptiveSpin {
   }
 
  private:
-  static constexpr std::chrono::nanoseconds kPauseMax{1'500};
   static constexpr std::chrono::nanoseconds kYieldMax{300'000};
   static constexpr std::uint32_t kFailuresMax = 4;
   static constexpr std::uint32_t kProbeEvery = 16;
+  const std::chrono::nanoseconds pause_max_;
   std::uint32_t failures_ = 0;  // Pauses in a row that were in vain.
   std::uint32_t skipped_ = 0;
 };

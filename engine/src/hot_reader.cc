@@ -159,7 +159,7 @@ HotOutcome HotReader::Get(const HotKey& key, bool with_value,
   for (std::uint64_t i = bucket; i < bucket + kHotBucketEntries; ++i) {
     Look look = LookAt(i, key, with_value, clock, placed, reply);
     while (look == Look::kTorn) {
-      if (++attempts == kHotAttemptsMax) return HotOutcome::kUnknown;
+      if (++attempts == kHotAttemptsMax) return HotOutcome::kChanging;
       CpuPause();
       look = LookAt(i, key, with_value, clock, placed, reply);
     }

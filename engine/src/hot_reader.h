@@ -16,9 +16,10 @@ namespace larder {
 
 /// What the hot tier knows of a key.
 enum class HotOutcome : std::uint8_t {
-  kUnknown,  ///< Nothing, or it is just changing: ask the store.
-  kHit,      ///< The live item.
-  kAbsent,   ///< There is no live item: a miss.
+  kUnknown,   ///< Nothing: ask the store.
+  kChanging,  ///< It is just changing: look again, or ask the store.
+  kHit,       ///< The live item.
+  kAbsent,    ///< There is no live item: a miss.
 };
 
 /// How often a reader looks again when a write gets in its way.
@@ -46,8 +47,8 @@ class HotReader {
   /// outlive it.
   explicit HotReader(const HotRegions& regions) noexcept : regions_(regions) {}
 
-  /// Fills `reply` as GetCommand would, on kHit and kAbsent; on kUnknown its
-  /// content means nothing. Large values come from `places`; without, and if
+  /// Fills `reply` as GetCommand would, on kHit and kAbsent; else its content
+  /// means nothing. Large values come from `places`; without, and if
   /// they are not there any more, the tier does not know. Without `with_value`
   /// only the information is read, and nobody notices.
   HotOutcome Get(const HotKey& key, bool with_value, const Clock& clock,

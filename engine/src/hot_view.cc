@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "futex.h"
+
 namespace larder {
 
 const HotReader* HotView::Current() noexcept {
@@ -46,8 +48,20 @@ bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
   for (std::size_t i = 0; i < commands.size(); ++i) {
     const auto* get = std::get_if<GetCommand>(&commands[i]);
     if (get == nullptr) return false;
-    if (reader->Get(HotKey(get->key), get->with_value, clock_, &places,
-                    replies[i]) == HotOutcome::kUnknown) {
+    const HotKey key(get->key);
+    HotOutcome outcome =
+        reader->Get(key, get->with_value, clock_, &places, replies[i]);
+    if (outcome == HotOutcome::kChanging && !several) {
+      // A request would come behind the commit that one waits for, and take the
+      // holder's time besides.
+      thread_local AdaptiveSpin spin;
+      spin.Until([&] {
+        outcome =
+            reader->Get(key, get->with_value, clock_, &places, replies[i]);
+        return outcome != HotOutcome::kChanging;
+      });
+    }
+    if (outcome != HotOutcome::kHit && outcome != HotOutcome::kAbsent) {
       return false;
     }
   }

@@ -36,6 +36,8 @@ constexpr double kScoreDecay = 0.9;
 constexpr double kHitLead = 0.01;
 constexpr double kMissLead = 0.02;
 constexpr std::uint64_t kPeriodMin = 64;  // Requests between decisions.
+constexpr std::uint64_t kIdleDecisions = 64;
+constexpr std::uint64_t kIdleShare = 1024;
 
 class AdaptivePolicy final : public Policy {
  public:
@@ -48,7 +50,9 @@ class AdaptivePolicy final : public Policy {
     sketch_.Increment(item.key_hash);
     costs_.Add(item.cost);
     shadows_.Follow(context);
-    if (shadows_.IsSampled(item.key_hash)) RunShadows(item, context);
+    if (!IsIdle(context) && shadows_.IsSampled(item.key_hash)) {
+      RunShadows(item, context);
+    }
     if (++requests_ >= std::max(kPeriodMin, context.live_items)) Decide();
   }
   Placement OnInsert(const PolicyItem& item,
@@ -72,6 +76,12 @@ class AdaptivePolicy final : public Policy {
     return context.objective == Objective::kCost ? costs_.Relative(item.cost)
                                                  : 1.0;
   }
+  // The same few items in a nearly empty cache, over and over: the shadows hold
+  // them all, and will as long as that goes on.
+  [[nodiscard]] bool IsIdle(const PolicyContext& context) const noexcept {
+    return decisions_ >= kIdleDecisions &&
+           context.live_bytes < context.budget_bytes / kIdleShare;
+  }
   [[nodiscard]] std::uint32_t Random() const noexcept {
     return static_cast<std::uint32_t>(random_ >> 33);
   }
@@ -83,7 +93,8 @@ class AdaptivePolicy final : public Policy {
 
   std::size_t preset_ = kFirstPreset;
   std::uint64_t requests_ = 0;  // Since the last decision.
-  std::uint64_t random_ = 1;    // Of this request.
+  std::uint64_t decisions_ = 0;
+  std::uint64_t random_ = 1;  // Of this request.
   FrequencySketch sketch_{{.age_factor = 10.0, .door_log2 = 0}};
   ShadowCaches shadows_;
   MeanCost costs_;
@@ -122,6 +133,7 @@ Placement AdaptivePolicy::PlaceReal(const PolicyItem& item,
 
 void AdaptivePolicy::Decide() noexcept {
   requests_ = 0;
+  ++decisions_;
   const ShadowCaches::Scores& scores = shadows_.scores();
   const auto best = static_cast<std::size_t>(
       std::max_element(scores.presets.begin(), scores.presets.end()) -

@@ -116,7 +116,7 @@ class SeatServer {
   };
   std::mutex completed_mutex_;
   std::vector<Completed> completed_;  // Guarded by completed_mutex_.
-  AdaptiveSpin spin_;
+  AdaptiveSpin spin_{AdaptiveSpin::kPauseLong};
   // Slots to look at although they did not ring.
   Doorbell::Slots again_{};
   std::atomic<std::size_t> client_count_{0};

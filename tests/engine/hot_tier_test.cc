@@ -69,7 +69,7 @@ class HotTierTest : public ::testing::Test {
                   std::string_view value) {
     Set(writer, key, Item(value));
   }
-  // The value, "(absent)" or "(unknown)".
+  // The value, "(absent)", "(changing)" or "(unknown)".
   std::string Get(const HotReader& reader, std::string_view key) const {
     Reply reply;
     switch (reader.Get(HotKey(key), true, clock_, nullptr, reply)) {
@@ -77,6 +77,8 @@ class HotTierTest : public ::testing::Test {
         return reply.value.ToString();
       case HotOutcome::kAbsent:
         return "(absent)";
+      case HotOutcome::kChanging:
+        return "(changing)";
       case HotOutcome::kUnknown:
         break;
     }
@@ -279,7 +281,7 @@ TEST_F(HotTierTest, AKeyBeingChangedIsHidden) {
   const HotKey key("k");
   Set(*writer, "k", "old");
   const HotWriter::Ticket ticket = writer->Begin(key);
-  EXPECT_EQ(Get(*reader, "k"), "(unknown)");
+  EXPECT_EQ(Get(*reader, "k"), "(changing)");
   writer->Publish(ticket, key, Item("new"));
   EXPECT_EQ(Get(*reader, "k"), "new");
   writer->Drop(writer->Begin(key), key);
@@ -518,7 +520,7 @@ TEST_F(HotTierTest, AfterACrashNothingOfItIsSeen) {
     Set(*writer, "j", "v");
   }
   const auto heir = Write();
-  EXPECT_EQ(Get(*reader, "k"), "(unknown)");
+  EXPECT_EQ(Get(*reader, "k"), "(changing)");
   EXPECT_EQ(Get(*reader, "j"), "(unknown)");
   Set(*heir, "k", "new");
   EXPECT_EQ(Get(*reader, "k"), "new");

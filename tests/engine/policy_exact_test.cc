@@ -340,6 +340,23 @@ TEST(PolicyAdaptive, KeepsAPartOfALoopThatIsLargerThanTheCache) {
   EXPECT_LT(MissRatio("adaptive", requests), 0.75);  // At best 0.6.
 }
 
+TEST(PolicyAdaptive, LearnsAfterALongTimeNearlyEmpty) {
+  constexpr std::uint64_t kBudget = 1 << 20;
+  auto cache = RankCache::Open("adaptive", {.budget_bytes = kBudget});
+  ASSERT_TRUE(cache);
+  const auto request = [&cache](std::uint64_t key, std::uint64_t size) {
+    (*cache)->Request(
+        {.key_hash = key * 0x9E3779B97F4A7C15ULL + 1, .size_bytes = size});
+  };
+  for (std::uint64_t i = 0; i < 50'000; ++i) request(i % 20, 10);
+  // A loop of which 6 in 10 fit.
+  for (std::uint64_t i = 0; i < 400'000; ++i) {
+    if (i == 200'000) (*cache)->ResetCounters();
+    request(100 + i % 1000, kBudget / 600);
+  }
+  EXPECT_LT((*cache)->counters().object_miss_ratio(), 0.75);
+}
+
 TEST(PolicyAdaptive, FollowsAWorkloadThatChanges) {
   auto requests = Workload(4, false);
   const std::size_t first = requests.size();
