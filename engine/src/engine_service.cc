@@ -64,8 +64,11 @@ EngineService::~EngineService() {
 }
 
 void EngineService::SetServer(SeatServer* server) noexcept {
-  const std::lock_guard lock(tasks_mutex_);
-  server_ = server;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    server_ = server;
+  }
+  tasks_changed_.notify_all();
 }
 
 void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
@@ -141,7 +144,11 @@ Status EngineService::Execute(const Command& command, Reply& reply,
 void EngineService::RunLongTasks() noexcept {
   std::unique_lock lock(tasks_mutex_);
   for (;;) {
-    tasks_changed_.wait(lock, [this] { return stop_ || !tasks_.empty(); });
+    // The server's thread may be here before the server is known: an answer
+    // that goes nowhere would leave its client waiting.
+    tasks_changed_.wait(lock, [this] {
+      return stop_ || (server_ != nullptr && !tasks_.empty());
+    });
     if (stop_) return;  // Their clients ask the next holder.
     const LongTask task = std::move(tasks_.front());
     tasks_.pop_front();

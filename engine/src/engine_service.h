@@ -35,8 +35,8 @@ class EngineService final : public RequestHandler {
   /// Both must outlive it.
   EngineService(SessionStore& store, MainRegion& main) noexcept;
   ~EngineService() override;
-  /// Where answers of long work go. To be called before the server starts to
-  /// call Execute; nullptr: nowhere (it has stopped).
+  /// Where answers of long work go, which is not begun before. nullptr: the
+  /// server has stopped; what waits is left to the next holder.
   void SetServer(SeatServer* server) noexcept;
 
   void Execute(std::span<ServedRequest> requests) noexcept override;

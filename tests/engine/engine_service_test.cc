@@ -1,0 +1,71 @@
+#include "engine_service.h"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "client_channel.h"
+#include "message_codec.h"
+#include "session_model.h"
+#include "temporary_directory.h"
+
+namespace larder::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class EngineServiceTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Seat> Attach() const {
+    auto seat = Seat::Attach({.directory = directory_.path(),
+                              .region_directory = regions_.path(),
+                              .id = {},
+                              .attach_timeout = 20s});
+    EXPECT_TRUE(seat.has_value()) << seat.error().ToString();
+    return seat ? std::move(*seat) : nullptr;
+  }
+
+  const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
+  const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
+};
+
+// A request may come as soon as the server has started, before the service
+// knows where its answer goes.
+TEST_F(EngineServiceTest, LongWorkIsAnsweredHoweverEarlyItCame) {
+  const auto seat = Attach();
+  ASSERT_TRUE(seat->TryTake().value());
+  const auto disk = std::make_shared<SessionDisk>();
+  const auto store = std::move(*SessionModel::Open(disk, {}));
+  EngineService service(*store, seat->main());
+  const auto server = std::move(*SeatServer::Start(*seat, service));
+  const auto client = Attach();
+  const auto channel = std::move(*ClientChannel::Open(*client));
+  std::string outcome;
+  std::thread caller([&] {
+    std::string message;
+    PutMessageHead(message, MessageKind::kSync);
+    const auto reply = channel->Call(
+        message, std::chrono::steady_clock::now() + 10s,
+        [](std::string_view, std::uint64_t, std::uint64_t) { return ""; });
+    if (!reply) {
+      outcome = reply.error().ToString();
+      return;
+    }
+    const auto decoded = DecodeOutcome(*reply);
+    outcome = decoded ? "kOk" : decoded.error().ToString();
+  });
+  while (seat->main().figures.requests.load() == 0) std::this_thread::yield();
+  std::this_thread::sleep_for(50ms);  // Who would begin too early has.
+  service.SetServer(server.get());
+  caller.join();
+  EXPECT_EQ(outcome, "kOk");
+  channel->Close();
+  server->Stop();
+  service.SetServer(nullptr);
+}
+
+}  // namespace
+}  // namespace larder::testing
