@@ -237,7 +237,11 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
   // Nothing can be evicted: all that is left are dead bytes here and there.
   LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
   if (progress) return Status::Ok();
-  return Squeeze(progress);
+  LARDER_RETURN_IF_ERROR(Squeeze(progress));
+  if (progress) return Status::Ok();
+  // That ended open segments and the WAL: there may be more to clean, and room
+  // to move it to.
+  return CleanOne(kVictimLiveShareMax, progress);
 }
 
 Status Store::Squeeze(bool& progress) noexcept {
@@ -494,9 +498,12 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
     double score = 0;
     std::uint32_t segment = 0;
     RunTable::Run run;
-    std::uint64_t live = 0;
   };
   Victim best;
+  // Moving needs room itself.
+  const std::uint64_t used = UsedBytes() + rocks_->files().wal_bytes();
+  const std::uint64_t room =
+      EffectiveLimit() - std::min(used, EffectiveLimit());
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
   const std::uint32_t current = runs_.current();
@@ -511,7 +518,10 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
       const auto live = static_cast<double>(
           std::max<std::int64_t>(ledger_.use(place).bytes, 0));
       const auto all = static_cast<double>(size);
-      if (size == 0 || live > live_share_max * all) return 0.0;
+      if (size == 0 || live > live_share_max * all ||
+          live > static_cast<double>(room)) {
+        return 0.0;
+      }
       return (all - live) * std::sqrt(age + 1.0) / (live + all);
     };
     for (const SegmentInfo& segment : segments) {
@@ -519,30 +529,16 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
       if (!segment.sealed || stream_pins_.contains(place)) continue;
       const double s =
           score(place, segment.size_bytes, log_->next_id() - segment.id);
-      if (s > best.score) {
-        best = {s,
-                segment.id,
-                {},
-                static_cast<std::uint64_t>(ledger_.use(place).bytes)};
-      }
+      if (s > best.score) best = {s, segment.id, {}};
     }
     for (const RunTable::Run& run : runs) {
       if (run.id == current) continue;
       const double s =
           score(PlaceOfRun(run.id), run.bytes, runs.back().id - run.id);
-      if (s > best.score) {
-        best = {
-            s, 0, run,
-            static_cast<std::uint64_t>(ledger_.use(PlaceOfRun(run.id)).bytes)};
-      }
+      if (s > best.score) best = {s, 0, run};
     }
   }
   if (best.score == 0) return Status::Ok();
-  // Moving needs room itself.
-  if (UsedBytes() + rocks_->files().wal_bytes() + best.live >
-      EffectiveLimit()) {
-    return Status::Ok();
-  }
   cleaned = true;
   return best.segment != 0 ? CleanSegment(best.segment) : CleanRun(best.run);
 }

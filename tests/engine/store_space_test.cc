@@ -612,6 +612,33 @@ TEST_F(StoreSpace, RunsWithHolesAreCleaned) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// Five eighths of the limit are live at any time; the rest can be freed.
+TEST_F(StoreSpace, OverwritesAreNeverRefused) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  constexpr std::uint64_t kLimit = 16 * kMiB;
+  Random random(SeedFromEnvironment(1));
+  const Mix mix{"mixed", 16, 512 * 1024};
+  std::vector<std::size_t> sizes;
+  for (std::uint64_t live = 0; live < kLimit * 5 / 8;
+       live += sizes.back() + 200) {
+    sizes.push_back(SizeOf(mix, random));
+  }
+  std::uint64_t written = 0;
+  std::uint64_t reopened = 0;
+  for (std::uint64_t i = 0; written < 8 * kLimit; ++i) {
+    const std::size_t key = i < sizes.size() ? i : random.Below(sizes.size());
+    const Status status = Set(KeyOf(key), MakeValue(i, sizes[key]));
+    ASSERT_EQ(status.ToString(), "kOk") << "after " << written;
+    written += sizes[key];
+    if (written / (kLimit / 4) != reopened) {
+      reopened = written / (kLimit / 4);
+      Reopen();
+    }
+  }
+  EXPECT_EQ(Stats().count, sizes.size());
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(StoreSpace, ALowerLimitTakesEffectAtOnce) {
   Open({{"size_limit", "48MiB"}});
   Fill(40 * kMiB);
