@@ -215,7 +215,9 @@ std::uint64_t MakePieces(std::uint32_t id, std::uint32_t offset,
   header.version = record.version;
   header.value_size = record.value_size;
   header.value_offset = record.value_offset;
-  header.payload_checksum = PayloadChecksum(record.payload);
+  header.payload_checksum = record.payload_checksum
+                                ? *record.payload_checksum
+                                : PayloadChecksum(record.payload);
   header.segment = id;
   header.offset = offset;
   head = EncodeRecordHeader(header, record.key);

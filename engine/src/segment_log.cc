@@ -193,6 +193,10 @@ class SegmentLogOnDisk final : public SegmentLog {
                        const std::function<bool(const SegmentPlace&,
                                                 const SegmentRecord&)>& visit,
                        std::uint64_t* damaged_bytes) noexcept override;
+  Status ForEachGroup(
+      std::uint32_t id, std::size_t count_max,
+      const std::function<bool(std::span<const PlacedRecord>)>& visit,
+      std::uint64_t* damaged_bytes) noexcept override;
 
   void ReleaseSnapshot(std::uint64_t number) noexcept;
 
@@ -210,6 +214,10 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status RollTo(OpenSegment& open, std::uint32_t size);
   Status SealLocked(OpenSegment& open);
   Status SyncFiles(bool earlier);
+  Status ScanFile(std::uint32_t id,
+                  const std::function<Result<SegmentScanResult>(
+                      int fd, std::uint64_t size)>& scan,
+                  std::uint64_t* damaged_bytes);
 
   const SegmentFile::Environment environment_;
   const UniqueFd directory_fd_;
@@ -629,10 +637,12 @@ std::vector<SegmentInfo> SegmentLogOnDisk::Segments() const {
   return infos;
 }
 
-Status SegmentLogOnDisk::ForEachRecord(
+// Opens the segment and lets `scan` read it.
+Status SegmentLogOnDisk::ScanFile(
     std::uint32_t id,
-    const std::function<bool(const SegmentPlace&, const SegmentRecord&)>& visit,
-    std::uint64_t* damaged_bytes) noexcept {
+    const std::function<Result<SegmentScanResult>(int fd, std::uint64_t size)>&
+        scan,
+    std::uint64_t* damaged_bytes) {
   FilePtr file = Find(id);
   if (!file && environment_->read_only && id != 0) {
     file = FindOnDisk(id);
@@ -644,8 +654,7 @@ Status SegmentLogOnDisk::ForEachRecord(
   if (!fd) {
     return fd.error();
   }
-  const auto result = ScanSegment(*environment_->io, fd->get(), id,
-                                  file->readable_end(), visit);
+  const auto result = scan(fd->get(), file->readable_end());
   if (!result) {
     return result.error();
   }
@@ -653,6 +662,31 @@ Status SegmentLogOnDisk::ForEachRecord(
     *damaged_bytes = result->damaged_bytes;
   }
   return Status::Ok();
+}
+
+Status SegmentLogOnDisk::ForEachRecord(
+    std::uint32_t id,
+    const std::function<bool(const SegmentPlace&, const SegmentRecord&)>& visit,
+    std::uint64_t* damaged_bytes) noexcept {
+  return ScanFile(
+      id,
+      [&](int fd, std::uint64_t size) {
+        return ScanSegment(*environment_->io, fd, id, size, visit);
+      },
+      damaged_bytes);
+}
+
+Status SegmentLogOnDisk::ForEachGroup(
+    std::uint32_t id, std::size_t count_max,
+    const std::function<bool(std::span<const PlacedRecord>)>& visit,
+    std::uint64_t* damaged_bytes) noexcept {
+  return ScanFile(
+      id,
+      [&](int fd, std::uint64_t size) {
+        return ScanSegmentGroups(*environment_->io, fd, id, size, count_max,
+                                 visit);
+      },
+      damaged_bytes);
 }
 
 // Makes the directory if it has to and opens it.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,13 @@ struct SegmentRecord {
   std::uint64_t value_size = 0;    ///< Of the whole value.
   std::uint64_t value_offset = 0;  ///< Of this payload within the value.
   std::uint8_t codec = 0;
+  std::optional<std::uint64_t> payload_checksum = {};  ///< If it is known.
+};
+
+/// A record and where it lies.
+struct PlacedRecord {
+  SegmentPlace place;
+  SegmentRecord record;
 };
 
 /// Bounds of a segment file: any record with a key and kSegmentPieceBytesMin
@@ -208,6 +216,13 @@ class SegmentLog {
       std::uint32_t id,
       const std::function<bool(const SegmentPlace&, const SegmentRecord&)>&
           visit,
+      std::uint64_t* damaged_bytes) noexcept = 0;
+  /// The same with up to `count_max` records at once, all of whose bytes stay
+  /// where they are during the call. Their payloads may be damaged: that is for
+  /// the visitor to find out, by their checksums.
+  virtual Status ForEachGroup(
+      std::uint32_t id, std::size_t count_max,
+      const std::function<bool(std::span<const PlacedRecord>)>& visit,
       std::uint64_t* damaged_bytes) noexcept = 0;
 
   /// Bytes in the file of a record with these sizes, with header and padding.

@@ -3,6 +3,9 @@
 // damage. A header whose checksum matches vouches for its length, so a record
 // with a bad payload is skipped whole and its payload never searched for
 // records; a foreign record inside damage is told by its segment and offset.
+//
+// A group of records is visited before the window that they lie in moves on, so
+// none of them is copied.
 
 #include "segment_scan.h"
 
@@ -10,6 +13,8 @@
 #include <cerrno>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "segment_format.h"
 
@@ -21,8 +26,10 @@ constexpr std::size_t kWindowBytesMin = 1U << 20;
 // A sliding window over a file.
 class FileWindow {
  public:
-  FileWindow(SegmentIo& io, int fd, std::uint64_t size)
-      : io_(io), fd_(fd), size_(size) {}
+  // `before_move` is called before the bytes seen so far go; may be empty.
+  FileWindow(SegmentIo& io, int fd, std::uint64_t size,
+             std::function<void()> before_move)
+      : io_(io), fd_(fd), size_(size), before_move_(std::move(before_move)) {}
 
   // The bytes [offset, offset + length), or nullptr if the file ends before or
   // the read fails (see status()). REQUIRES: the range lies below `size`.
@@ -37,6 +44,7 @@ class FileWindow {
 
  private:
   void Fill(std::uint64_t offset, std::uint64_t length) {
+    if (before_move_) before_move_();
     const std::uint64_t wanted = std::min(
         std::max<std::uint64_t>(length, kWindowBytesMin), size_ - offset);
     if (capacity_ < wanted) {  // Not a vector, which would fill it first.
@@ -57,6 +65,7 @@ class FileWindow {
   SegmentIo& io_;
   int fd_;
   std::uint64_t size_;
+  std::function<void()> before_move_;
   std::uint64_t begin_ = 0;
   std::uint64_t filled_ = 0;
   std::uint64_t capacity_ = 0;
@@ -71,8 +80,13 @@ bool AllZero(const char* bytes) {
 
 class Walk {
  public:
-  Walk(SegmentIo& io, int fd, std::uint32_t id, std::uint64_t size)
-      : window_(io, fd, size), id_(id), size_(size) {}
+  enum class Payloads : std::uint8_t { kVerified, kAsTheyAre };
+  Walk(SegmentIo& io, int fd, std::uint32_t id, std::uint64_t size,
+       Payloads payloads, std::function<void()> before_move)
+      : window_(io, fd, size, std::move(before_move)),
+        id_(id),
+        size_(size),
+        payloads_(payloads) {}
 
   Result<SegmentScanResult> Run(const SegmentVisit& visit) {
     std::uint64_t offset = 0;
@@ -128,7 +142,8 @@ class Walk {
     const RecordHeader header = *DecodeRecordHeader(bytes);
     const std::string_view payload(bytes + PayloadStart(header.key_size),
                                    header.payload_size);
-    if (PayloadChecksum(payload) != header.payload_checksum) {
+    if (payloads_ == Payloads::kVerified &&
+        PayloadChecksum(payload) != header.payload_checksum) {
       result_.damaged_bytes += length;
       return length;
     }
@@ -141,7 +156,8 @@ class Walk {
                                  header.version,
                                  header.value_size,
                                  header.value_offset,
-                                 header.codec};
+                                 header.codec,
+                                 header.payload_checksum};
       stopped_ = !visit(place, record);
     }
     return length;
@@ -159,6 +175,7 @@ class Walk {
   FileWindow window_;
   std::uint32_t id_;
   std::uint64_t size_;
+  Payloads payloads_;
   bool stopped_ = false;
   SegmentScanResult result_;
 };
@@ -168,7 +185,29 @@ class Walk {
 Result<SegmentScanResult> ScanSegment(SegmentIo& io, int fd, std::uint32_t id,
                                       std::uint64_t size,
                                       const SegmentVisit& visit) {
-  return Walk(io, fd, id, size).Run(visit);
+  return Walk(io, fd, id, size, Walk::Payloads::kVerified, {}).Run(visit);
+}
+
+Result<SegmentScanResult> ScanSegmentGroups(SegmentIo& io, int fd,
+                                            std::uint32_t id,
+                                            std::uint64_t size,
+                                            std::size_t count_max,
+                                            const SegmentGroupVisit& visit) {
+  std::vector<PlacedRecord> group;
+  bool goes_on = true;
+  const auto visit_group = [&] {
+    if (goes_on && !group.empty()) goes_on = visit(group);
+    group.clear();
+  };
+  Walk walk(io, fd, id, size, Walk::Payloads::kAsTheyAre, visit_group);
+  auto result =
+      walk.Run([&](const SegmentPlace& place, const SegmentRecord& record) {
+        group.push_back({place, record});
+        if (group.size() == count_max) visit_group();
+        return goes_on;
+      });
+  visit_group();
+  return result;
 }
 
 }  // namespace larder

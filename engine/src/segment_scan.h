@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "larder/engine/status.h"
 
@@ -29,6 +30,15 @@ using SegmentVisit =
                                                     std::uint32_t id,
                                                     std::uint64_t size,
                                                     const SegmentVisit& visit);
+
+using SegmentGroupVisit = std::function<bool(std::span<const PlacedRecord>)>;
+
+/// The same with up to `count_max` records at once, which stay in memory during
+/// the call. Whether a payload is whole is left to the visitor, who may not
+/// need it: records come with its checksum.
+[[nodiscard]] Result<SegmentScanResult> ScanSegmentGroups(
+    SegmentIo& io, int fd, std::uint32_t id, std::uint64_t size,
+    std::size_t count_max, const SegmentGroupVisit& visit);
 
 }  // namespace larder
 

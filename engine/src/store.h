@@ -465,7 +465,9 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // store_cleaning.cc
   Status CleanSegment(std::uint32_t id) noexcept;
-  Status MoveRecords(std::deque<MovedRecord>& records) noexcept;
+  /// Adds to `damaged_bytes` what lives and cannot be moved.
+  Status MoveRecords(std::deque<MovedRecord>& records,
+                     std::uint64_t& damaged_bytes) noexcept;
   /// REQUIRES of both: the caller is in write_gate_.
   Status FindLiving(std::deque<MovedRecord>& records,
                     std::span<rocksdb::PinnableSlice> slices) noexcept;

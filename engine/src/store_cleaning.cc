@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "segment_format.h"
 #include "store.h"
 #include "store_keys.h"
 #include "store_locks.h"
@@ -22,17 +23,14 @@ namespace {
 
 // Of one commit, which others have to wait for.
 constexpr std::size_t kMoveCountMax = 64;
-constexpr std::uint64_t kMoveBytesMax = 4 << 20;
 
 }  // namespace
 
 /// A record of a segment that cleaning may have to keep.
 struct Store::MovedRecord {
   std::string key;  ///< As in `access`.
-  std::uint64_t version = 0;
   SegmentPlace place;
-  std::uint64_t value_offset = 0;
-  std::string payload;
+  SegmentRecord record;  ///< Lies in the scan's memory.
   // What is found out of it:
   OldItem old;
   bool lives = false;
@@ -52,31 +50,25 @@ Status Store::CleanSegment(std::uint32_t id) noexcept {
     closing_.insert(place);
     write_gate_.unlock();
   }
-  std::deque<MovedRecord> records;
-  std::uint64_t bytes = 0;
   Status moved;
   std::uint64_t damaged = 0;
-  const Status read = log_->ForEachRecord(
-      id,
-      [&](const SegmentPlace& at, const SegmentRecord& record) {
-        MovedRecord& next = records.emplace_back();
-        next.key.push_back(kEntrySpace);
-        next.key.append(record.key);
-        next.version = record.version;
-        next.place = at;
-        next.value_offset = record.value_offset;
-        next.payload = record.payload;
-        bytes += at.payload_size;
-        if (records.size() < kMoveCountMax && bytes < kMoveBytesMax) {
-          return true;
+  std::uint64_t damaged_payloads = 0;
+  const Status read = log_->ForEachGroup(
+      id, kMoveCountMax,
+      [&](std::span<const PlacedRecord> group) {
+        std::deque<MovedRecord> records;
+        for (const PlacedRecord& found : group) {
+          MovedRecord& next = records.emplace_back();
+          next.key.push_back(kEntrySpace);
+          next.key.append(found.record.key);
+          next.place = found.place;
+          next.record = found.record;
         }
-        moved = MoveRecords(records);
-        records.clear();
-        bytes = 0;
+        moved = MoveRecords(records, damaged_payloads);
         return moved.ok();
       },
       &damaged);
-  if (moved.ok() && !records.empty()) moved = MoveRecords(records);
+  damaged += damaged_payloads;
   {
     const std::scoped_lock lock(ledger_mutex_);
     closing_.erase(place);
@@ -91,11 +83,21 @@ Status Store::CleanSegment(std::uint32_t id) noexcept {
   return FreeIfDead({place}, freed);
 }
 
-Status Store::MoveRecords(std::deque<MovedRecord>& records) noexcept {
+Status Store::MoveRecords(std::deque<MovedRecord>& records,
+                          std::uint64_t& damaged_bytes) noexcept {
   const auto writing = write_gate_.Enter();
   // Values of the index, which the records look into.
   std::vector<rocksdb::PinnableSlice> slices(records.size());
   LARDER_RETURN_IF_ERROR(FindLiving(records, slices));
+  for (MovedRecord& moved : records) {
+    const SegmentRecord& record = moved.record;
+    if (!moved.lives ||
+        PayloadChecksum(record.payload) == record.payload_checksum) {
+      continue;
+    }
+    moved.lives = false;
+    damaged_bytes += record.payload.size();
+  }
   LARDER_RETURN_IF_ERROR(AppendLiving(records));
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) {
@@ -115,7 +117,7 @@ Status Store::MoveRecords(std::deque<MovedRecord>& records) noexcept {
       LARDER_RETURN_IF_ERROR(Lookup(key, pending, again));
       old = &again;
     }
-    if (!old->IsAt(record.version, record.place)) continue;
+    if (!old->IsAt(record.record.version, record.place)) continue;
     Entry entry = old->entry;
     const auto at =
         std::find(entry.extents.begin(), entry.extents.end(), record.place);
@@ -145,7 +147,7 @@ Status Store::FindLiving(std::deque<MovedRecord>& records,
     if (!DecodeEntry(slices[i].ToStringView(), old.entry).ok()) continue;
     old.present = true;
     old.counted = IsCounted(old.entry);
-    records[i].lives = old.IsAt(records[i].version, records[i].place);
+    records[i].lives = old.IsAt(records[i].record.version, records[i].place);
   }
   return Status::Ok();
 }
@@ -155,26 +157,27 @@ Status Store::AppendLiving(std::deque<MovedRecord>& records) noexcept {
   std::vector<SegmentRecord> pieces;
   std::vector<MovedRecord*> owners;
   const std::uint64_t now = runs_.next_version();
-  for (MovedRecord& record : records) {
-    if (!record.lives) continue;
+  for (MovedRecord& moved : records) {
+    if (!moved.lives) continue;
+    const SegmentRecord& record = moved.record;
     // Not hot after all, but not old either.
     const LogStream stream =
         IsSoonAfter(record.version, now) ? LogStream::kNew : LogStream::kMoved;
     for (std::size_t done = 0; done < record.payload.size();) {
       Result<SegmentGrant> grant = log_->Reserve(
-          record.user_key().size(), record.payload.size() - done, stream);
+          record.key.size(), record.payload.size() - done, stream);
       if (!grant) return SegmentFailure(grant.error());
-      SegmentRecord& piece = pieces.emplace_back();
-      piece.key = record.user_key();
-      piece.payload =
-          std::string_view(record.payload).substr(done, grant->payload_size);
-      piece.version = record.version;
-      piece.value_size = record.old.entry.value_size;
-      piece.value_offset = record.value_offset + done;
-      piece.codec = record.old.entry.codec;
+      SegmentRecord& piece = pieces.emplace_back(record);
+      piece.payload = record.payload.substr(done, grant->payload_size);
+      piece.value_size = moved.old.entry.value_size;
+      piece.value_offset += done;
+      piece.codec = moved.old.entry.codec;
+      if (piece.payload.size() != record.payload.size()) {
+        piece.payload_checksum.reset();
+      }
       done += piece.payload.size();
       grants.push_back(std::move(*grant));
-      owners.push_back(&record);
+      owners.push_back(&moved);
     }
     bytes_moved_.fetch_add(record.payload.size());
   }

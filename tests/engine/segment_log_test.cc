@@ -1,9 +1,11 @@
 #include "segment_log.h"
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +14,7 @@
 
 #include "larder/engine/limits.h"
 
+#include "segment_format.h"
 #include "segment_log_fixture.h"
 
 namespace larder {
@@ -419,6 +422,75 @@ TEST_F(SegmentLogTest, VisitStopsWhenToldTo) {
   EXPECT_EQ(damaged, 0U);
   EXPECT_EQ(log_->ForEachRecord(5, visit, nullptr).code(),
             StatusCode::kNotFound);
+}
+
+TEST_F(SegmentLogTest, GroupsAreBoundedAndLieInMemoryTogether) {
+  // More than is read at once.
+  options_.segment_size_bytes = 4U << 20;
+  Reopen();
+  std::vector<StoredRecord> records;
+  for (std::uint64_t i = 1; i <= 20; ++i) records.push_back(Put(i, 150'000));
+  std::size_t seen = 0;
+  std::size_t largest = 0;
+  const auto visit = [&](std::span<const PlacedRecord> group) {
+    largest = std::max(largest, group.size());
+    for (const PlacedRecord& found : group) {
+      const StoredRecord& expected = records[seen++];
+      EXPECT_EQ(found.place, expected.place);
+      EXPECT_EQ(found.record.key, expected.key);
+      EXPECT_TRUE(found.record.payload == expected.value) << expected.key;
+      EXPECT_EQ(found.record.payload_checksum, PayloadChecksum(expected.value));
+    }
+    return true;
+  };
+  std::uint64_t damaged = 1;
+  ASSERT_TRUE(log_->ForEachGroup(1, 4, visit, &damaged).ok());
+  EXPECT_EQ(seen, records.size());
+  EXPECT_EQ(largest, 4U);
+  EXPECT_EQ(damaged, 0U);
+}
+
+TEST_F(SegmentLogTest, NoGroupFollowsTheOneThatStops) {
+  for (std::uint64_t i = 1; i <= 5; ++i) Put(i, 3000);
+  std::vector<std::size_t> groups;
+  const auto visit = [&](std::span<const PlacedRecord> group) {
+    groups.push_back(group.size());
+    return groups.size() < 2;
+  };
+  std::uint64_t damaged = 1;
+  ASSERT_TRUE(log_->ForEachGroup(1, 2, visit, &damaged).ok());
+  EXPECT_EQ(groups, (std::vector<std::size_t>{2, 2}));
+  EXPECT_EQ(damaged, 0U);
+  EXPECT_EQ(log_->ForEachGroup(5, 2, visit, nullptr).code(),
+            StatusCode::kNotFound);
+}
+
+TEST_F(SegmentLogTest, NoGroupFollowsOneThatStopsAsTheMemoryIsFull) {
+  options_.segment_size_bytes = 4U << 20;
+  Reopen();
+  for (std::uint64_t i = 1; i <= 20; ++i) Put(i, 150'000);
+  int groups = 0;
+  const auto visit = [&](std::span<const PlacedRecord> group) {
+    EXPECT_LT(group.size(), 20U);
+    ++groups;
+    return false;
+  };
+  ASSERT_TRUE(log_->ForEachGroup(1, 100, visit, nullptr).ok());
+  EXPECT_EQ(groups, 1);
+}
+
+TEST_F(SegmentLogTest, AGroupLeavesItToTheVisitorToCheckPayloads) {
+  const StoredRecord record = Put(1, 3000);
+  FlipBit(1, record.place.offset + 2000);
+  const auto visit = [&](std::span<const PlacedRecord> group) {
+    EXPECT_EQ(group.size(), 1U);
+    EXPECT_EQ(group[0].record.payload_checksum, PayloadChecksum(record.value));
+    EXPECT_FALSE(group[0].record.payload == record.value);
+    return true;
+  };
+  std::uint64_t damaged = 1;
+  ASSERT_TRUE(log_->ForEachGroup(1, 2, visit, &damaged).ok());
+  EXPECT_EQ(damaged, 0U);
 }
 
 TEST_F(SegmentLogTest, ValueThatIsASegmentFileIsNotTakenForOne) {

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <thread>
@@ -497,6 +500,47 @@ TEST_F(StoreSpace, CleanedValuesStayReadableForWhoeverHoldsThem) {
     EXPECT_TRUE(scanned[KeyOf(i)] == MakeValue(i, kSize)) << i;
   }
   scan->reset();
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreSpace, DamageIsNotMovedButCounted) {
+  Open({{"size_limit", "16MiB"}});
+  constexpr std::size_t kSize = 30'000;
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    ASSERT_TRUE(Run(SetCommand{.key = KeyOf(i),
+                               .value = MakeValue(i, kSize),
+                               .pinned = i % 10 == 0})
+                    .applied);
+  }
+  // Neither the first nor the last of a segment.
+  const std::string damaged = MakeValue(20, kSize);
+  int flips = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(path_ / "log")) {
+    std::fstream file(entry.path(),
+                      std::ios::in | std::ios::out | std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const std::size_t at = bytes.find(damaged);
+    if (at == std::string::npos) continue;
+    file.seekp(static_cast<std::streamoff>(at + kSize / 2));
+    file.put(static_cast<char>(damaged[kSize / 2] ^ 4));
+    ASSERT_TRUE(file.good());
+    ++flips;
+  }
+  ASSERT_EQ(flips, 1);
+  for (std::uint64_t i = 0; i < 300; ++i) {
+    if (i % 10 != 0) Run(DeleteCommand{.key = KeyOf(i)});
+  }
+  for (std::uint64_t i = 0; i < 600; ++i) {
+    ASSERT_EQ(Set("new" + std::to_string(i), MakeValue(i, kSize)).ToString(),
+              "kOk");
+  }
+  EXPECT_GT(Stats().bytes_moved, 0U);
+  EXPECT_EQ(Stats().corruptions, 1U);  // Before anybody has asked for it.
+  EXPECT_FALSE(IsLive(KeyOf(20)));
+  for (std::uint64_t i = 0; i < 300; i += 10) {
+    if (i == 20) continue;
+    EXPECT_TRUE(Get(KeyOf(i)) == MakeValue(i, kSize)) << i;
+  }
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
