@@ -111,6 +111,15 @@ class HotWriter {
     std::uint64_t barrier = 0;
   };
   [[nodiscard]] Ticket Begin(const HotKey& key) noexcept;
+  /// Brings near what a Begin soon after will look at, which it would else
+  /// wait for: few of the entries are in the processor's caches.
+  void Prefetch(const HotKey& key) const noexcept {
+    const HotEntry* const bucket = regions_.entries + regions_.BucketOf(key);
+    for (std::size_t i = 0; i < kHotBucketEntries; ++i) {
+      __builtin_prefetch(bucket + i, 1);
+    }
+    __builtin_prefetch(&stripes_[StripeOf(key)], 1);
+  }
   void Publish(const Ticket& ticket, const HotKey& key,
                const HotItem& item) noexcept;
   void PublishAbsent(const Ticket& ticket, const HotKey& key) noexcept;

@@ -331,6 +331,9 @@ class Store final : public SessionStore, private LivenessJudge {
     // Relaxed: the gate orders it.
     pending.keep_hot = hot_.load(std::memory_order_relaxed) != nullptr;
   }
+  /// Of a key that the batch is going to change: the hot tier is near when it
+  /// is committed. REQUIRES: keep_hot; in write_gate_ since StartBatch.
+  void PrefetchHot(std::string_view key) const noexcept;
   static void NoteHotPut(std::string_view key, const Entry& entry,
                          const std::string_view* value,
                          PendingBatch& pending) noexcept;

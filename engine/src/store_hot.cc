@@ -148,6 +148,11 @@ SegmentPlace Store::PlaceForTier(const Entry& entry) noexcept {
   return in_one_piece ? entry.extents.front() : SegmentPlace();
 }
 
+void Store::PrefetchHot(std::string_view key) const noexcept {
+  // Relaxed: the gate orders it.
+  hot_.load(std::memory_order_relaxed)->Prefetch(HotKey(key));
+}
+
 void Store::NoteHotPut(std::string_view key, const Entry& entry,
                        const std::string_view* value,
                        PendingBatch& pending) noexcept {

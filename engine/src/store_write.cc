@@ -384,6 +384,7 @@ TimePoint Store::ExpiryOf(const std::optional<Duration>& ttl,
 
 void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
                      PendingBatch& pending, Reply& reply) noexcept {
+  if (pending.keep_hot) PrefetchHot(command.key);
   OldItem old;
   reply.status = Lookup(command.key, pending, old);
   if (!reply.status.ok()) return;
