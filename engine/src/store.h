@@ -193,13 +193,6 @@ class Store final : public SessionStore, private LivenessJudge {
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen(Reserve reserve) noexcept;
-  // Read-only: sees to it that what is read is not too old.
-  void Follow() noexcept;
-  [[nodiscard]] bool ViewIsOld(
-      std::chrono::steady_clock::time_point now) const noexcept;
-  Status OpenView() noexcept;
-  // Changes with whatever is committed, by any process.
-  [[nodiscard]] std::uint64_t WrittenFingerprint() const noexcept;
   /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
   /// True if the directory was removed or replaced.
@@ -639,10 +632,6 @@ class Store final : public SessionStore, private LivenessJudge {
   std::unique_ptr<EvictionNotifier> notifier_;
   EvictionBoard board_;  // Of other processes.
 
-  // Read-only: when it was last known that nothing was written since, and what
-  // the files were like then. Written with store_gate_ held exclusively.
-  std::atomic<std::chrono::steady_clock::time_point> view_checked_at_{};
-  std::uint64_t view_fingerprint_ = 0;
   mutable std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
   std::atomic<bool> faulted_{false};

@@ -96,12 +96,7 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   options_pending_ = true;
-  if (read_only_) {
-    view_checked_at_ = std::chrono::steady_clock::now();
-    LARDER_RETURN_IF_ERROR(OpenView());
-  } else {
-    LARDER_RETURN_IF_ERROR(OpenFiles(/*writable=*/true, Reserve::kSpend));
-  }
+  LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_, Reserve::kSpend));
   RestoreReserve();
   options_pending_ = false;
   if (options_.on_eviction && !notifier_ && !read_only_) {

@@ -23,7 +23,6 @@ std::string PrefixEnd(std::string prefix) {
 
 Result<std::unique_ptr<Scan>> Store::OpenScan(
     const ScanOptions& options) noexcept {
-  Follow();
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (options.tag.size() > kTagSizeBytesMax) {

@@ -228,7 +228,6 @@ class StoreReader final : public ValueReader {
 
 Result<std::unique_ptr<ValueReader>> Store::OpenReader(
     std::string_view key) noexcept {
-  Follow();
   {
     const auto gate = store_gate_.Enter();
     LARDER_FAIL_IF_ERROR(CheckOpen());

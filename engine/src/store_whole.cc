@@ -278,7 +278,6 @@ Status Store::SaveTotals() noexcept {
 }
 
 Result<std::uint64_t> Store::Count() noexcept {
-  Follow();
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) {
@@ -312,7 +311,6 @@ std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
 }
 
 Result<EngineStats> Store::Stats() noexcept {
-  Follow();
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));

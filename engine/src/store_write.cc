@@ -102,7 +102,6 @@ Status Store::TryExecute(const Caller& caller,
   if (!reads_only) {
     HealIfFaulted(FreesSpace(commands) ? Reserve::kSpend : Reserve::kKeep);
   }
-  if (read_only_) Follow();
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
   if (reads_only) {

@@ -104,11 +104,6 @@ struct EngineOptions {
   std::filesystem::path region_directory = "/dev/shm";
   /// How long a call may wait for another process that has the store.
   std::chrono::milliseconds timeout{5'000};
-  /// Of kReadOnly: how old what is read may be, in real time. A call that finds
-  /// more, and that another process has written since, opens the files again,
-  /// which takes some 10 ms and waits while a scan is open. 0 = before every
-  /// call; milliseconds::max() = never: what was there at Open.
-  std::chrono::milliseconds read_only_age_max{1'000};
   /// How long Open may wait for another process that is opening the store.
   std::chrono::milliseconds attach_timeout{10'000};
 
@@ -311,12 +306,12 @@ class Engine {
 /// process that has it. on_eviction is told in every process that has one; in
 /// those that have not got the store up to a second later, and not of what
 /// leaves while the store changes hands. kReadOnly attaches to nobody: it reads
-/// the files, and follows what others write (read_only_age_max). Errors:
-/// kNotFound, kNotADirectory, kForeignDirectory, kPermissionDenied,
-/// kUnsupportedFormat, kSeatUnavailable and kHolderNotResponding (both name the
-/// process that has the store and does not answer), kUnsupportedFileSystem,
-/// kInvalidArgument (settings), kNoSpace, kCorruption. Nothing is changed on
-/// disk by a failed Open of an existing directory.
+/// the files as they were at Open. Errors: kNotFound, kNotADirectory,
+/// kForeignDirectory, kPermissionDenied, kUnsupportedFormat, kSeatUnavailable
+/// and kHolderNotResponding (both name the process that has the store and does
+/// not answer), kUnsupportedFileSystem, kInvalidArgument (settings), kNoSpace,
+/// kCorruption. Nothing is changed on disk by a failed Open of an existing
+/// directory.
 [[nodiscard]] Result<std::unique_ptr<Engine>> OpenEngine(
     const std::filesystem::path& path, EngineOptions options = {}) noexcept;
 
