@@ -1,6 +1,8 @@
 #include "ledger_delta.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/slice.h>
@@ -25,6 +27,19 @@ bool AnyCutoff(const LedgerDelta& delta) {
 }
 
 }  // namespace
+
+bool LedgerDelta::IsState() const {
+  std::map<Rank, std::pair<std::int64_t, std::int64_t>> rows;
+  for (const LedgerCell& cell : cells) {
+    if (cell.rank < cutoffs[RankClass(cell.rank)]) continue;
+    auto& [bytes, items] = rows[cell.rank];
+    bytes += cell.bytes;
+    items += cell.items;
+  }
+  return std::all_of(rows.begin(), rows.end(), [](const auto& row) {
+    return row.second.first >= 0 && row.second.second >= 0;
+  });
+}
 
 void LedgerDelta::Clear() {
   reset = false;

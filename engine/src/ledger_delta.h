@@ -61,6 +61,9 @@ struct LedgerDelta {
   void Count(Total total, std::int64_t by = 1) {
     totals[static_cast<std::size_t>(total)] += by;
   }
+  /// Whether it can be the sum of all changes: no row of live items is less
+  /// than nothing.
+  [[nodiscard]] bool IsState() const;
   /// Makes it a change of nothing, keeping its memory.
   void Clear();
   void Encode(std::string& out) const;

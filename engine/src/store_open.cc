@@ -25,12 +25,28 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr auto kReopenInterval = std::chrono::milliseconds(200);
+// For whoever writes to leave the database alone as long as an opening takes.
+constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // A power cut or a write without WAL may lose the last versions; new ones
 // start well after them.
 constexpr std::uint64_t kVersionSkip = 1 << 20;
 
 std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
   return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
+}
+
+// Grows with every change of RocksDB's set of files.
+std::uint64_t ManifestBytes(const std::filesystem::path& database) {
+  std::uint64_t bytes = 0;
+  std::error_code error;
+  const std::filesystem::directory_iterator files(database, error);
+  if (error) return 0;
+  for (const std::filesystem::directory_entry& file : files) {
+    if (!file.path().filename().string().starts_with("MANIFEST")) continue;
+    const std::uint64_t size = file.file_size(error);
+    if (!error) bytes += size;
+  }
+  return bytes;
 }
 
 // Everything that larder keeps in a cache directory, and nothing else.
@@ -96,7 +112,8 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   options_pending_ = true;
-  LARDER_RETURN_IF_ERROR(OpenFiles(!read_only_, Reserve::kSpend));
+  LARDER_RETURN_IF_ERROR(
+      read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
   RestoreReserve();
   options_pending_ = false;
   if (options_.on_eviction && !notifier_ && !read_only_) {
@@ -122,7 +139,38 @@ RocksSizes Store::SizesFor(std::uint64_t size_limit,
   return RocksSizes::For(size_limit, options_.memory_budget_bytes, index_bytes);
 }
 
+// RocksDB reads the manifest, then the logs. If another process that writes
+// flushes in between, it removes logs whose contents are in tables that this
+// manifest does not know of, and changes in the middle are missing. Every flush
+// makes the manifest longer before it removes anything.
+Status Store::OpenView() noexcept {
+  const auto until = std::chrono::steady_clock::now() + kViewTimeMax;
+  for (;;) {
+    const std::uint64_t before = ManifestBytes(directory_->db_path());
+    Status status = OpenDatabase(/*writable=*/false, Reserve::kKeep);
+    if (status.ok() && ManifestBytes(directory_->db_path()) == before) {
+      status = LoadState();
+    }
+    const bool moved = ManifestBytes(directory_->db_path()) != before;
+    if (status.ok() && !moved) return status;
+    rocks_.reset();
+    log_.reset();
+    if (!moved && status.code() != StatusCode::kAborted) return status;
+    if (std::chrono::steady_clock::now() >= until) {
+      return {StatusCode::kAborted,
+              path_.string() +
+                  " is written to so fast that it cannot be opened read-only: "
+                  "try again, or open it as its owner"};
+    }
+  }
+}
+
 Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
+  LARDER_RETURN_IF_ERROR(OpenDatabase(writable, reserve));
+  return LoadState();
+}
+
+Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
   ForgetLast();
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
@@ -140,6 +188,10 @@ Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
   if (!opened) return opened.error();
   rocks_ = std::move(*opened);
   block_cache_ = rocks_->cache();
+  return Status::Ok();
+}
+
+Status Store::LoadState() noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
@@ -242,6 +294,10 @@ Status Store::LoadLedger() noexcept {
   if (!read.IsNotFound()) {
     LARDER_RETURN_IF_ERROR(FromRocks(read, "reading the ledger"));
     LARDER_RETURN_IF_ERROR(LedgerDelta::Decode(bytes, all));
+    if (read_only_ && !all.IsState()) {
+      return {StatusCode::kAborted, "the ledger of " + path_.string() +
+                                        " is not whole: it is being written"};
+    }
   }
   all.reset = true;  // In memory too, when this is a reopening.
   {

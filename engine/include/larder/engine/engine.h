@@ -306,12 +306,13 @@ class Engine {
 /// process that has it. on_eviction is told in every process that has one; in
 /// those that have not got the store up to a second later, and not of what
 /// leaves while the store changes hands. kReadOnly attaches to nobody: it reads
-/// the files as they were at Open. Errors: kNotFound, kNotADirectory,
-/// kForeignDirectory, kPermissionDenied, kUnsupportedFormat, kSeatUnavailable
-/// and kHolderNotResponding (both name the process that has the store and does
-/// not answer), kUnsupportedFileSystem, kInvalidArgument (settings), kNoSpace,
-/// kCorruption. Nothing is changed on disk by a failed Open of an existing
-/// directory.
+/// the files as they were at one moment of Open, which is kAborted if another
+/// process writes so fast that there is none in 5 s. Errors: kNotFound,
+/// kNotADirectory, kForeignDirectory, kPermissionDenied, kUnsupportedFormat,
+/// kSeatUnavailable and kHolderNotResponding (both name the process that has
+/// the store and does not answer), kUnsupportedFileSystem, kInvalidArgument
+/// (settings), kNoSpace, kCorruption. Nothing is changed on disk by a failed
+/// Open of an existing directory.
 [[nodiscard]] Result<std::unique_ptr<Engine>> OpenEngine(
     const std::filesystem::path& path, EngineOptions options = {}) noexcept;
 
