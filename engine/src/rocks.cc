@@ -15,7 +15,6 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/options.h>
-#include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/options_util.h>
 #include <rocksdb/write_buffer_manager.h>
@@ -96,45 +95,6 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
   std::shared_ptr<const std::atomic<bool>> judging_;
 };
 
-// Which keys a memtable remembers the place of. A key that is written again and
-// again has many versions there, among which each new one would be looked for
-// from the top: 100 keys that 8 processes overwrite, CPU of everything -4 %.
-// A place takes 250 bytes of the memtable, so few keys get one.
-class RepeatedKeys final : public rocksdb::SliceTransform {
- public:
-  [[nodiscard]] const char* Name() const override {
-    return "larder.RepeatedKeys";
-  }
-  [[nodiscard]] rocksdb::Slice Transform(
-      const rocksdb::Slice& key) const override {
-    return key;
-  }
-  // Relaxed throughout: a count that is lost costs a search.
-  [[nodiscard]] bool InDomain(const rocksdb::Slice& key) const override {
-    std::atomic<std::uint8_t>& count =
-        counts_[XXH3_64bits(key.data(), key.size()) % kCounts];
-    const std::uint8_t before = count.load(std::memory_order_relaxed);
-    if (before < kOften) count.store(before + 1, std::memory_order_relaxed);
-    if (writes_.fetch_add(1, std::memory_order_relaxed) % kWritesPerAge == 0) {
-      Age();
-    }
-    return before == kOften;
-  }
-
- private:
-  static constexpr std::size_t kCounts = 1U << 14;
-  static constexpr std::uint8_t kOften = 8;
-  static constexpr std::uint32_t kWritesPerAge = 1U << 15;
-  void Age() const noexcept {
-    for (std::atomic<std::uint8_t>& count : counts_) {
-      count.store(count.load(std::memory_order_relaxed) / 2,
-                  std::memory_order_relaxed);
-    }
-  }
-  mutable std::array<std::atomic<std::uint8_t>, kCounts> counts_{};
-  mutable std::atomic<std::uint32_t> writes_{0};
-};
-
 // Keeps RocksDB from resuming, and knows the tables of `access`.
 class Listener final : public rocksdb::EventListener {
  public:
@@ -176,6 +136,8 @@ class Listener final : public rocksdb::EventListener {
 // Of all families together, about.
 constexpr std::uint64_t kBuffersMax = 6;
 constexpr std::uint64_t kArenaBlocks = 8;
+// What there are few keys for, in `counters`, of which each has many versions.
+constexpr std::size_t kCountersTableBytes = 64 * 1024;
 constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
 // Level 0 is compacted from this many tables on.
 constexpr int kIndexLevelZeroFiles = 2;
@@ -228,7 +190,8 @@ rocksdb::ColumnFamilyOptions ValuesFamily(
 
 rocksdb::ColumnFamilyOptions AccessFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache,
-    const std::shared_ptr<std::atomic<bool>>& judging) {
+    const std::shared_ptr<std::atomic<bool>>& judging,
+    std::shared_ptr<rocksdb::MemTableRepFactory> memtables) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.level_compaction_dynamic_level_bytes = true;
   options.level0_file_num_compaction_trigger = kIndexLevelZeroFiles;
@@ -236,10 +199,7 @@ rocksdb::ColumnFamilyOptions AccessFamily(
       kIndexBaseBuffers * open.sizes.write_buffer;
   options.max_bytes_for_level_multiplier = kIndexLevelRatio;
   options.max_compaction_bytes = kIndexCompactionFiles * open.sizes.index_file;
-  options.memtable_prefix_bloom_size_ratio = 0.1;
-  options.memtable_whole_key_filtering = true;
-  options.memtable_insert_with_hint_prefix_extractor =
-      std::make_shared<RepeatedKeys>();
+  options.memtable_factory = std::move(memtables);
   rocksdb::BlockBasedTableOptions table = CommonTable(cache);
   table.block_size = 4 * 1024;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -257,8 +217,8 @@ rocksdb::ColumnFamilyOptions CountersFamily(
     const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions options = CommonFamily(open.sizes);
   options.merge_operator = NewLedgerMergeOperator();
-  options.memtable_insert_with_hint_prefix_extractor =
-      std::make_shared<RepeatedKeys>();
+  options.memtable_factory =
+      std::make_shared<VersionMemTableFactory>(kCountersTableBytes);
   options.table_factory.reset(
       rocksdb::NewBlockBasedTableFactory(CommonTable(cache)));
   return options;
@@ -358,6 +318,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
   rocks->sizes_ = options.sizes;
   rocks->index_file_ = options.sizes.index_file;
+  rocks->index_memtables_ =
+      std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
   rocks->read_only_ = options.read_only;
   rocks->files_ =
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
@@ -377,7 +339,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, CommonFamily(options.sizes)},
       {"values", ValuesFamily(options, cache, rocks->judging_)},
-      {"access", AccessFamily(options, cache, rocks->judging_)},
+      {"access",
+       AccessFamily(options, cache, rocks->judging_, rocks->index_memtables_)},
       {"counters", CountersFamily(options, cache)}};
   rocksdb::DB* db = nullptr;
   const std::string path = options.path.string();
@@ -452,6 +415,7 @@ void Rocks::Resize(const RocksSizes& sizes) {
   if (read_only_ || wanted == sizes_) return;
   sizes_ = wanted;
   index_file_ = wanted.index_file;
+  index_memtables_->SetWriteBuffer(wanted.write_buffer);
   buffers_->SetBufferSize(kBuffersMax * wanted.write_buffer);
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {

@@ -18,6 +18,7 @@
 
 #include "counting_file_system.h"
 #include "entry.h"
+#include "version_memtable.h"
 
 namespace larder {
 
@@ -146,6 +147,7 @@ class Rocks {
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
   std::shared_ptr<IndexTables> index_tables_ = std::make_shared<IndexTables>();
   std::shared_ptr<rocksdb::WriteBufferManager> buffers_;
+  std::shared_ptr<VersionMemTableFactory> index_memtables_;  // Of `access`.
   mutable std::mutex resize_mutex_;  // One thread at a time; taken last.
   RocksSizes sizes_;  // Guarded by it, once the database is open.
   // One of them, for those who read it meanwhile.
