@@ -5,7 +5,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include <boost/container/small_vector.hpp>
 
 #include "larder/engine/clock.h"
 #include "larder/engine/command.h"
@@ -33,6 +34,9 @@ constexpr std::uint32_t PlaceNumber(PlaceId place) noexcept {
 
 enum class EntryKind : std::uint8_t { kInline = 0, kRun = 1, kSegments = 2 };
 
+/// The parts of a value, in its order. Most values are in one.
+using Extents = boost::container::small_vector<SegmentPlace, 1>;
+
 /// What the column family `access` knows of one item. A decoded entry borrows
 /// `tag` and `inline_value` from the bytes it was decoded from.
 struct Entry {
@@ -48,10 +52,10 @@ struct Entry {
   float cost = 1.0F;
   std::string_view tag;
   std::uint64_t value_size = 0;
-  std::uint32_t run = 0;              ///< kRun.
-  std::uint64_t checksum = 0;         ///< kInline: XXH3 of the value.
-  std::string_view inline_value;      ///< kInline.
-  std::vector<SegmentPlace> extents;  ///< kSegments, in order of the value.
+  std::uint32_t run = 0;          ///< kRun.
+  std::uint64_t checksum = 0;     ///< kInline: XXH3 of the value.
+  std::string_view inline_value;  ///< kInline.
+  Extents extents;                ///< kSegments.
 };
 
 void EncodeEntry(const Entry& entry, std::string& out);

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -148,7 +147,7 @@ class Store final : public SessionStore, private LivenessJudge {
   struct StoredValue {
     std::uint64_t version = 0;
     std::uint64_t size = 0;
-    std::vector<SegmentPlace> extents;
+    Extents extents;
   };
 
   /// Whose commands they are. All empty: of this process.
@@ -283,15 +282,17 @@ class Store final : public SessionStore, private LivenessJudge {
   Status PlaceValue(const SetCommand& command, const StoredValue* stored,
                     const OldItem& old, Entry& entry,
                     PendingBatch& pending) noexcept;
-  /// True if few others were set between the two versions.
-  [[nodiscard]] bool IsSoonAfter(std::uint64_t before,
-                                 std::uint64_t version) const noexcept;
+  /// Where to write what is so old, or is expected to get so old; in versions,
+  /// of which each Set makes one.
+  [[nodiscard]] LogStream StreamOf(std::uint64_t age, LogStream young,
+                                   LogStream middle,
+                                   LogStream old) const noexcept;
   void CarryRun(const RunTable::Position& position,
                 PendingBatch& pending) noexcept;
   /// Appends `bytes`, a part of a value, to the log of large values.
   Status AppendToLog(std::string_view key, CodecId codec, std::uint64_t version,
                      std::uint64_t value_size, std::uint64_t value_offset,
-                     std::string_view bytes, std::vector<SegmentPlace>& extents,
+                     std::string_view bytes, Extents& extents,
                      LogStream stream = LogStream::kNew) noexcept;
   Status SegmentFailure(const Status& status) noexcept;
   void RemoveExpiryKey(std::string_view key, const Entry& entry,
@@ -466,12 +467,12 @@ class Store final : public SessionStore, private LivenessJudge {
   // store_cleaning.cc
   Status CleanSegment(std::uint32_t id) noexcept;
   /// Adds to `damaged_bytes` what lives and cannot be moved.
-  Status MoveRecords(std::deque<MovedRecord>& records,
+  Status MoveRecords(std::span<MovedRecord> records,
                      std::uint64_t& damaged_bytes) noexcept;
   /// REQUIRES of both: the caller is in write_gate_.
-  Status FindLiving(std::deque<MovedRecord>& records,
+  Status FindLiving(std::span<MovedRecord> records,
                     std::span<rocksdb::PinnableSlice> slices) noexcept;
-  Status AppendLiving(std::deque<MovedRecord>& records) noexcept;
+  Status AppendLiving(std::span<MovedRecord> records) noexcept;
   Status DropLostItems(PlaceId place) noexcept;
 
   // store_check.cc

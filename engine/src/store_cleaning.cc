@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <deque>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "segment_format.h"
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
@@ -35,8 +35,19 @@ struct Store::MovedRecord {
   OldItem old;
   bool lives = false;
   std::uint32_t stripe_changes = 0;  ///< Before the lookup.
-  std::vector<SegmentPlace> moved;
+  Extents moved;
 
+  /// Becomes another record, in the same memory.
+  void Reset(const PlacedRecord& found) {
+    key.assign(1, kEntrySpace);
+    key.append(found.record.key);
+    place = found.place;
+    record = found.record;
+    old.present = false;
+    old.counted = false;
+    lives = false;
+    moved.clear();
+  }
   [[nodiscard]] std::string_view user_key() const {
     return std::string_view(key).substr(1);
   }
@@ -53,18 +64,14 @@ Status Store::CleanSegment(std::uint32_t id) noexcept {
   Status moved;
   std::uint64_t damaged = 0;
   std::uint64_t damaged_payloads = 0;
+  std::vector<MovedRecord> records(kMoveCountMax);
   const Status read = log_->ForEachGroup(
       id, kMoveCountMax,
       [&](std::span<const PlacedRecord> group) {
-        std::deque<MovedRecord> records;
-        for (const PlacedRecord& found : group) {
-          MovedRecord& next = records.emplace_back();
-          next.key.push_back(kEntrySpace);
-          next.key.append(found.record.key);
-          next.place = found.place;
-          next.record = found.record;
+        for (std::size_t i = 0; i < group.size(); ++i) {
+          records[i].Reset(group[i]);
         }
-        moved = MoveRecords(records, damaged_payloads);
+        moved = MoveRecords({records.data(), group.size()}, damaged_payloads);
         return moved.ok();
       },
       &damaged);
@@ -83,7 +90,7 @@ Status Store::CleanSegment(std::uint32_t id) noexcept {
   return FreeIfDead({place}, freed);
 }
 
-Status Store::MoveRecords(std::deque<MovedRecord>& records,
+Status Store::MoveRecords(std::span<MovedRecord> records,
                           std::uint64_t& damaged_bytes) noexcept {
   const auto writing = write_gate_.Enter();
   // Values of the index, which the records look into.
@@ -99,21 +106,22 @@ Status Store::MoveRecords(std::deque<MovedRecord>& records,
     damaged_bytes += record.payload.size();
   }
   LARDER_RETURN_IF_ERROR(AppendLiving(records));
+  PendingBatch& pending = ThreadBatch();
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) {
-    if (record.lives) locks.Add(record.user_key());
+    if (!record.lives) continue;
+    locks.Add(record.user_key());
+    // Two records may be of one item.
+    pending.keep_overlay |= record.old.entry.extents.size() > 1;
   }
   locks.LockAdded();
-  PendingBatch pending;
-  pending.keep_overlay = true;  // Two records may be of one item.
   for (MovedRecord& record : records) {
     if (!record.lives) continue;
     const std::string_view key = record.user_key();
     OldItem again;
     OldItem* old = &record.old;
     old->counted = IsCounted(old->entry);  // It may have been evicted.
-    if (record.stripe_changes != locks.ChangesOf(key) ||
-        pending.overlay.contains(std::string(key))) {
+    if (record.stripe_changes != locks.ChangesOf(key) || pending.keep_overlay) {
       LARDER_RETURN_IF_ERROR(Lookup(key, pending, again));
       old = &again;
     }
@@ -128,8 +136,9 @@ Status Store::MoveRecords(std::deque<MovedRecord>& records,
   return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
 }
 
-Status Store::FindLiving(std::deque<MovedRecord>& records,
+Status Store::FindLiving(std::span<MovedRecord> records,
                          std::span<rocksdb::PinnableSlice> slices) noexcept {
+  static const rocksdb::ReadOptions kOptions;  // Costs much to make.
   std::vector<rocksdb::Slice> keys;
   keys.reserve(records.size());
   for (MovedRecord& record : records) {
@@ -138,8 +147,8 @@ Status Store::FindLiving(std::deque<MovedRecord>& records,
     keys.emplace_back(record.key);
   }
   std::vector<rocksdb::Status> statuses(records.size());
-  rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), keys.size(),
-                        keys.data(), slices.data(), statuses.data());
+  rocks_->db().MultiGet(kOptions, rocks_->access(), keys.size(), keys.data(),
+                        slices.data(), statuses.data());
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (statuses[i].IsNotFound()) continue;
     LARDER_RETURN_IF_ERROR(FromRocks(statuses[i], "reading the index"));
@@ -152,7 +161,7 @@ Status Store::FindLiving(std::deque<MovedRecord>& records,
   return Status::Ok();
 }
 
-Status Store::AppendLiving(std::deque<MovedRecord>& records) noexcept {
+Status Store::AppendLiving(std::span<MovedRecord> records) noexcept {
   std::vector<SegmentGrant> grants;
   std::vector<SegmentRecord> pieces;
   std::vector<MovedRecord*> owners;
@@ -160,9 +169,9 @@ Status Store::AppendLiving(std::deque<MovedRecord>& records) noexcept {
   for (MovedRecord& moved : records) {
     if (!moved.lives) continue;
     const SegmentRecord& record = moved.record;
-    // Not hot after all, but not old either.
-    const LogStream stream =
-        IsSoonAfter(record.version, now) ? LogStream::kNew : LogStream::kMoved;
+    // Longer than it has lived already: not hot, then, even if it is young.
+    const LogStream stream = StreamOf(now - record.version, LogStream::kWarm,
+                                      LogStream::kNew, LogStream::kMoved);
     for (std::size_t done = 0; done < record.payload.size();) {
       Result<SegmentGrant> grant = log_->Reserve(
           record.key.size(), record.payload.size() - done, stream);

@@ -145,9 +145,10 @@ bool Store::LeaveInPlace(std::string_view key, const Entry& entry,
     if (!value || !value->has_value()) return false;  // Moved or damaged.
     fill.Present(entry.rank, info, (*value)->bytes());
   }
-  caller.placed->found.push_back({.value_size = entry.value_size,
-                                  .version = entry.version,
-                                  .chunks = entry.extents});
+  caller.placed->found.push_back(
+      {.value_size = entry.value_size,
+       .version = entry.version,
+       .chunks = {entry.extents.begin(), entry.extents.end()}});
   hits_.Add();
   reply.applied = true;
   reply.info = std::move(info);

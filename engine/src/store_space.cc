@@ -167,14 +167,17 @@ void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
 }
 
 std::uint64_t Store::RoomAhead() const noexcept {
-  return segment_size_.load(std::memory_order_relaxed);
+  return segment_size_.load(std::memory_order_relaxed) / 2 * 3;
 }
 
 bool Store::MakeRoomAhead() noexcept {
   constexpr int kRoundsMax = 64;
+  constexpr int kYieldsMax = 256;
   for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
-    // Who waits for room makes it: the mutex is not fair.
-    if (room_waiters_ != 0) return true;
+    // Who waits for room comes first: the mutex is not fair.
+    for (int n = 0; room_waiters_ != 0 && n < kYieldsMax; ++n) {
+      std::this_thread::yield();
+    }
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
     int index_steps = 0;  // They have their turn in Housekeep.

@@ -68,7 +68,7 @@ class StoreWriter final : public ValueWriter {
 
   Status WriteBuffer() noexcept {
     LARDER_RETURN_IF_ERROR(store_.MakeRoom(buffer_.size(), 0));
-    std::vector<SegmentPlace> extents;
+    Extents extents;
     // Writers keep out cleaning while the records are not pinned yet.
     const auto writing = store_.write_gate_.Enter();
     const Status status =
@@ -143,7 +143,7 @@ Result<std::unique_ptr<ValueWriter>> Store::OpenWriter(
 class StoreReader final : public ValueReader {
  public:
   StoreReader(Store& store, std::string_view key, ItemInfo info,
-              std::vector<SegmentPlace> extents, ValueHandle whole)
+              Extents extents, ValueHandle whole)
       : store_(store),
         key_(key),
         info_(std::move(info)),
@@ -220,7 +220,7 @@ class StoreReader final : public ValueReader {
   Store& store_;
   const std::string key_;
   const ItemInfo info_;
-  std::vector<SegmentPlace> extents_;
+  Extents extents_;
   ValueHandle piece_;
   std::uint64_t piece_end_ = 0;
   std::uint64_t offset_ = 0;
@@ -257,8 +257,7 @@ Result<std::unique_ptr<ValueReader>> Store::OpenReader(
   LARDER_FAIL_IF_ERROR(replies[0].status);
   if (!replies[0].applied) return std::unique_ptr<ValueReader>();
   return std::make_unique<StoreReader>(*this, key, std::move(replies[0].info),
-                                       std::vector<SegmentPlace>(),
-                                       std::move(replies[0].value));
+                                       Extents(), std::move(replies[0].value));
 }
 
 }  // namespace larder

@@ -418,13 +418,14 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   reply.info.version = entry.version;
 }
 
-bool Store::IsSoonAfter(std::uint64_t before,
-                        std::uint64_t version) const noexcept {
-  // Within a quarter of a turnover of the cache; what that is exactly matters
-  // little. Relaxed: an estimate.
-  constexpr std::uint64_t kTurnoverShare = 4;
-  return version - before <
-         live_items_.load(std::memory_order_relaxed) / kTurnoverShare;
+LogStream Store::StreamOf(std::uint64_t age, LogStream young, LogStream middle,
+                          LogStream old) const noexcept {
+  // In turnovers of the cache; what the bounds are exactly matters little.
+  constexpr std::uint64_t kYoungShare = 4;
+  // Relaxed: an estimate.
+  const std::uint64_t turnover = live_items_.load(std::memory_order_relaxed);
+  if (age < turnover / kYoungShare) return young;
+  return age < turnover ? middle : old;
 }
 
 Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
@@ -469,10 +470,13 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   entry.version = runs_.NextVersion();
   pending.wrote_segments = true;
   // What was set again soon will be set again soon.
-  const bool hot = old.counted && IsSoonAfter(old.entry.version, entry.version);
+  // It will live about as long as what it replaces.
+  const LogStream stream =
+      old.counted ? StreamOf(entry.version - old.entry.version, LogStream::kHot,
+                             LogStream::kWarm, LogStream::kNew)
+                  : LogStream::kNew;
   return AppendToLog(command.key, command.codec, entry.version, value.size(), 0,
-                     value, entry.extents,
-                     hot ? LogStream::kHot : LogStream::kNew);
+                     value, entry.extents, stream);
 }
 
 void Store::CarryRun(const RunTable::Position& position,
@@ -490,8 +494,7 @@ void Store::CarryRun(const RunTable::Position& position,
 Status Store::AppendToLog(std::string_view key, CodecId codec,
                           std::uint64_t version, std::uint64_t value_size,
                           std::uint64_t value_offset, std::string_view bytes,
-                          std::vector<SegmentPlace>& extents,
-                          LogStream stream) noexcept {
+                          Extents& extents, LogStream stream) noexcept {
   std::uint64_t done = 0;
   while (done < bytes.size()) {
     const std::size_t wanted =
