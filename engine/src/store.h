@@ -25,6 +25,7 @@
 #include "entry.h"
 #include "eviction_board.h"
 #include "eviction_notifier.h"
+#include "key_filter.h"
 #include "ledger.h"
 #include "pending_batch.h"
 #include "rocks.h"
@@ -443,9 +444,14 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] double DeadShare() const noexcept;
   /// Bytes that the live items need in `access`, about.
   [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
+  /// What the index may take before it is compacted by us.
+  [[nodiscard]] std::uint64_t IndexBytesWanted() const noexcept;
+  /// It holds so much that is dead that evicting more is not what gives room.
+  [[nodiscard]] bool IndexHasRoomToGive() const noexcept;
+  /// The same of what is of no use to the policy either.
   [[nodiscard]] bool IndexIsMostlyDead() const noexcept;
-  /// So dead that the background thread alone does not keep up.
-  [[nodiscard]] bool IndexNeedsWriter() const noexcept;
+  /// Rewrites tables of the index while it is mostly dead.
+  void TendIndex() noexcept;
   /// Rewrites the next table of the index without its dead lines.
   void CompactIndexStep() noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
@@ -474,6 +480,20 @@ class Store final : public SessionStore, private LivenessJudge {
                     std::span<rocksdb::PinnableSlice> slices) noexcept;
   Status AppendLiving(std::span<MovedRecord> records) noexcept;
   Status DropLostItems(PlaceId place) noexcept;
+
+  // store_key_filter.cc
+  /// Of a database that was just opened.
+  void StartKeyFilter() noexcept;
+  /// REQUIRES: nobody else is in the store.
+  void DropKeyFilter() noexcept;
+  /// REQUIRES: the caller is in write_gate_.
+  void AddToKeyFilter(std::string_view key) noexcept;
+  /// Makes a filter, or a part of it, if that pays.
+  void TendKeyFilter() noexcept;
+  /// True if a filter is to be filled. REQUIRES, of both: key_filter_mutex_.
+  bool BeginKeyFilter() noexcept;
+  /// Fills in some keys; false if they cannot be read.
+  bool FillKeyFilter(bool& whole) noexcept;
 
   // store_check.cc
   Result<CheckReport> CheckOnce(bool repair) noexcept;
@@ -582,6 +602,9 @@ class Store final : public SessionStore, private LivenessJudge {
   // while there is room.
   std::atomic<bool> keeps_ghosts_{false};
   std::atomic<bool> index_pressed_{false};
+  // Steps since one made the index smaller, and how large it was then.
+  std::atomic<std::uint64_t> index_vain_steps_{0};
+  std::atomic<std::uint64_t> index_vain_bytes_{0};
   std::atomic<std::uint64_t> index_fitted_{0};  // What the buffers suit.
   // What an item costs in `access`, as a moving average.
   std::atomic<std::uint64_t> index_item_bytes_{128};
@@ -601,6 +624,15 @@ class Store final : public SessionStore, private LivenessJudge {
   // The earliest expiry there may be; nothing has expired before it.
   std::atomic<Duration::rep> next_expiry_{0};
   std::mutex settle_mutex_;
+
+  // Says which keys the index has not. Null: that is not known. Changed with
+  // all writers out, as is the one that is being filled, if any.
+  std::unique_ptr<KeyFilter> key_filter_;
+  std::unique_ptr<KeyFilter> next_key_filter_;
+  std::mutex key_filter_mutex_;      // One thread fills it; after store_gate_.
+  std::string key_filter_cursor_;    // Guarded by it; the next key to be added.
+  StripedCounter absent_lookups_;    // In the index.
+  std::uint64_t absent_judged_ = 0;  // Guarded by key_filter_mutex_.
 
   StripedCounter hits_;
   StripedCounter misses_;

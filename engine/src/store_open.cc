@@ -116,6 +116,7 @@ Status Store::Start() noexcept {
       read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
   RestoreReserve();
   options_pending_ = false;
+  if (!read_only_) StartKeyFilter();
   if (options_.on_eviction && !notifier_ && !read_only_) {
     notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
   }
@@ -172,6 +173,7 @@ Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
 
 Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
   ForgetLast();
+  DropKeyFilter();
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)

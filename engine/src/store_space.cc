@@ -43,7 +43,8 @@ constexpr std::uint64_t kIndexSlackShare = 128;
 constexpr std::uint64_t kSlackBytes = 128 * 1024;
 constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr int kReclaimRoundsMax = 4096;
-// Compactions of the index that one writer waits for; then it evicts.
+// Compactions of the index that one writer waits for; then it evicts a row
+// before each.
 constexpr int kIndexStepsMax = 4;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
@@ -180,7 +181,7 @@ bool Store::MakeRoomAhead() noexcept {
     }
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
-    int index_steps = 0;  // They have their turn in Housekeep.
+    int index_steps = 1;
     // A failure is reported by the next write that needs the room.
     if (!Reclaim(progress, index_steps).ok() || !progress) return false;
   }
@@ -218,7 +219,7 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
     const double dead_share = DeadShare();
     cleaning_reserve_ =
         dead_share > kDeadShareMax / 2 ? segment_size_.load() : 0;
-    if (index_steps > 0 && IndexNeedsWriter()) {
+    if (index_steps > 0 && IndexHasRoomToGive()) {
       --index_steps;
       const std::uint64_t before = rocks_->access_table_bytes();
       index_pressed_ = true;
@@ -234,6 +235,9 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
   }
   if (when_full_ == WhenFull::kEvict) {
     LARDER_RETURN_IF_ERROR(EvictRow(progress));
+    // What died in the index gives no room by itself: another step, or one row
+    // after the other would be evicted for nothing.
+    index_steps = std::max(index_steps, 1);
     if (progress) return Status::Ok();
   }
   if (options_.logical_capacity != 0) return Status::Ok();
@@ -253,7 +257,9 @@ Status Store::Squeeze(bool& progress) noexcept {
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
+  index_pressed_ = true;
   CompactIndex(nullptr, nullptr);
+  index_pressed_ = false;
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   const std::uint64_t after =
@@ -267,6 +273,21 @@ Status Store::FullStatus() const noexcept {
                         std::to_string(UsedBytes()) + " bytes of " +
                         std::to_string(EffectiveLimit()) + " used, " +
                         std::to_string(live_bytes_.load()) + " of them live";
+  {
+    std::string lv;
+    rocks_->db().GetProperty(rocks_->access(), "rocksdb.levelstats", &lv);
+    message += " DBG wal " + std::to_string(rocks_->files().wal_bytes()) +
+               " compaction " +
+               std::to_string(rocks_->access_headroom_bytes()) + " merging " +
+               std::to_string(rocks_->files().merging_bytes()) + " tables " +
+               std::to_string(rocks_->access_table_bytes()) + " reserve " +
+               std::to_string(cleaning_reserve_) + " inflight " +
+               std::to_string(in_flight_bytes_) + " log " +
+               std::to_string(log_->disk_bytes()) + " rocks " +
+               std::to_string(rocks_->files().disk_bytes()) + " scans " +
+               std::to_string(scan_count_) + " item " +
+               std::to_string(index_item_bytes_) + lv;
+  }
   message += when_full_ == WhenFull::kFail
                  ? "; when_full is fail: delete items or raise size_limit"
                  : "; nothing more can be evicted: raise size_limit";
@@ -638,18 +659,18 @@ std::uint64_t Store::IndexLiveBytes() const noexcept {
   return live_items_ * index_item_bytes_;
 }
 
-bool Store::IndexIsMostlyDead() const noexcept {
+std::uint64_t Store::IndexBytesWanted() const noexcept {
   const std::uint64_t live = IndexLiveBytes();
-  const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
-  const std::uint64_t ghosts = keeps_ghosts_ ? live : 0;
-  return rocks_->access_table_bytes() > live + live / 4 + ghosts + slack;
+  return live + live / 4 + EffectiveLimit() / kIndexSlackShare;
 }
 
-bool Store::IndexNeedsWriter() const noexcept {
-  const std::uint64_t live = IndexLiveBytes();
-  const std::uint64_t slack = EffectiveLimit() / kIndexSlackShare;
-  return rocks_->access_table_bytes() >
-         live + (options_.background ? live : live / 4) + slack;
+bool Store::IndexHasRoomToGive() const noexcept {
+  return rocks_->access_table_bytes() > IndexBytesWanted();
+}
+
+bool Store::IndexIsMostlyDead() const noexcept {
+  const std::uint64_t ghosts = keeps_ghosts_ ? IndexLiveBytes() : 0;
+  return rocks_->access_table_bytes() > IndexBytesWanted() + ghosts;
 }
 
 void Store::CompactIndexStep() noexcept {
@@ -791,10 +812,29 @@ void Store::Housekeep() noexcept {
   UpdateFreeSpace();
   UpdateBudget();
   FitBuffers();
+  TendKeyFilter();
   if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
+  TendIndex();
+}
+
+void Store::TendIndex() noexcept {
   constexpr int kStepsMax = 16;
+  const std::uint64_t table = rocks_->sizes().index_file;
   for (int i = 0; i < kStepsMax && IndexIsMostlyDead(); ++i) {
+    const std::uint64_t before = rocks_->access_table_bytes();
+    // All of it was rewritten, and what is dead is of use to the policy: again
+    // when there is more.
+    if (index_vain_steps_ > before / table) {
+      if (before < index_vain_bytes_ + table) return;
+      index_vain_steps_ = 0;
+    }
     CompactIndexStep();
+    if (rocks_->access_table_bytes() < before) {
+      index_vain_steps_ = 0;
+    } else {
+      ++index_vain_steps_;
+      index_vain_bytes_ = before;
+    }
   }
 }
 

@@ -298,7 +298,10 @@ Status Store::Lookup(std::string_view key, const PendingBatch& pending,
     if (old.counted) return Status::Ok();
     old = OldItem();
   }
-  return LookupInIndex(key, old);
+  if (key_filter_ && !key_filter_->MayContain(key)) return Status::Ok();
+  LARDER_RETURN_IF_ERROR(LookupInIndex(key, old));
+  if (!old.present) absent_lookups_.Add();
+  return Status::Ok();
 }
 
 Status Store::LookupInIndex(std::string_view key, OldItem& old) noexcept {
@@ -632,6 +635,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
                      const Entry& entry, PendingBatch& pending,
                      const std::string_view* value) noexcept {
   if (pending.keep_hot) NoteHotPut(key, entry, value, pending);
+  if (!old.present) AddToKeyFilter(key);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   AddCells(key, entry, 1, pending.delta);
   pending.delta.version_max =

@@ -84,6 +84,41 @@ TEST_P(StoreLimit, TheDirectoryNeverPassesIt) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// Items that lie in the index give no room until it is compacted: what died
+// must not be taken for too little, and the rest evicted for nothing.
+class StoreOfTinyItems
+    : public StoreFixture,
+      public ::testing::WithParamInterface<std::tuple<std::string, bool>> {};
+
+TEST_P(StoreOfTinyItems, StaysFull) {
+  const auto& [policy, in_background] = GetParam();
+  background_ = in_background;
+  Open({{"size_limit", "16MiB"}, {"policy", policy}});
+  Random random(SeedFromEnvironment(43));
+  std::uint64_t fewest = ~std::uint64_t{0};
+  for (std::uint64_t i = 0; i < 160'000; ++i) {
+    const std::uint64_t key = random.OneIn(3) ? random.Below(i + 1) : i;
+    ASSERT_EQ(Set(KeyOf(key), MakeValue(i, 100)).ToString(), "kOk") << i;
+    if (i % 512 == 0 && Stats().evictions != 0) {
+      fewest = std::min(fewest, Stats().count);
+    }
+  }
+  EXPECT_GT(Stats().evictions, 40'000U);
+  EXPECT_GT(Stats().count, 55'000U);
+  EXPECT_GT(fewest, 30'000U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Policies, StoreOfTinyItems,
+    ::testing::Combine(::testing::Values("least-recently-stored", "s3-fifo",
+                                         "adaptive"),
+                       ::testing::Bool()),
+    [](const auto& test) {
+      return NameOf(std::get<0>(test.param)) +
+             (std::get<1>(test.param) ? "InBackground" : "");
+    });
+
 INSTANTIATE_TEST_SUITE_P(
     Mixes, StoreLimit,
     ::testing::Combine(::testing::Values("least-recently-stored", "s3-fifo"),
