@@ -66,6 +66,7 @@ void MeasureHotReads(const ProcessBenchOptions& options, Report& report);
 void MeasureRoundTrips(const ProcessBenchOptions& options, Report& report);
 void MeasureLargeValues(const ProcessBenchOptions& options, Report& report);
 void MeasureTakeover(const ProcessBenchOptions& options, Report& report);
+void MeasureAlone(const ProcessBenchOptions& options, Report& report);
 void MeasureIdle(const ProcessBenchOptions& options, Report& report);
 void MeasureTorture(const ProcessBenchOptions& options, Report& report);
 

@@ -23,10 +23,10 @@ using Measure = std::function<void(const ProcessBenchOptions&, Report&)>;
 
 const std::vector<std::pair<std::string, Measure>>& Parts() {
   static const std::vector<std::pair<std::string, Measure>> parts = {
-      {"mix", MeasureMix},         {"hot", MeasureHotReads},
-      {"ring", MeasureRoundTrips}, {"large", MeasureLargeValues},
-      {"idle", MeasureIdle},       {"takeover", MeasureTakeover},
-      {"torture", MeasureTorture}};
+      {"mix", MeasureMix},           {"hot", MeasureHotReads},
+      {"ring", MeasureRoundTrips},   {"large", MeasureLargeValues},
+      {"alone", MeasureAlone},       {"idle", MeasureIdle},
+      {"takeover", MeasureTakeover}, {"torture", MeasureTorture}};
   return parts;
 }
 
@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
   app.add_option("--torture-seconds", given.options.torture_seconds, "20");
   app.add_option("--json", given.json, "Writes the figures to this file, too");
   app.add_option("--only", given.only,
-                 "Parts: mix hot ring large idle takeover torture");
+                 "Parts: mix hot ring large alone idle takeover torture");
   CLI11_PARSE(app, argc, argv);
   return larder::bench::Run(std::move(given));
 }

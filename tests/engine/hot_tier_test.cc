@@ -650,9 +650,9 @@ TEST_F(HotTierCrashTest, KillingTheWriterNeverTearsAValue) {
   for (int kill = 0; kill < 150; ++kill) {
     ForkedProcess writer_process([&](const ForkedProcess::Pipe& pipe) -> int {
       const auto writer = Write();
-      pipe.Send(1);
       std::mt19937 choice(static_cast<unsigned>(kill));
-      for (;;) {
+      for (int count = 0;; ++count) {
+        if (count == 16) pipe.Send(1);  // There is something to read.
         const std::uint64_t n = shared->number.fetch_add(1) + 1;
         const std::size_t i = choice() % 8;
         const std::string value = CheckedValue(n, 8 + choice() % 20'000);
