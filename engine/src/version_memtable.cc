@@ -270,12 +270,20 @@ class VersionMemTable final : public rocksdb::MemTableRep {
 
   // False if the very version is there already.
   bool Add(Version& version) {
+    // RocksDB makes its threads take turns; this says so to ThreadSanitizer,
+    // which does not see how.
+    static_cast<void>(turn_.load(std::memory_order_acquire));
     const KeyParts parts = PartsOf(version);
     std::atomic<KeyNode*>& bucket = BucketOf(parts.user_key);
     KeyNode* const node = FindIn(bucket, parts.user_key);
-    if (node != nullptr) return Push(*node, version, parts.trailer);
-    AddNode(bucket, version, parts.user_key);
-    return true;
+    bool is_new = true;
+    if (node != nullptr) {
+      is_new = Push(*node, version, parts.trailer);
+    } else {
+      AddNode(bucket, version, parts.user_key);
+    }
+    turn_.store(true, std::memory_order_release);
+    return is_new;
   }
 
   static bool Push(KeyNode& node, Version& version, std::uint64_t trailer) {
@@ -379,6 +387,7 @@ class VersionMemTable final : public rocksdb::MemTableRep {
   const std::unique_ptr<std::atomic<KeyNode*>[]> buckets_;
   std::array<std::atomic<KeyNode*>, kHeightMax> first_;
   std::atomic<std::uint64_t> key_count_{0};
+  std::atomic<bool> turn_{false};
   std::mutex insert_mutex_;  // Only if RocksDB inserts from several threads.
   std::array<KeyNode*, kHeightMax> finger_{};  // Null: the head.
   std::uint64_t random_ = 0x9E3779B97F4A7C15;
