@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -412,7 +413,7 @@ class IteratorMemory {
 };
 
 /// All versions of all keys, or with `one_key` those of the key sought.
-class VersionIterator final : public rocksdb::MemTableRep::Iterator {
+class VersionIterator : public rocksdb::MemTableRep::Iterator {
  public:
   VersionIterator(VersionMemTable& table, bool one_key, bool in_arena) noexcept
       : table_(table), one_key_(one_key), in_arena_(in_arena) {}
@@ -489,6 +490,22 @@ class VersionIterator final : public rocksdb::MemTableRep::Iterator {
   Version* version_ = nullptr;
 };
 
+/// What MemTableRep::Get asks for each time, and does not delete. A thread has
+/// one, since it looks up one key after the other.
+class PointIterator final : public VersionIterator {
+ public:
+  static PointIterator* OfThisThread(VersionMemTable& table) noexcept {
+    alignas(PointIterator) thread_local std::byte memory[sizeof(PointIterator)];
+    return ::new (memory) PointIterator(table);
+  }
+  /// Should it be deleted after all: the memory is the thread's.
+  static void operator delete(void* /*memory*/) noexcept {}
+
+ private:
+  explicit PointIterator(VersionMemTable& table) noexcept
+      : VersionIterator(table, true, false) {}
+};
+
 rocksdb::MemTableRep::Iterator* VersionMemTable::GetIterator(
     rocksdb::Arena* arena) {
   return new VersionIterator(*this, false, arena != nullptr);
@@ -496,7 +513,8 @@ rocksdb::MemTableRep::Iterator* VersionMemTable::GetIterator(
 
 rocksdb::MemTableRep::Iterator* VersionMemTable::GetDynamicPrefixIterator(
     rocksdb::Arena* arena) {
-  return new VersionIterator(*this, true, arena != nullptr);
+  if (arena == nullptr) return PointIterator::OfThisThread(*this);
+  return new VersionIterator(*this, true, true);
 }
 
 }  // namespace
