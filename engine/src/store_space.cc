@@ -21,7 +21,7 @@
 // die whole and nothing is ever moved; the other policies, and overwrites,
 // leave holes, and cleaning keeps them below kDeadShareMax.
 //
-// The background thread keeps room for another segment ready. A writer that
+// The background thread keeps room for the next segments ready. A writer that
 // finds none makes its own, a segment at a time, so writers are slowed down in
 // proportion to what they write and never stopped for long.
 //
@@ -273,21 +273,6 @@ Status Store::FullStatus() const noexcept {
                         std::to_string(UsedBytes()) + " bytes of " +
                         std::to_string(EffectiveLimit()) + " used, " +
                         std::to_string(live_bytes_.load()) + " of them live";
-  {
-    std::string lv;
-    rocks_->db().GetProperty(rocks_->access(), "rocksdb.levelstats", &lv);
-    message += " DBG wal " + std::to_string(rocks_->files().wal_bytes()) +
-               " compaction " +
-               std::to_string(rocks_->access_headroom_bytes()) + " merging " +
-               std::to_string(rocks_->files().merging_bytes()) + " tables " +
-               std::to_string(rocks_->access_table_bytes()) + " reserve " +
-               std::to_string(cleaning_reserve_) + " inflight " +
-               std::to_string(in_flight_bytes_) + " log " +
-               std::to_string(log_->disk_bytes()) + " rocks " +
-               std::to_string(rocks_->files().disk_bytes()) + " scans " +
-               std::to_string(scan_count_) + " item " +
-               std::to_string(index_item_bytes_) + lv;
-  }
   message += when_full_ == WhenFull::kFail
                  ? "; when_full is fail: delete items or raise size_limit"
                  : "; nothing more can be evicted: raise size_limit";

@@ -472,7 +472,6 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   entry.kind = EntryKind::kSegments;
   entry.version = runs_.NextVersion();
   pending.wrote_segments = true;
-  // What was set again soon will be set again soon.
   // It will live about as long as what it replaces.
   const LogStream stream =
       old.counted ? StreamOf(entry.version - old.entry.version, LogStream::kHot,
