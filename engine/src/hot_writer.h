@@ -114,11 +114,12 @@ class HotWriter {
   /// Brings near what a Begin soon after will look at, which it would else
   /// wait for: few of the entries are in the processor's caches.
   void Prefetch(const HotKey& key) const noexcept {
+    __builtin_prefetch(&stripes_[StripeOf(key)], 1);
+    if (!holds_any_.load(std::memory_order_relaxed)) return;
     const HotEntry* const bucket = regions_.entries + regions_.BucketOf(key);
     for (std::size_t i = 0; i < kHotBucketEntries; ++i) {
       __builtin_prefetch(bucket + i, 1);
     }
-    __builtin_prefetch(&stripes_[StripeOf(key)], 1);
   }
   void Publish(const Ticket& ticket, const HotKey& key,
                const HotItem& item) noexcept;
@@ -218,6 +219,8 @@ class HotWriter {
   std::atomic<std::uint64_t> barrier_{0};
   int batches_ = 0;
   int invalidations_ = 0;
+  // False until the first entry: who only writes need not look for any.
+  std::atomic<bool> holds_any_{false};
   std::uint64_t items_ = 0;
   std::vector<std::uint8_t> recent_;  // Second chances, per entry.
   std::uint64_t touched_cursor_ = 0;

@@ -51,7 +51,10 @@ bool HotWriter::Holds(std::uint64_t entry, const HotKey& key) const noexcept {
 
 // The entry of the key, or -1.
 std::int64_t HotWriter::Find(const HotKey& key) const noexcept {
-  if (key.bytes.size() > kHotKeySizeMax) return -1;
+  if (key.bytes.size() > kHotKeySizeMax ||
+      !holds_any_.load(std::memory_order_relaxed)) {
+    return -1;
+  }
   const std::uint64_t bucket = regions_.BucketOf(key);
   for (std::uint64_t i = bucket; i < bucket + kHotBucketEntries; ++i) {
     const std::uint64_t word =
@@ -179,6 +182,7 @@ void HotWriter::Put(std::uint64_t entry, const HotKey& key,
       static_cast<std::uint64_t>(item.expires_at.time_since_epoch().count()),
       std::memory_order_release);
   ++items_;
+  holds_any_.store(true, std::memory_order_relaxed);
   MakeEven(entry, key.tag());
 }
 
@@ -189,6 +193,7 @@ void HotWriter::PutAbsent(std::uint64_t entry, const HotKey& key) noexcept {
   place.kind = HotKind::kAbsent;
   e.words[1].store(place.ToWord(), std::memory_order_release);
   e.words[2].store(key.hash.high64, std::memory_order_release);
+  holds_any_.store(true, std::memory_order_relaxed);
   MakeEven(entry, key.tag());
 }
 

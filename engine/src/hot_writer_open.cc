@@ -161,6 +161,7 @@ void HotWriter::Adopt() noexcept {
 
 // A clean handoff: what the entries say is true.
 void HotWriter::RebuildArena() {
+  holds_any_.store(true, std::memory_order_relaxed);
   for (std::uint64_t i = 0; i < regions_.entry_count(); ++i) {
     const HotPlace place = PlaceOf(i);
     if (!IsOurs(place) || !HasBlock(place.kind)) continue;
