@@ -15,6 +15,7 @@
 #include "entry.h"
 #include "hot_writer.h"
 #include "ledger_delta.h"
+#include "segment_log.h"
 #include "session_records.h"
 
 namespace larder {
@@ -44,10 +45,20 @@ struct PendingBatch {
   TimePoint earliest_expiry = kNeverExpires;
   /// Something lies in segment files (a sync must include them).
   bool wrote_segments = false;
+  /// Of the records that it refers to: their segments are neither sealed nor
+  /// freed before it is committed. See GrantScope.
+  std::vector<SegmentGrant> grants;
   std::string scratch;
   std::string head;
-  /// Stripes of keys whose LastEntry the commit makes true.
-  std::vector<std::size_t> last_stripes;
+  /// What the commit makes of a key, for RecentEntries.
+  struct RecentChange {
+    std::string_view key;
+    std::uint64_t hash = 0;
+    bool present = false;
+    std::size_t size = 0;  ///< Of its part of recent_bytes.
+  };
+  std::vector<RecentChange> recent;
+  std::string recent_bytes;
 
   /// What is answered to clients.
   std::vector<SessionRecords::Record> records;
@@ -87,14 +98,28 @@ struct PendingBatch {
     run_carried = 0;
     earliest_expiry = kNeverExpires;
     wrote_segments = false;
+    grants.clear();
     keep_hot = false;
     constexpr std::size_t kKeepHotMax = 1024;
     if (hot.size() > kKeepHotMax) hot.clear();
     hot_count = 0;
     records.clear();
-    last_stripes.clear();
+    recent.clear();
+    recent_bytes.clear();
   }
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
+};
+
+/// Lets the grants of a thread's batch go when that is committed, or given up.
+class GrantScope {
+ public:
+  explicit GrantScope(PendingBatch& pending) noexcept : pending_(pending) {}
+  ~GrantScope() { pending_.grants.clear(); }
+  GrantScope(const GrantScope&) = delete;
+  GrantScope& operator=(const GrantScope&) = delete;
+
+ private:
+  PendingBatch& pending_;
 };
 
 [[nodiscard]] inline rocksdb::Slice ToSlice(std::string_view bytes) noexcept {

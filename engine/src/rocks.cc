@@ -140,7 +140,7 @@ constexpr std::uint64_t kArenaBlocks = 8;
 constexpr std::size_t kCountersTableBytes = 64 * 1024;
 constexpr std::uint64_t kNoLevelLimit = std::uint64_t{1} << 50;
 // Level 0 is compacted from this many tables on.
-constexpr int kIndexLevelZeroFiles = 2;
+constexpr int kIndexLevelZeroFiles = 4;
 // The first level that tables of level 0 are merged into, in write buffers: all
 // of it is rewritten each time. No level is smaller, and the others are so many
 // times the one above.

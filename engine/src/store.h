@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@
 #include "key_filter.h"
 #include "ledger.h"
 #include "pending_batch.h"
+#include "recent_entries.h"
 #include "rocks.h"
 #include "run_table.h"
 #include "segment_log.h"
@@ -290,10 +292,12 @@ class Store final : public SessionStore, private LivenessJudge {
                                    LogStream old) const noexcept;
   void CarryRun(const RunTable::Position& position,
                 PendingBatch& pending) noexcept;
-  /// Appends `bytes`, a part of a value, to the log of large values.
+  /// Appends `bytes`, a part of a value, to the log of large values. The caller
+  /// keeps the grants until a commit or a pin holds the segments.
   Status AppendToLog(std::string_view key, CodecId codec, std::uint64_t version,
                      std::uint64_t value_size, std::uint64_t value_offset,
                      std::string_view bytes, Extents& extents,
+                     std::vector<SegmentGrant>& grants,
                      LogStream stream = LogStream::kNew) noexcept;
   Status SegmentFailure(const Status& status) noexcept;
   void RemoveExpiryKey(std::string_view key, const Entry& entry,
@@ -404,7 +408,7 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
-  /// `index_steps`: how often it may yet compact the index.
+  /// `index_steps`: how often it may yet compact the index; negative: never.
   Status Reclaim(bool& progress, int& index_steps) noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
@@ -432,6 +436,9 @@ class Store final : public SessionStore, private LivenessJudge {
   Status FreeDeadPlaces(std::size_t& freed) noexcept;
   /// Frees those that are dead. REQUIRES: none is written to.
   Status FreeIfDead(std::vector<PlaceId> places, std::size_t& freed) noexcept;
+  /// From then on no evicted item comes back to life in them, until the caller
+  /// takes them out of closing_. Must not be called in write_gate_.
+  void MarkClosing(std::span<const PlaceId> places) noexcept;
   Status FreePlaces(std::span<const PlaceId> dead, std::size_t& freed) noexcept;
   /// Tells the eviction callback of the items that die with a place, and drops
   /// their entries, so that each is told once.
@@ -453,6 +460,13 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Rewrites tables of the index while it is mostly dead.
   void TendIndex() noexcept;
   /// Rewrites the next table of the index without its dead lines.
+  /// True if eviction gives room enough without the index getting smaller, and
+  /// that is not much too large.
+  [[nodiscard]] bool LeavesIndexToBackground() const noexcept;
+  /// What a writer then waits, so that the background keeps up.
+  [[nodiscard]] std::chrono::microseconds IndexDelay() const noexcept;
+  /// A step in which nothing is kept for the policy; true if it gave room.
+  bool PressIndex() noexcept;
   void CompactIndexStep() noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
                     const rocksdb::Slice* end) noexcept;
@@ -478,7 +492,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// REQUIRES of both: the caller is in write_gate_.
   Status FindLiving(std::span<MovedRecord> records,
                     std::span<rocksdb::PinnableSlice> slices) noexcept;
-  Status AppendLiving(std::span<MovedRecord> records) noexcept;
+  Status AppendLiving(std::span<MovedRecord> records,
+                      std::vector<SegmentGrant>& grants) noexcept;
   Status DropLostItems(PlaceId place) noexcept;
 
   // store_key_filter.cc
@@ -508,37 +523,34 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // Locks of keys: a stripe serializes the read-modify-write of its keys.
   static constexpr std::size_t kStripeCount = 1024;
-  // What the last commit made of a key, so that one that is written again and
-  // again is not looked up each time. Whoever changes an entry holds its
-  // stripe: it is true as long as nobody has held the stripe since.
-  struct LastEntry {
-    bool known = false;
-    bool noted = false;  // Of a batch that is not committed yet.
-    bool present = false;
-    std::uint32_t true_at = 0;  // KeyStripe::changes.
-    std::string key;
-    std::string bytes;  // Encoded.
-  };
   struct alignas(kCacheLineBytes) KeyStripe {
     std::mutex mutex;
     // Times it was held; grows before it is let go. Written under the mutex.
     std::atomic<std::uint32_t> changes{0};
-    LastEntry last;  // Under the mutex.
+    // Of its keys, so that what is written again and again is not looked up
+    // each time. Whoever changes an entry holds its stripe. Under the mutex.
+    RecentEntries recent;
   };
   class StripeLocks;
-  [[nodiscard]] static std::size_t StripeOf(std::string_view key) noexcept {
-    return std::hash<std::string_view>()(key) % kStripeCount;
+  [[nodiscard]] static std::uint64_t HashOf(std::string_view key) noexcept {
+    return std::hash<std::string_view>()(key);
   }
-  /// The last entry of `key`, or nullptr. REQUIRES: its stripe is held.
-  [[nodiscard]] const LastEntry* FindLast(std::string_view key) const noexcept;
-  /// Keeps what the commit of `pending` will make of `key`; `bytes` = nullptr:
-  /// nothing. REQUIRES: its stripe is held until after the commit.
-  void NoteLast(std::string_view key, bool was_present,
-                const std::string* bytes, PendingBatch& pending) noexcept;
+  [[nodiscard]] static std::size_t StripeOf(std::string_view key) noexcept {
+    return HashOf(key) % kStripeCount;
+  }
+  /// True if it is known, without the index, what that has of `key`: as Lookup.
+  /// REQUIRES: its stripe is held.
+  bool LookupRecent(std::string_view key, OldItem& old) const noexcept;
+  /// Prepares to keep what the commit of `pending` will make of `key`; `bytes`
+  /// = nullptr: nothing. REQUIRES: its stripe is held until after the commit.
+  void NoteRecent(std::string_view key, bool was_present,
+                  const std::string* bytes, PendingBatch& pending) noexcept;
   /// It is committed.
-  void KeepLast(const PendingBatch& pending) noexcept;
+  void KeepRecent(const PendingBatch& pending) noexcept;
   /// What is in the index may be something else now.
-  void ForgetLast() noexcept;
+  void ForgetRecent() noexcept;
+  /// With as much memory as the database leaves. REQUIRES: it is open.
+  void StartRecent() noexcept;
 
   const EngineOptions options_;
   const Clock& clock_;
@@ -553,7 +565,8 @@ class Store final : public SessionStore, private LivenessJudge {
   RunTable runs_;
 
   StripedGate store_gate_;  // Exclusive: reopen and close.
-  StripedGate write_gate_;  // Exclusive: clear, evict by tag, check.
+  // Exclusive: clear, evict by tag, check. Waited for: freeing of runs.
+  StripedGate write_gate_;
   std::array<KeyStripe, kStripeCount> stripes_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> gone_{false};  // The directory is not the one opened.
@@ -601,7 +614,9 @@ class Store final : public SessionStore, private LivenessJudge {
   // The policy knows evicted items again by their entries, so these are kept
   // while there is room.
   std::atomic<bool> keeps_ghosts_{false};
-  std::atomic<bool> index_pressed_{false};
+  std::atomic<int> index_pressing_{0};
+  // Most of what lives, so that only a smaller index gives room.
+  std::atomic<bool> items_lie_in_index_{true};
   // Steps since one made the index smaller, and how large it was then.
   std::atomic<std::uint64_t> index_vain_steps_{0};
   std::atomic<std::uint64_t> index_vain_bytes_{0};
@@ -611,6 +626,9 @@ class Store final : public SessionStore, private LivenessJudge {
   // Places being emptied: an evicted item in one is not rescued. Guarded by
   // ledger_mutex_.
   std::set<PlaceId> closing_;
+  // Shared: by who may bring evicted items back to life, until the commit.
+  // After write_gate_.
+  std::shared_mutex rescue_mutex_;
   // Segments that an open stream has written to. Guarded by ledger_mutex_.
   std::multiset<PlaceId> stream_pins_;
   // The positions that the compaction filter may drop.

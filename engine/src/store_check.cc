@@ -212,7 +212,7 @@ Status StoreChecker::Repair() noexcept {
   }
   if (report_.counters_match && broken_.empty()) return Status::Ok();
   ++report_.repaired;
-  store_.ForgetLast();
+  store_.ForgetRecent();
   return store_.RepairLedger();
 }
 

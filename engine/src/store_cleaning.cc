@@ -22,7 +22,7 @@ namespace larder {
 namespace {
 
 // Of one commit, which others have to wait for.
-constexpr std::size_t kMoveCountMax = 64;
+constexpr std::size_t kMoveCountMax = 128;
 
 }  // namespace
 
@@ -55,12 +55,7 @@ struct Store::MovedRecord {
 
 Status Store::CleanSegment(std::uint32_t id) noexcept {
   const PlaceId place = PlaceOfSegment(id);
-  {
-    write_gate_.lock();
-    const std::scoped_lock lock(ledger_mutex_);
-    closing_.insert(place);
-    write_gate_.unlock();
-  }
+  MarkClosing({&place, 1});
   Status moved;
   std::uint64_t damaged = 0;
   std::uint64_t damaged_payloads = 0;
@@ -105,7 +100,9 @@ Status Store::MoveRecords(std::span<MovedRecord> records,
     moved.lives = false;
     damaged_bytes += record.payload.size();
   }
-  LARDER_RETURN_IF_ERROR(AppendLiving(records));
+  // Until the commit, as those of any batch.
+  std::vector<SegmentGrant> grants;
+  LARDER_RETURN_IF_ERROR(AppendLiving(records, grants));
   PendingBatch& pending = ThreadBatch();
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) {
@@ -140,29 +137,35 @@ Status Store::FindLiving(std::span<MovedRecord> records,
                          std::span<rocksdb::PinnableSlice> slices) noexcept {
   static const rocksdb::ReadOptions kOptions;  // Costs much to make.
   std::vector<rocksdb::Slice> keys;
-  keys.reserve(records.size());
+  std::vector<MovedRecord*> unknown;
   for (MovedRecord& record : records) {
+    const std::string_view key = record.user_key();
     // Before the lookup: a change after it shows.
-    record.stripe_changes = StripeLocks::ChangesNow(*this, record.user_key());
+    record.stripe_changes = StripeLocks::ChangesNow(*this, key);
+    // Who has the stripe is about to change something in it.
+    const std::unique_lock lock(stripes_[StripeOf(key)].mutex,
+                                std::try_to_lock);
+    if (lock.owns_lock() && LookupRecent(key, record.old)) continue;
     keys.emplace_back(record.key);
+    unknown.push_back(&record);
   }
-  std::vector<rocksdb::Status> statuses(records.size());
-  rocks_->db().MultiGet(kOptions, rocks_->access(), keys.size(), keys.data(),
-                        slices.data(), statuses.data());
-  for (std::size_t i = 0; i < records.size(); ++i) {
+  std::vector<rocksdb::Status> statuses(keys.size());
+  if (!keys.empty())
+    rocks_->db().MultiGet(kOptions, rocks_->access(), keys.size(), keys.data(),
+                          slices.data(), statuses.data());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
     if (statuses[i].IsNotFound()) continue;
     LARDER_RETURN_IF_ERROR(FromRocks(statuses[i], "reading the index"));
-    OldItem& old = records[i].old;
-    if (!DecodeEntry(slices[i].ToStringView(), old.entry).ok()) continue;
-    old.present = true;
-    old.counted = IsCounted(old.entry);
-    records[i].lives = old.IsAt(records[i].record.version, records[i].place);
+    Understand(slices[i].ToStringView(), unknown[i]->old);
+  }
+  for (MovedRecord& record : records) {
+    record.lives = record.old.IsAt(record.record.version, record.place);
   }
   return Status::Ok();
 }
 
-Status Store::AppendLiving(std::span<MovedRecord> records) noexcept {
-  std::vector<SegmentGrant> grants;
+Status Store::AppendLiving(std::span<MovedRecord> records,
+                           std::vector<SegmentGrant>& grants) noexcept {
   std::vector<SegmentRecord> pieces;
   std::vector<MovedRecord*> owners;
   const std::uint64_t now = runs_.next_version();

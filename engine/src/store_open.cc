@@ -116,7 +116,10 @@ Status Store::Start() noexcept {
       read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
   RestoreReserve();
   options_pending_ = false;
-  if (!read_only_) StartKeyFilter();
+  if (!read_only_) {
+    StartRecent();
+    StartKeyFilter();
+  }
   if (options_.on_eviction && !notifier_ && !read_only_) {
     notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
   }
@@ -172,7 +175,7 @@ Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
 }
 
 Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
-  ForgetLast();
+  ForgetRecent();
   DropKeyFilter();
   Rocks::Options rocks;
   rocks.path = directory_->db_path();

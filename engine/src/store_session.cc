@@ -71,6 +71,7 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   if (incoming != 0 && !MakeRoom(incoming, items).ok()) return false;
   const InFlight in_flight(in_flight_bytes_, incoming);
   PendingBatch& pending = ThreadBatch();
+  const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   pending.keep_overlay = true;  // Two may be of one key.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <iterator>
 
 #include <rocksdb/convenience.h>
 #include <sys/statvfs.h>
@@ -25,9 +26,11 @@
 // finds none makes its own, a segment at a time, so writers are slowed down in
 // proportion to what they write and never stopped for long.
 //
-// A place is freed in two steps: with all writers out (write_gate_), it is
-// marked as closing if nothing committed lives in it; then, with the cutoffs
-// on disk, its bytes go. So no uncommitted record is in it either.
+// A place is freed in three steps: it is marked as closing, so that no writer
+// who comes brings an evicted item back to life there; those who may be doing
+// so already are waited for, and if it is a run, whose last records may not be
+// committed yet, all writers; and if nothing lives in it then, with the cutoffs
+// on disk, its bytes go. No writer is kept waiting for this.
 
 namespace larder {
 namespace {
@@ -46,6 +49,7 @@ constexpr int kReclaimRoundsMax = 4096;
 // Compactions of the index that one writer waits for; then it evicts a row
 // before each.
 constexpr int kIndexStepsMax = 4;
+constexpr int kNoIndexSteps = -1;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
 constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
@@ -126,6 +130,8 @@ void Store::UpdateBudget() noexcept {
                                 rocks_->access_headroom_bytes() + kSlackBytes;
     budget = limit > 2 * fixed ? limit - fixed : limit / 2;
   }
+  items_lie_in_index_ = 2 * ledger_.use(kPlaceInline).bytes >
+                        static_cast<std::int64_t>(ledger_.space().live_bytes());
   const std::uint64_t items = item_count_limit_;
   if (items != 0 && ledger_.space().live_items() != 0) {
     const std::uint64_t average =
@@ -168,7 +174,9 @@ void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
 }
 
 std::uint64_t Store::RoomAhead() const noexcept {
-  return segment_size_.load(std::memory_order_relaxed) / 2 * 3;
+  const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
+  // Cleaning gives little room at a time, and takes long.
+  return cleaning_reserve_ != 0 ? 2 * segment : segment / 2 * 3;
 }
 
 bool Store::MakeRoomAhead() noexcept {
@@ -179,9 +187,11 @@ bool Store::MakeRoomAhead() noexcept {
     for (int n = 0; room_waiters_ != 0 && n < kYieldsMax; ++n) {
       std::this_thread::yield();
     }
+    // Waits for the disk, now and then for long: nobody waits for this.
+    if (IndexHasRoomToGive() && PressIndex()) continue;
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
-    int index_steps = 1;
+    int index_steps = kNoIndexSteps;
     // A failure is reported by the next write that needs the room.
     if (!Reclaim(progress, index_steps).ok() || !progress) return false;
   }
@@ -190,10 +200,14 @@ bool Store::MakeRoomAhead() noexcept {
 
 Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
                              std::uint64_t incoming_items) noexcept {
+  int index_steps = kIndexStepsMax;
+  if (LeavesIndexToBackground()) {
+    index_steps = kNoIndexSteps;
+    std::this_thread::sleep_for(IndexDelay());
+  }
   ++room_waiters_;
   const std::scoped_lock lock(space_mutex_);
   --room_waiters_;
-  int index_steps = kIndexStepsMax;
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
     const bool fits = HasRoom(incoming_bytes);
     if (fits && HasItemRoom(incoming_items)) return Status::Ok();
@@ -221,11 +235,7 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
         dead_share > kDeadShareMax / 2 ? segment_size_.load() : 0;
     if (index_steps > 0 && IndexHasRoomToGive()) {
       --index_steps;
-      const std::uint64_t before = rocks_->access_table_bytes();
-      index_pressed_ = true;
-      CompactIndexStep();
-      index_pressed_ = false;
-      progress = rocks_->access_table_bytes() < before;
+      progress = PressIndex();
       if (progress) return Status::Ok();
     }
     if (dead_share > kDeadShareMax) {
@@ -237,7 +247,7 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
     LARDER_RETURN_IF_ERROR(EvictRow(progress));
     // What died in the index gives no room by itself: another step, or one row
     // after the other would be evicted for nothing.
-    index_steps = std::max(index_steps, 1);
+    if (index_steps != kNoIndexSteps) index_steps = std::max(index_steps, 1);
     if (progress) return Status::Ok();
   }
   if (options_.logical_capacity != 0) return Status::Ok();
@@ -257,9 +267,9 @@ Status Store::Squeeze(bool& progress) noexcept {
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
-  index_pressed_ = true;
+  ++index_pressing_;
   CompactIndex(nullptr, nullptr);
-  index_pressed_ = false;
+  --index_pressing_;
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   const std::uint64_t after =
@@ -352,17 +362,32 @@ Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
 Status Store::FreeIfDead(std::vector<PlaceId> places,
                          std::size_t& freed) noexcept {
   freed = 0;
+  MarkClosing(places);
+  std::vector<PlaceId> dead;
   {
-    write_gate_.lock();  // No batch is half way: see the head of the file.
     const std::scoped_lock lock(ledger_mutex_);
-    std::erase_if(places, [this](PlaceId place) { return !IsDead(place); });
-    closing_.insert(places.begin(), places.end());
-    write_gate_.unlock();
+    std::copy_if(places.begin(), places.end(), std::back_inserter(dead),
+                 [this](PlaceId place) { return IsDead(place); });
   }
-  const Status status = FreePlaces(places, freed);
+  const Status status = FreePlaces(dead, freed);
   const std::scoped_lock lock(ledger_mutex_);
   for (const PlaceId place : places) closing_.erase(place);
   return status;
+}
+
+void Store::MarkClosing(std::span<const PlaceId> places) noexcept {
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.insert(places.begin(), places.end());
+  }
+  // Whoever took one of them for one that stays has committed after this: who
+  // might bring an item in it back to life.
+  rescue_mutex_.lock();
+  rescue_mutex_.unlock();
+  // What is not committed yet: of a segment that is sealed, nothing.
+  if (std::any_of(places.begin(), places.end(), IsRun)) {
+    write_gate_.AwaitLeaving();
+  }
 }
 
 Status Store::FreePlaces(std::span<const PlaceId> dead,
@@ -554,12 +579,7 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
 
 Status Store::CleanRun(const RunTable::Run& run) noexcept {
   const PlaceId place = PlaceOfRun(run.id);
-  {
-    write_gate_.lock();
-    const std::scoped_lock lock(ledger_mutex_);
-    closing_.insert(place);
-    write_gate_.unlock();
-  }
+  MarkClosing({&place, 1});
   cleaning_first_ = run.first;
   cleaning_end_ = run.end;
   const PositionKey first(run.first);
@@ -609,7 +629,8 @@ bool Store::IsRecordDead(std::uint64_t position,
 
 bool Store::IsKeptGhost(const Entry& entry) const noexcept {
   // Of use to the policy only, and only while there is room for it.
-  if (entry.epoch != epoch_ || !keeps_ghosts_ || index_pressed_) return false;
+  if (entry.epoch != epoch_ || !keeps_ghosts_ || index_pressing_ != 0)
+    return false;
   const std::scoped_lock lock(ledger_mutex_);
   return ledger_.space().IsGhost(entry.rank);
 }
@@ -656,6 +677,27 @@ bool Store::IndexHasRoomToGive() const noexcept {
 bool Store::IndexIsMostlyDead() const noexcept {
   const std::uint64_t ghosts = keeps_ghosts_ ? IndexLiveBytes() : 0;
   return rocks_->access_table_bytes() > IndexBytesWanted() + ghosts;
+}
+
+bool Store::LeavesIndexToBackground() const noexcept {
+  return options_.background && !items_lie_in_index_ &&
+         rocks_->access_table_bytes() < 2 * IndexBytesWanted();
+}
+
+std::chrono::microseconds Store::IndexDelay() const noexcept {
+  constexpr double kMicrosecondsMax = 10'000;  // For an index twice as large.
+  const auto bytes = static_cast<double>(rocks_->access_table_bytes());
+  const double excess = bytes / static_cast<double>(IndexBytesWanted()) - 1;
+  return std::chrono::microseconds(
+      static_cast<int>(std::clamp(excess, 0.0, 1.0) * kMicrosecondsMax));
+}
+
+bool Store::PressIndex() noexcept {
+  const std::uint64_t before = rocks_->access_table_bytes();
+  ++index_pressing_;
+  CompactIndexStep();
+  --index_pressing_;
+  return rocks_->access_table_bytes() < before;
 }
 
 void Store::CompactIndexStep() noexcept {
@@ -717,6 +759,7 @@ Status Store::Restamp(std::span<TouchBuffer::Touch> touches) noexcept {
   PendingBatch pending;
   pending.keep_overlay = true;
   const auto writing = write_gate_.Enter();
+  const std::shared_lock rescuing(rescue_mutex_);
   // The hot tier is told of ranks only: what readers get is the same, unless
   // an evicted item comes back to life.
   HotWriter* const hot = hot_.load(std::memory_order_relaxed);

@@ -69,11 +69,11 @@ class StoreWriter final : public ValueWriter {
   Status WriteBuffer() noexcept {
     LARDER_RETURN_IF_ERROR(store_.MakeRoom(buffer_.size(), 0));
     Extents extents;
-    // Writers keep out cleaning while the records are not pinned yet.
-    const auto writing = store_.write_gate_.Enter();
+    // Until the records are pinned.
+    std::vector<SegmentGrant> grants;
     const Status status =
         store_.AppendToLog(key_, command_.codec, stored_.version, 0,
-                           stored_.size, buffer_, extents);
+                           stored_.size, buffer_, extents, grants);
     const std::scoped_lock lock(store_.ledger_mutex_);
     for (const SegmentPlace& place : extents) {
       const PlaceId pin = PlaceOfSegment(place.segment);

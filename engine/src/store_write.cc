@@ -216,6 +216,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   }
   const InFlight in_flight(in_flight_bytes_, incoming);
   PendingBatch& pending = ThreadBatch();
+  const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   StripeLocks locks(*this);
@@ -290,14 +291,7 @@ Status Store::Lookup(std::string_view key, const PendingBatch& pending,
       return Status::Ok();
     }
   }
-  if (const LastEntry* const last = FindLast(key)) {
-    if (!last->present) return Status::Ok();
-    old.bytes = last->bytes;
-    Understand(old.bytes, old);
-    // One that does not count may have been dropped by a compaction.
-    if (old.counted) return Status::Ok();
-    old = OldItem();
-  }
+  if (LookupRecent(key, old)) return Status::Ok();
   if (key_filter_ && !key_filter_->MayContain(key)) return Status::Ok();
   LARDER_RETURN_IF_ERROR(LookupInIndex(key, old));
   if (!old.present) absent_lookups_.Add();
@@ -324,46 +318,61 @@ void Store::Understand(std::string_view bytes, OldItem& old) const noexcept {
   old.live = old.counted && old.entry.expires_at > clock_.Now();
 }
 
-const Store::LastEntry* Store::FindLast(std::string_view key) const noexcept {
-  const KeyStripe& stripe = stripes_[StripeOf(key)];
-  const LastEntry& last = stripe.last;
-  const bool is_true =
-      last.known &&
-      last.true_at == stripe.changes.load(std::memory_order_relaxed) &&
-      last.key == key;
-  return is_true ? &last : nullptr;
+bool Store::LookupRecent(std::string_view key, OldItem& old) const noexcept {
+  const std::uint64_t hash = HashOf(key);
+  const std::optional<RecentEntries::Known> known =
+      stripes_[hash % kStripeCount].recent.Find(key, hash);
+  if (!known) return false;
+  if (!known->present) return true;
+  old.bytes.assign(known->bytes);
+  Understand(old.bytes, old);
+  // One that does not count may have been dropped by a compaction.
+  if (!old.counted) old.present = false;
+  return old.counted;
 }
 
-void Store::NoteLast(std::string_view key, bool was_present,
-                     const std::string* bytes, PendingBatch& pending) noexcept {
-  constexpr std::size_t kBytesMax = 512;
-  const std::size_t index = StripeOf(key);
-  LastEntry& last = stripes_[index].last;
-  const bool same_key = last.key == key;
-  // What is written once is not worth the copy.
-  if (!same_key && (bytes == nullptr || !was_present)) return;
-  last.known = false;  // Until the commit.
-  last.noted = key.size() + (bytes != nullptr ? bytes->size() : 0) <= kBytesMax;
-  if (!last.noted) return;
-  if (!same_key) last.key = key;
-  last.present = bytes != nullptr;
-  if (last.present) last.bytes = *bytes;
-  pending.last_stripes.push_back(index);
+void Store::NoteRecent(std::string_view key, bool was_present,
+                       const std::string* bytes,
+                       PendingBatch& pending) noexcept {
+  const std::uint64_t hash = HashOf(key);
+  const bool is_kept = stripes_[hash % kStripeCount].recent.Doubt(key, hash);
+  // What is written once is not worth the copy; but what this batch noted of
+  // the key before is no longer true.
+  const bool is_noted =
+      pending.keep_overlay && pending.overlay.contains(std::string(key));
+  if (!is_kept && !is_noted && (bytes == nullptr || !was_present)) return;
+  const std::string_view kept = bytes != nullptr ? *bytes : std::string_view();
+  pending.recent.push_back({key, hash, bytes != nullptr, kept.size()});
+  pending.recent_bytes.append(kept);
 }
 
-void Store::KeepLast(const PendingBatch& pending) noexcept {
-  for (const std::size_t index : pending.last_stripes) {
-    KeyStripe& stripe = stripes_[index];
-    stripe.last.known = stripe.last.noted;
-    // As it will be when the stripe is let go.
-    stripe.last.true_at = stripe.changes.load(std::memory_order_relaxed) + 1;
+void Store::KeepRecent(const PendingBatch& pending) noexcept {
+  std::string_view rest = pending.recent_bytes;
+  for (const PendingBatch::RecentChange& change : pending.recent) {
+    stripes_[change.hash % kStripeCount].recent.Put(
+        change.key, change.hash, {change.present, rest.substr(0, change.size)});
+    rest.remove_prefix(change.size);
   }
 }
 
-void Store::ForgetLast() noexcept {
+void Store::StartRecent() noexcept {
+  // A share of the memory budget, within bounds for each stripe.
+  constexpr std::uint64_t kMemoryShare = 8;
+  constexpr std::uint64_t kStripeBytesMin = 256;
+  constexpr std::uint64_t kStripeBytesMax = 4096;
+  const std::uint64_t bytes =
+      std::clamp(rocks_->sizes().memory_budget / kMemoryShare / kStripeCount,
+                 kStripeBytesMin, kStripeBytesMax);
   for (KeyStripe& stripe : stripes_) {
     const std::scoped_lock lock(stripe.mutex);
-    stripe.last.known = false;
+    stripe.recent.SetCapacity(bytes);
+  }
+}
+
+void Store::ForgetRecent() noexcept {
+  for (KeyStripe& stripe : stripes_) {
+    const std::scoped_lock lock(stripe.mutex);
+    stripe.recent.Clear();
   }
 }
 
@@ -478,7 +487,7 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
                              LogStream::kWarm, LogStream::kNew)
                   : LogStream::kNew;
   return AppendToLog(command.key, command.codec, entry.version, value.size(), 0,
-                     value, entry.extents, stream);
+                     value, entry.extents, pending.grants, stream);
 }
 
 void Store::CarryRun(const RunTable::Position& position,
@@ -496,7 +505,8 @@ void Store::CarryRun(const RunTable::Position& position,
 Status Store::AppendToLog(std::string_view key, CodecId codec,
                           std::uint64_t version, std::uint64_t value_size,
                           std::uint64_t value_offset, std::string_view bytes,
-                          Extents& extents, LogStream stream) noexcept {
+                          Extents& extents, std::vector<SegmentGrant>& grants,
+                          LogStream stream) noexcept {
   std::uint64_t done = 0;
   while (done < bytes.size()) {
     const std::size_t wanted =
@@ -513,6 +523,7 @@ Status Store::AppendToLog(std::string_view key, CodecId codec,
     Result<SegmentPlace> place = log_->Write(*grant, record);
     if (!place) return SegmentFailure(place.error());
     extents.push_back(*place);
+    grants.push_back(std::move(*grant));
     done += record.payload.size();
   }
   return Status::Ok();
@@ -667,7 +678,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
     LARDER_CHECK(
         batch.Put(rocks_->access(), TagIndexKey(entry.tag, key), "").ok());
   }
-  NoteLast(key, old.present, &pending.scratch, pending);
+  NoteRecent(key, old.present, &pending.scratch, pending);
   if (pending.keep_overlay) {
     PendingBatch::Overlay& overlay = pending.overlay[std::string(key)];
     overlay.entry = pending.scratch;
@@ -700,7 +711,7 @@ void Store::RemoveEntry(std::string_view key, const OldItem& old,
       pending.batch.Delete(rocks_->access(), ToSlice(entry_key.bytes())).ok());
   RemoveExpiryKey(key, old.entry, pending.batch);
   RemoveTagKey(key, old.entry, pending.batch);
-  NoteLast(key, old.present, nullptr, pending);
+  NoteRecent(key, old.present, nullptr, pending);
   if (pending.keep_overlay) {
     pending.overlay[std::string(key)] = PendingBatch::Overlay();
   }
@@ -926,7 +937,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     live_items_ = ledger_.space().live_items();
   }
   hot.Show();
-  KeepLast(pending);
+  KeepRecent(pending);
   return Status::Ok();
 }
 

@@ -32,6 +32,13 @@ class StripedGate {
   void unlock() noexcept {
     for (Stripe& stripe : stripes_) stripe.mutex.unlock();
   }
+  /// Returns once all who are inside now have left, and keeps nobody out.
+  void AwaitLeaving() noexcept {
+    for (Stripe& stripe : stripes_) {
+      stripe.mutex.lock();
+      stripe.mutex.unlock();
+    }
+  }
   [[nodiscard]] std::shared_lock<std::shared_mutex> Enter() noexcept {
     return std::shared_lock(stripes_[ThreadSlot() % kStripes].mutex);
   }

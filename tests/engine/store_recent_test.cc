@@ -22,9 +22,9 @@ namespace {
 
 constexpr std::size_t kStripes = 1024;  // As in store.h.
 
-// Keys that share two stripes, on which the store remembers one each.
+// Keys that share two stripes: more of each than the store remembers.
 std::vector<std::string> CollidingKeys() {
-  constexpr std::size_t kPerStripe = 4;
+  constexpr std::size_t kPerStripe = 24;
   std::array<std::vector<std::string>, 2> found;
   for (int i = 0; found[0].size() + found[1].size() < 2 * kPerStripe; ++i) {
     std::string key = "key" + std::to_string(i);
@@ -38,7 +38,7 @@ std::vector<std::string> CollidingKeys() {
   return keys;
 }
 
-class LastEntryTest : public StoreFixture {
+class StoreRecentTest : public StoreFixture {
  protected:
   struct Known {
     std::string value;
@@ -57,7 +57,7 @@ class LastEntryTest : public StoreFixture {
       step.key = keys_[random_.Below(keys_.size())];
       if (!random_.OneIn(4)) {
         // In the entry, in the log, in a segment file.
-        const std::size_t sizes[] = {10, 600, 2'000, 40'000};
+        const std::size_t sizes[] = {10, 1'000, 2'000, 40'000};
         step.value = MakeValue(random_.Next(), sizes[random_.Below(4)]);
       }
     }
@@ -118,8 +118,8 @@ class LastEntryTest : public StoreFixture {
   std::map<std::string, Known> known_;
 };
 
-TEST_F(LastEntryTest, ItIsWhatTheIndexHas) {
-  // Entries with 600 bytes of value are too large to be remembered.
+TEST_F(StoreRecentTest, ItIsWhatTheIndexHas) {
+  // Entries with 1,000 bytes of value are too large to be remembered.
   ASSERT_NO_FATAL_FAILURE(
       Open({{"large_value_min", "16KiB"}, {"inline_value_max", "1KiB"}}));
   ASSERT_TRUE(Set("text", "not a number").ok());
