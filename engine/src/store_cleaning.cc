@@ -150,9 +150,10 @@ Status Store::FindLiving(std::span<MovedRecord> records,
     unknown.push_back(&record);
   }
   std::vector<rocksdb::Status> statuses(keys.size());
-  if (!keys.empty())
+  if (!keys.empty()) {
     rocks_->db().MultiGet(kOptions, rocks_->access(), keys.size(), keys.data(),
                           slices.data(), statuses.data());
+  }
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (statuses[i].IsNotFound()) continue;
     LARDER_RETURN_IF_ERROR(FromRocks(statuses[i], "reading the index"));

@@ -176,7 +176,7 @@ void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
 std::uint64_t Store::RoomAhead() const noexcept {
   const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
   // Cleaning gives little room at a time, and takes long.
-  return cleaning_reserve_ != 0 ? 2 * segment : segment / 2 * 3;
+  return cleaning_reserve_ != 0 ? 2 * segment : segment;
 }
 
 bool Store::MakeRoomAhead() noexcept {
@@ -380,8 +380,8 @@ void Store::MarkClosing(std::span<const PlaceId> places) noexcept {
     const std::scoped_lock lock(ledger_mutex_);
     closing_.insert(places.begin(), places.end());
   }
-  // Whoever took one of them for one that stays has committed after this: who
-  // might bring an item in it back to life.
+  // Whoever might bring an item in one of them back to life, since it was not
+  // marked yet, has committed after this.
   rescue_mutex_.lock();
   rescue_mutex_.unlock();
   // What is not committed yet: of a segment that is sealed, nothing.
@@ -629,8 +629,9 @@ bool Store::IsRecordDead(std::uint64_t position,
 
 bool Store::IsKeptGhost(const Entry& entry) const noexcept {
   // Of use to the policy only, and only while there is room for it.
-  if (entry.epoch != epoch_ || !keeps_ghosts_ || index_pressing_ != 0)
+  if (entry.epoch != epoch_ || !keeps_ghosts_ || index_pressing_ != 0) {
     return false;
+  }
   const std::scoped_lock lock(ledger_mutex_);
   return ledger_.space().IsGhost(entry.rank);
 }
@@ -680,7 +681,8 @@ bool Store::IndexIsMostlyDead() const noexcept {
 }
 
 bool Store::LeavesIndexToBackground() const noexcept {
-  return options_.background && !items_lie_in_index_ &&
+  return options_.background && when_full_ == WhenFull::kEvict &&
+         !items_lie_in_index_ &&
          rocks_->access_table_bytes() < 2 * IndexBytesWanted();
 }
 

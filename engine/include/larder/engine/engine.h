@@ -91,7 +91,8 @@ struct EngineOptions {
   /// Opens a directory on a network file system all the same.
   bool allow_network_file_system = false;
   /// Memory for RocksDB's block cache and write buffers together; 0 = chosen
-  /// from size_limit (8..64 MiB).
+  /// from size_limit (8..64 MiB). Besides it, a filter of the keys and the
+  /// entries written last take up to an eighth of it each.
   std::uint64_t memory_budget_bytes = 0;
 
   // Sharing the directory with other processes; see docs/processes.md.
