@@ -55,8 +55,8 @@ class StoreScan;
 /// 3. A cutoff that a batch relies on is on disk no later than the batch.
 /// 4. Bytes are freed only after what killed them is in the WAL.
 ///
-/// Lock order: store_gate_, space_mutex_, write_gate_, stripes (ascending),
-/// ledger_mutex_, leaves (RunTable, the logs, RocksDB).
+/// Lock order: store_gate_, space_mutex_, write_gate_, rescue_mutex_, stripes
+/// (ascending), ledger_mutex_, leaves (RunTable, the logs, RocksDB).
 ///
 /// Threads: thread-safe.
 class Store final : public SessionStore, private LivenessJudge {
@@ -627,7 +627,6 @@ class Store final : public SessionStore, private LivenessJudge {
   // ledger_mutex_.
   std::set<PlaceId> closing_;
   // Shared: by who may bring evicted items back to life, until the commit.
-  // After write_gate_.
   std::shared_mutex rescue_mutex_;
   // Segments that an open stream has written to. Guarded by ledger_mutex_.
   std::multiset<PlaceId> stream_pins_;
