@@ -17,6 +17,7 @@ namespace larder {
 namespace internal {
 
 constinit std::atomic<std::atomic<std::uint64_t>*> fork_word{nullptr};
+constinit std::atomic<std::uint64_t> fork_count{0};
 
 }  // namespace internal
 
@@ -33,6 +34,8 @@ constinit std::array<std::atomic<int>, kDescriptorCountMax> descriptors{};
 
 // Counts generations of processes; copied by fork, unlike the word.
 constinit std::atomic<std::uint64_t> last_number{0};
+
+void CountFork() noexcept { internal::fork_count.fetch_add(1); }
 
 void RunInChild() noexcept {
   for (auto& entry : descriptors) {
@@ -61,7 +64,7 @@ std::atomic<std::uint64_t>* MakeWord() noexcept {
 std::uint64_t internal::ForkNumberSlow() noexcept {
   static std::once_flag once;
   std::call_once(once, [] {
-    ::pthread_atfork(nullptr, nullptr, &RunInChild);
+    ::pthread_atfork(&CountFork, nullptr, &RunInChild);
     fork_word.store(MakeWord(), std::memory_order_release);
   });
   auto* word = fork_word.load(std::memory_order_acquire);

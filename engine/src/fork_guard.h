@@ -15,6 +15,7 @@ namespace internal {
 extern constinit std::atomic<std::atomic<std::uint64_t>*> fork_word;
 // First use in this process, or first use after a fork.
 [[nodiscard]] std::uint64_t ForkNumberSlow() noexcept;
+extern constinit std::atomic<std::uint64_t> fork_count;
 
 }  // namespace internal
 
@@ -31,6 +32,16 @@ extern constinit std::atomic<std::atomic<std::uint64_t>*> fork_word;
       return number;
   }
   return internal::ForkNumberSlow();
+}
+
+/// How often this process and those it was forked from have forked since the
+/// first call of this or of ForkNumber. If it is the same before something was
+/// mapped and after it was unmapped, no child has it.
+///
+/// Threads: thread-safe. Does not count what is made by clone without fork.
+[[nodiscard]] inline std::uint64_t ForkCount() noexcept {
+  static_cast<void>(ForkNumber());  // Registers the handler.
+  return internal::fork_count.load();
 }
 
 /// Remembers in which process it was made. What belongs to the parent (locks,

@@ -25,7 +25,7 @@ Result<bool> TryOfdLock(int fd, std::uint64_t byte, OfdLock kind) noexcept {
   struct flock lock = ByteLock(byte, kind);
   while (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
     if (errno == EAGAIN || errno == EACCES) return false;
-    if (errno != EINTR) return Fail(Status::FromErrno(errno, "lock seat.lock"));
+    if (errno != EINTR) return Fail(Status::FromErrno(errno, "locking a byte"));
   }
   return true;
 }
@@ -41,7 +41,7 @@ int WaitForExclusiveOfdLock(int fd, std::uint64_t byte) {
 Result<bool> IsOfdLocked(int fd, std::uint64_t byte) noexcept {
   struct flock lock = ByteLock(byte, OfdLock::kExclusive);
   if (::fcntl(fd, F_OFD_GETLK, &lock) != 0) {
-    return Fail(Status::FromErrno(errno, "query seat.lock"));
+    return Fail(Status::FromErrno(errno, "asking for a lock"));
   }
   return lock.l_type != F_UNLCK;
 }

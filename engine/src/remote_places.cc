@@ -11,6 +11,7 @@
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
+#include "segment_reuse.h"
 #include "signal_mask.h"
 
 namespace larder {
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::size_t kMappingsMax = 256;
 constexpr std::chrono::milliseconds kLookPeriod{250};
-// Without a read.
+// Without a use.
 constexpr int kIdleLooksMax = 4;
 
 }  // namespace
@@ -34,42 +35,47 @@ RemotePlaces::~RemotePlaces() {
 
 Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log() noexcept {
   const std::lock_guard lock(mutex_);
-  ++log_uses_;
+  ++uses_;
   if (log_ != nullptr) return log_;
   SegmentLogOptions options;
   options.read_only = true;
   options.mapping_count_max = kMappingsMax;
   auto log = SegmentLog::Open(directory_ / "log", options, 1, {});
   if (!log) return Fail(std::move(log.error()));
-  if (!janitor_.joinable()) {
-    try {
-      const SignalsBlocked blocked;
-      janitor_ = std::thread([this] { LetGo(); });
-    } catch (const std::system_error& e) {
-      // Nobody would let the files go.
-      return Fail(Status::FromErrno(e.code().value(), "start a thread"));
-    }
-  }
+  LARDER_FAIL_IF_ERROR(StartJanitor());
   log_ = std::move(*log);
   changed_.notify_one();
   return log_;
 }
 
-// Sleeps as long as nothing is mapped.
+Status RemotePlaces::StartJanitor() noexcept {
+  if (janitor_.joinable()) return Status::Ok();
+  try {
+    const SignalsBlocked blocked;
+    janitor_ = std::thread([this] { LetGo(); });
+  } catch (const std::system_error& e) {
+    // Nobody would let the files go.
+    return Status::FromErrno(e.code().value(), "start a thread");
+  }
+  return Status::Ok();
+}
+
+// Sleeps as long as nothing is open.
 void RemotePlaces::LetGo() noexcept {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopping_ || log_ != nullptr; });
-    std::uint64_t uses = log_uses_;
-    for (int idle = 0; log_ != nullptr;) {
+    changed_.wait(lock, [this] { return stopping_ || IsInUse(); });
+    std::uint64_t uses = uses_;
+    for (int idle = 0; IsInUse();) {
       changed_.wait_for(lock, kLookPeriod, [this] { return stopping_; });
       if (stopping_) return;
-      idle = log_uses_ == uses ? idle + 1 : 0;
-      uses = log_uses_;
-      if (idle < kIdleLooksMax) {
-        log_->ForgetRemoved();
-      } else {
+      idle = uses_ == uses ? idle + 1 : 0;
+      uses = uses_;
+      if (idle == kIdleLooksMax) {
         log_.reset();
+        segment_.reset();
+      } else if (log_ != nullptr) {
+        log_->ForgetRemoved();
       }
     }
     if (stopping_) return;
@@ -103,17 +109,21 @@ Result<ValueHandle> RemotePlaces::Read(std::string_view key,
   return ValueHandle::FromString(std::move(bytes));
 }
 
-Result<std::shared_ptr<UniqueFd>> RemotePlaces::OpenForWriting(
-    std::uint32_t segment) noexcept {
+Result<std::shared_ptr<const RemotePlaces::OpenSegment>>
+RemotePlaces::OpenForWriting(std::uint32_t segment) noexcept {
   const std::lock_guard lock(mutex_);
-  if (segment_ == segment) return segment_fd_;
+  ++uses_;
+  if (segment_ != nullptr && segment_->id == segment) return segment_;
+  auto hold = HoldSegmentFiles(directory_ / "log");
+  if (!hold) return Fail(std::move(hold.error()));
   const std::string path = SegmentPath(directory_ / "log", segment).string();
-  auto fd = std::make_shared<UniqueFd>(
-      ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!*fd) return Fail(Status::FromErrno(errno, "open " + path));
-  segment_ = segment;
-  segment_fd_ = fd;
-  return fd;
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return Fail(Status::FromErrno(errno, "open " + path));
+  LARDER_FAIL_IF_ERROR(StartJanitor());
+  segment_ = std::make_shared<const OpenSegment>(
+      OpenSegment{segment, std::move(*hold), std::move(fd)});
+  changed_.notify_one();
+  return segment_;
 }
 
 Status RemotePlaces::Write(const SetCommand& command,
@@ -123,8 +133,8 @@ Status RemotePlaces::Write(const SetCommand& command,
     if (chunk.payload_size > command.value.size() - done) {
       return Status::Corruption("the holder granted more than was asked for");
     }
-    const auto fd = OpenForWriting(chunk.segment);
-    if (!fd) return fd.error();
+    const auto segment = OpenForWriting(chunk.segment);
+    if (!segment) return segment.error();
     const SegmentRecord record{
         .key = command.key,
         .payload = command.value.substr(done, chunk.payload_size),
@@ -133,8 +143,8 @@ Status RemotePlaces::Write(const SetCommand& command,
         .value_offset = done,
         .codec = command.codec};
     const int error =
-        WriteSegmentRecords(*SegmentIo::System(), (*fd)->get(), chunk.segment,
-                            chunk.offset, {&record, 1});
+        WriteSegmentRecords(*SegmentIo::System(), (*segment)->fd.get(),
+                            chunk.segment, chunk.offset, {&record, 1});
     if (error != 0) return Status::FromErrno(error, "writing a value");
     done += chunk.payload_size;
   }

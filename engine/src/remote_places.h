@@ -28,7 +28,8 @@ namespace larder {
 ///            kNotFound, one that is not there as said is kCorruption: then the
 ///            holder is to be asked for its bytes. Removed files keep their
 ///            blocks as long as they are mapped: they are let go within a
-///            quarter of a second, and all are a second after the last read.
+///            quarter of a second, and all are a second after the last use. The
+///            holder uses no file again until then.
 class RemotePlaces {
  public:
   /// The cache directory. Nothing is opened yet.
@@ -54,21 +55,29 @@ class RemotePlaces {
                              const Grant& grant) noexcept;
 
  private:
+  struct OpenSegment {
+    std::uint32_t id = 0;
+    UniqueFd hold;  // Keeps the file from becoming another segment.
+    UniqueFd fd;
+  };
   [[nodiscard]] Result<std::shared_ptr<SegmentLog>> Log() noexcept;
+  // Both under mutex_.
+  [[nodiscard]] Status StartJanitor() noexcept;
+  [[nodiscard]] bool IsInUse() const noexcept {
+    return log_ != nullptr || segment_ != nullptr;
+  }
   void LetGo() noexcept;
-  [[nodiscard]] Result<std::shared_ptr<UniqueFd>> OpenForWriting(
+  [[nodiscard]] Result<std::shared_ptr<const OpenSegment>> OpenForWriting(
       std::uint32_t segment) noexcept;
 
   const std::filesystem::path directory_;
   std::mutex mutex_;  // Guards what follows.
   std::shared_ptr<SegmentLog> log_;
-  std::uint64_t log_uses_ = 0;
+  std::uint64_t uses_ = 0;
   bool stopping_ = false;
-  std::condition_variable changed_;  // log_ was opened, or stopping_.
-  std::thread janitor_;              // Started with the first read.
-  // The last segment written to.
-  std::uint32_t segment_ = 0;
-  std::shared_ptr<UniqueFd> segment_fd_;
+  std::condition_variable changed_;  // Something was opened, or stopping_.
+  std::thread janitor_;              // Started with the first use.
+  std::shared_ptr<const OpenSegment> segment_;  // The last one written to.
 };
 
 }  // namespace larder

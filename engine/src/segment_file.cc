@@ -1,5 +1,6 @@
 // The life of a file: kOpen while the log or any grant has a hold, then a
-// footer is written and it is kSealed, then unlinked and kRemoved. Sealing
+// footer is written and it is kSealed, then unlinked and kRemoved, or its file
+// becomes that of another segment. Sealing
 // belongs to the file and not to the log, since the last hold may be dropped
 // on any thread, even after the log has gone.
 //
@@ -19,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "check.h"
+#include "fork_guard.h"
 #include "segment_format.h"
 #include "segment_scan.h"
 
@@ -102,9 +104,39 @@ Result<std::shared_ptr<SegmentFile>> SegmentFile::OpenExisting(
   return file;
 }
 
+std::shared_ptr<SegmentFile> SegmentFile::CreateFrom(SegmentFile& gone,
+                                                     std::uint32_t id,
+                                                     std::uint32_t capacity) {
+  SegmentIo& io = *gone.environment_->io;
+  auto file = std::make_shared<SegmentFile>(gone.environment_, id, capacity);
+  if (gone.fork_count_ != ForkCount() ||
+      io.Rename(gone.path().c_str(), file->path().c_str()) != 0) {
+    return nullptr;
+  }
+  auto fd = std::make_shared<const UniqueFd>(
+      io.Open(file->path().c_str(), kWriteFlags, 0));
+  struct stat info {};
+  const bool usable = *fd && ::fstat(fd->get(), &info) == 0 &&
+                      S_ISREG(info.st_mode) && info.st_nlink == 1 &&
+                      static_cast<std::uint64_t>(info.st_size) <= capacity;
+  {
+    const std::scoped_lock lock(gone.mutex_, file->mutex_);
+    file->SetAccounted(usable ? AllocatedBytes(info) : gone.accounted_);
+    gone.SetAccounted(0);
+    file->fd_ = std::move(fd);
+    file->was_another_ = true;
+  }
+  if (usable) return file;
+  file->Discard().IgnoreError();  // Nothing lives in it: the next Open does.
+  return nullptr;
+}
+
 SegmentFile::SegmentFile(Environment environment, std::uint32_t id,
                          std::uint64_t capacity)
-    : environment_(std::move(environment)), id_(id), capacity_(capacity) {}
+    : environment_(std::move(environment)),
+      id_(id),
+      capacity_(capacity),
+      fork_count_(ForkCount()) {}
 
 SegmentFile::~SegmentFile() {
   // No thread has it any more; what it counted goes with it.
@@ -355,6 +387,10 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
   if (held_unlinked_) {  // It cannot be opened again.
     return mapping_;
   }
+  if (state() == State::kRemoved) {  // Its file may be another's by now.
+    return Fail(
+        Status::NotFound("segment " + std::to_string(id_) + " has gone"));
+  }
   std::shared_ptr<const UniqueFd> fd = fd_;
   if (!fd) {
     auto opened = OpenForReading();
@@ -474,6 +510,73 @@ Status SegmentFile::Unlink(bool hold) noexcept {
     dropped = std::move(mapping_);
   }
   return Status::Ok();
+}
+
+bool SegmentFile::Retire() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (sync_failed_) return false;
+  mapping_.reset();
+  if (!last_mapping_.expired()) return false;  // A handle has it.
+  state_ = State::kRemoved;
+  return true;
+}
+
+Status SegmentFile::Discard() noexcept {
+  const std::lock_guard lock(mutex_);
+  Status status;
+  if (environment_->io->Unlink(path().c_str()) != 0 && errno != ENOENT) {
+    status = ErrorAt(errno, "unlinking", 0);
+  }
+  SetAccounted(0);
+  fd_.reset();
+  state_ = State::kRemoved;
+  return status;
+}
+
+bool SegmentFile::Shrink(std::uint64_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  struct stat info {};
+  if (::fstat(fd_->get(), &info) != 0) return false;
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  const std::uint64_t left = (size - std::min(size, bytes)) /
+                             environment_->block_size *
+                             environment_->block_size;
+  if (environment_->io->Truncate(fd_->get(), static_cast<off_t>(left)) != 0) {
+    return false;
+  }
+  AccountFromStat(fd_->get());
+  return true;
+}
+
+bool SegmentFile::IsInMemory() const noexcept {
+  struct stat info {};
+  if (::fstat(fd_->get(), &info) != 0) return false;
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size == 0) return true;
+  const auto mapping = SegmentMapping::Map(
+      fd_->get(), RoundUp(size, kSegmentAlignment), environment_->counters);
+  return mapping && (*mapping)->IsResident(0, size);
+}
+
+std::uint64_t SegmentFile::accounted() noexcept {
+  const std::lock_guard lock(mutex_);
+  return accounted_;
+}
+
+void SegmentFile::ClearGap(std::uint64_t offset, std::uint64_t size) noexcept {
+  if (!was_another_) return;
+  static constexpr std::array<char, 16 * 1024> kManyZeros{};
+  while (size > 0) {
+    const std::uint64_t part = std::min<std::uint64_t>(size, kManyZeros.size());
+    iovec piece = Piece({kManyZeros.data(), part});
+    // If it fails, what is there counts as damage, which is as harmless.
+    if (!WriteFully(*environment_->io, fd_->get(), &piece, 1,
+                    static_cast<off_t>(offset))) {
+      return;
+    }
+    offset += part;
+    size -= part;
+  }
 }
 
 void SegmentFile::AccountUpTo(std::uint64_t end) noexcept {

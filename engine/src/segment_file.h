@@ -33,7 +33,8 @@ struct SegmentEnvironment {
 /// One segment file: where it is in its life, its writers, its mapping.
 ///
 /// Invariants:
-/// 1. Bytes below readable_end() are in the file and never change.
+/// 1. Bytes below readable_end() are in the file, and do not change while
+///    anybody can read them.
 /// 2. The file is sealed once, by whoever drops the last hold: the log's own
 ///    (while records may still be added) or that of a grant.
 /// 3. What it counts into counters->disk_bytes is accounted_, always.
@@ -53,6 +54,12 @@ class SegmentFile {
   /// nullptr is returned. Errors: kNotFound, kIoError.
   static Result<std::shared_ptr<SegmentFile>> OpenExisting(
       Environment environment, std::uint32_t id);
+  /// A new segment in the file of `gone`, which keeps its bytes until they are
+  /// written over; held once. nullptr: that file is of no use; it may be
+  /// unlinked then. REQUIRES: `gone` was retired.
+  static std::shared_ptr<SegmentFile> CreateFrom(SegmentFile& gone,
+                                                 std::uint32_t id,
+                                                 std::uint32_t capacity);
 
   SegmentFile(Environment environment, std::uint32_t id,
               std::uint64_t capacity);
@@ -77,6 +84,11 @@ class SegmentFile {
   Status DropHold() noexcept;
   /// Counts the blocks that a file of `end` bytes takes.
   void AccountUpTo(std::uint64_t end) noexcept;
+  /// What the file takes on the disk.
+  [[nodiscard]] std::uint64_t accounted() noexcept;
+  /// Writes zeros where another segment's bytes may be, so that they are taken
+  /// for the gap they are. REQUIRES: as WriteRecords.
+  void ClearGap(std::uint64_t offset, std::uint64_t size) noexcept;
   /// Writes them one after another with one pwritev.
   /// REQUIRES: the caller has a hold and [offset, ...) for itself.
   Status WriteRecords(std::uint32_t offset,
@@ -122,9 +134,22 @@ class SegmentFile {
   /// Unlinks it. With `hold`, it is mapped first and stays readable as long
   /// as this object lives. REQUIRES: state() is kSealed.
   Status Unlink(bool hold) noexcept;
+  /// The segment has gone, but its file stays, to become another one. False:
+  /// somebody has it mapped, or it is not to be trusted.
+  /// REQUIRES: state() is kSealed.
+  [[nodiscard]] bool Retire() noexcept;
+  /// Unlinks the file of a segment that was retired, or is not used yet. What
+  /// cannot be unlinked now is by the next Open. Errors: kIoError.
+  Status Discard() noexcept;
+  /// Cuts so many bytes off the end of a file that is not used yet. False: it
+  /// cannot be.
+  [[nodiscard]] bool Shrink(std::uint64_t bytes) noexcept;
+  /// Whether all of the file is in the page cache. REQUIRES: it is not used
+  /// yet.
+  [[nodiscard]] bool IsInMemory() const noexcept;
 
  private:
-  // Both under mutex_.
+  // All under mutex_.
   Result<std::shared_ptr<const SegmentMapping>> MapLocked(std::uint64_t end);
   void SetAccounted(std::uint64_t bytes) noexcept;
 
@@ -139,7 +164,9 @@ class SegmentFile {
   const Environment environment_;
   const std::uint32_t id_;
   const std::uint64_t capacity_;
+  const std::uint64_t fork_count_;  // When it was made.
   bool from_earlier_run_ = false;
+  bool was_another_ = false;  // Its file has bytes of another segment.
 
   std::atomic<State> state_{State::kOpen};
   std::atomic<std::uint32_t> holds_{1};

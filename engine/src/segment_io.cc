@@ -1,6 +1,7 @@
 #include "segment_io.h"
 
 #include <cerrno>
+#include <cstdio>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,6 +31,10 @@ int SegmentIo::SyncFile(int fd) noexcept { return ::fdatasync(fd); }
 int SegmentIo::SyncDirectory(int fd) noexcept { return ::fsync(fd); }
 
 int SegmentIo::Unlink(const char* path) noexcept { return ::unlink(path); }
+
+int SegmentIo::Rename(const char* from, const char* to) noexcept {
+  return ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
 
 SegmentIo* SegmentIo::System() noexcept {
   static auto* const kSystem = new SegmentIo;

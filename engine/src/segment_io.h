@@ -28,6 +28,8 @@ class SegmentIo {
   virtual int SyncFile(int fd) noexcept;
   virtual int SyncDirectory(int fd) noexcept;
   virtual int Unlink(const char* path) noexcept;
+  /// renameat2 with RENAME_NOREPLACE, which not every file system has.
+  virtual int Rename(const char* from, const char* to) noexcept;
 
   /// The real ones; never destroyed.
   static SegmentIo* System() noexcept;

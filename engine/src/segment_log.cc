@@ -7,7 +7,7 @@
 // positions in order of arrival: what is stored together dies together.
 //
 // Lock order: append_mutex_, sync_mutex_ and snapshot_mutex_ (never two of
-// them), then table_mutex_, then a file's.
+// them), then table_mutex_ or that of the spares, then a file's.
 //
 // Always: 1. a file in the table is readable or was cut from outside;
 // 2. a removed file stays in the table while a snapshot older than its removal
@@ -39,6 +39,7 @@
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
+#include "segment_reuse.h"
 #include "segment_scan.h"
 
 namespace larder {
@@ -49,6 +50,8 @@ using MappingPtr = std::shared_ptr<const SegmentMapping>;
 
 // Five pieces each; the kernel takes 1,024.
 constexpr std::size_t kRecordsPerWriteMax = 128;
+// The last ids are for new files.
+constexpr std::uint32_t kReusedIdMax = UINT32_MAX - 1024;
 constexpr std::uint64_t kBlockSizeMin = 512;
 constexpr std::uint64_t kBlockSizeMax = 1U << 20;
 
@@ -133,6 +136,7 @@ class SegmentLogOnDisk final : public SegmentLog {
                    const SegmentLogOptions& options, UniqueFd directory_fd)
       : environment_(std::move(environment)),
         directory_fd_(std::move(directory_fd)),
+        spares_(environment_, directory_fd_.get()),
         clock_(options.mapping_count_max),
         segment_size_(ClampSegmentSize(options.segment_size_bytes)) {}
 
@@ -160,7 +164,11 @@ class SegmentLogOnDisk final : public SegmentLog {
                            VerifyReads verify) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncAll() noexcept override;
-  Status Remove(std::uint32_t id) noexcept override;
+  Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept override;
+  bool ShrinkSpares(std::uint64_t bytes) noexcept override {
+    return spares_.Shrink(bytes);
+  }
+  void DropSpares() noexcept override { spares_.DropAll(); }
   Status SealOpen() noexcept override;
   void ForgetRemoved() noexcept override;
   void SetSegmentSize(std::uint32_t bytes) noexcept override {
@@ -180,6 +188,16 @@ class SegmentLogOnDisk final : public SegmentLog {
   [[nodiscard]] std::uint64_t disk_bytes() const noexcept override {
     const std::int64_t bytes = environment_->counters->disk_bytes;
     return bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
+  }
+  [[nodiscard]] std::uint64_t spare_bytes() const noexcept override {
+    return spares_.bytes();
+  }
+  [[nodiscard]] std::uint64_t reusable_bytes() const noexcept override {
+    std::uint64_t bytes = spares_.bytes();
+    for (const OpenSegment& open : open_) {
+      bytes += open.slack.load(std::memory_order_relaxed);
+    }
+    return bytes;
   }
   [[nodiscard]] std::uint64_t unlinked_bytes() const noexcept override {
     const std::int64_t bytes = environment_->counters->unlinked_bytes;
@@ -209,10 +227,13 @@ class SegmentLogOnDisk final : public SegmentLog {
   struct OpenSegment {
     FilePtr file;
     std::uint64_t offset = 0;
+    std::uint64_t allocated = 0;  // When it was opened; of another segment.
+    std::atomic<std::uint64_t> slack{0};  // The rest of that.
     std::atomic<std::uint32_t> id{0};
   };
   Status RollTo(OpenSegment& open, std::uint32_t size);
   Status SealLocked(OpenSegment& open);
+  void CountSlack(OpenSegment& open) noexcept;
   Status SyncFiles(bool earlier);
   Status ScanFile(std::uint32_t id,
                   const std::function<Result<SegmentScanResult>(
@@ -221,12 +242,13 @@ class SegmentLogOnDisk final : public SegmentLog {
 
   const SegmentFile::Environment environment_;
   const UniqueFd directory_fd_;
+  SegmentSpares spares_;
   MappingClock clock_;
   std::atomic<std::uint32_t> segment_size_;
 
   std::mutex append_mutex_;  // Guards the open files and where they go on.
   std::array<OpenSegment, kLogStreamCount> open_;
-  std::atomic<std::uint32_t> next_id_{1};  // Written under append_mutex_.
+  std::atomic<std::uint32_t> next_id_{1};
 
   std::mutex sync_mutex_;  // Held over a sync, so that a second caller waits.
   bool earlier_synced_ = false;  // Under sync_mutex_.
@@ -300,25 +322,40 @@ Status SegmentLogOnDisk::RollTo(OpenSegment& open, std::uint32_t size) {
   if (next_id_ == UINT32_MAX) {
     return Status::Internal("all segment ids are used up");
   }
-  auto file = SegmentFile::Create(environment_, next_id_, size);
+  FilePtr file = spares_.Take(size);
   if (!file) {
-    // An id is not tried twice if something has its name.
-    if (std::filesystem::exists(
-            SegmentPath(environment_->directory, next_id_))) {
-      ++next_id_;
+    std::uint32_t id = next_id_++;
+    auto created = SegmentFile::Create(environment_, id, size);
+    if (!created) {
+      // An id is not tried twice if something has its name; and else not again
+      // only if somebody has taken the next one meanwhile.
+      if (!std::filesystem::exists(SegmentPath(environment_->directory, id))) {
+        std::uint32_t next = id + 1;
+        next_id_.compare_exchange_strong(next, id);
+      }
+      return created.error();
     }
-    return file.error();
+    file = std::move(*created);
   }
   {
     const std::unique_lock lock(table_mutex_);
-    table_.emplace((*file)->id(), *file);
+    table_.emplace(file->id(), file);
   }
   directory_unsynced_ = true;
-  open.file = std::move(*file);
+  open.file = std::move(file);
   open.id = open.file->id();
-  ++next_id_;
   open.offset = 0;
+  open.allocated = open.file->accounted();
+  CountSlack(open);
   return Status::Ok();
+}
+
+// Under append_mutex_.
+void SegmentLogOnDisk::CountSlack(OpenSegment& open) noexcept {
+  // Relaxed: a figure, which orders nothing.
+  open.slack.store(
+      open.file ? open.allocated - std::min(open.allocated, open.offset) : 0,
+      std::memory_order_relaxed);
 }
 
 Result<SegmentGrant> SegmentLogOnDisk::Reserve(std::size_t key_size,
@@ -357,6 +394,7 @@ Result<SegmentGrant> SegmentLogOnDisk::Reserve(std::size_t key_size,
   grant.file = open.file;
   open.offset += RecordSize(key_size, grant.payload_size);
   open.file->AccountUpTo(open.offset);
+  CountSlack(open);
   return grant;
 }
 
@@ -541,12 +579,13 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
 
 Status SegmentLogOnDisk::SyncAll() noexcept { return SyncFiles(true); }
 
-Status SegmentLogOnDisk::Remove(std::uint32_t id) noexcept {
+Status SegmentLogOnDisk::Remove(std::uint32_t id,
+                                SegmentBlocks blocks) noexcept {
   if (environment_->read_only) {
     return ReadOnlyError();
   }
   const std::lock_guard lock(snapshot_mutex_);
-  const FilePtr file = Find(id);
+  FilePtr file = Find(id);
   if (!file || file->state() == SegmentFile::State::kRemoved) {
     return Status::NotFound("segment " + std::to_string(id) + " has gone");
   }
@@ -555,6 +594,15 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id) noexcept {
             "segment " + std::to_string(id) + " is still written to"};
   }
   const bool hold = !snapshots_.empty();
+  if (blocks == SegmentBlocks::kKeep && !hold && next_id_ < kReusedIdMax &&
+      file->Retire()) {
+    {
+      const std::unique_lock table_lock(table_mutex_);
+      table_.erase(id);
+    }
+    directory_unsynced_ = true;
+    return spares_.Keep(std::move(file), next_id_++, segment_size_);
+  }
   LARDER_RETURN_IF_ERROR(file->Unlink(hold));
   if (hold) {
     held_.emplace_back(id, snapshot_count_);
@@ -611,6 +659,7 @@ Status SegmentLogOnDisk::SealLocked(OpenSegment& open) {
   }
   open.id = 0;
   const FilePtr file = std::move(open.file);
+  CountSlack(open);
   const Status status = file->DropHold();
   if (file->state() == SegmentFile::State::kRemoved) {  // It was empty.
     const std::unique_lock lock(table_mutex_);
@@ -731,6 +780,11 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     environment->block_size =
         std::clamp<std::uint64_t>(info.f_frsize, kBlockSizeMin, kBlockSizeMax);
   }
+  if (options.read_only) {
+    auto hold = HoldSegmentFiles(directory);
+    if (!hold) return Fail(std::move(hold.error()));
+    environment->counters->hold = std::move(*hold);
+  }
   auto log = std::make_unique<SegmentLogOnDisk>(std::move(environment), options,
                                                 std::move(*fd));
   LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live));
@@ -760,6 +814,9 @@ SegmentGrant& SegmentGrant::operator=(SegmentGrant&& other) noexcept {
 
 SegmentGrant::~SegmentGrant() {
   if (file) {
+    if (!used) {
+      file->ClearGap(offset, SegmentLog::RecordSize(key_size, payload_size));
+    }
     // What could not be sealed now is sealed by the next Open.
     file->DropHold().IgnoreError();
   }

@@ -55,7 +55,9 @@ struct SegmentLogOptions {
   /// kSegmentSizeBytesMin..kSegmentSizeBytesMax.
   std::uint32_t segment_size_bytes = 8U << 20;
   /// Nothing is created, sealed, cut or unlinked. Files may grow, appear and
-  /// vanish meanwhile (another process writes them): Read looks again.
+  /// vanish meanwhile (another process writes them): Read looks again. While
+  /// the log, a file or a mapping of it is there, the writer uses no file again
+  /// (HoldSegmentFiles).
   bool read_only = false;
   /// Most mappings kept for later reads; handles keep theirs beyond it.
   std::size_t mapping_count_max = 4096;
@@ -82,6 +84,9 @@ struct SegmentInfo {
   std::uint64_t size_bytes = 0;  ///< Of the file, 0 if it has gone.
   bool sealed = false;           ///< No grant is out: it gets no records.
 };
+
+/// What becomes of the blocks of a segment that is removed.
+enum class SegmentBlocks : std::uint8_t { kFree, kKeep };
 
 class SegmentFile;
 
@@ -119,7 +124,9 @@ class SegmentSnapshot {
 ///
 /// Invariants:
 /// 1. An id is used once; ids only grow (the first free id is given at Open).
-/// 2. A byte once written by Write is never written again.
+/// 2. A byte once written by Write is not written again while anybody can read
+///    it: a file becomes another segment only when its own was removed and
+///    nobody has it open or mapped (see SegmentSpares).
 /// 3. Read returns bytes only if the header's checksum matches, the record is
 ///    of the expected key and version, and the payload's checksum matches or,
 ///    with VerifyReads::kOnce, matched before in the same mapping and the pages
@@ -183,10 +190,17 @@ class SegmentLog {
   virtual Status Sync() noexcept = 0;
   /// The same for what earlier runs left, too: one fdatasync per segment, once.
   virtual Status SyncAll() noexcept = 0;
-  /// Unlinks a sealed segment. Handles and snapshots that hold it go on
-  /// reading. Errors: kNotFound, kAborted (it is open or a grant is out; try
-  /// later), kIoError (it stays).
-  virtual Status Remove(std::uint32_t id) noexcept = 0;
+  /// Removes a sealed segment. Handles and snapshots that hold it go on
+  /// reading. With kKeep its file may stay, counted in disk_bytes() and in
+  /// spare_bytes(), to become a new segment.
+  /// Errors: kNotFound, kAborted (it is open or a grant is out; try later),
+  /// kIoError (it stays).
+  virtual Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept = 0;
+  /// Takes so many bytes from the files that were kept, as far as they go.
+  /// False: there was nothing to take.
+  virtual bool ShrinkSpares(std::uint64_t bytes) noexcept = 0;
+  /// Unlinks these files.
+  virtual void DropSpares() noexcept = 0;
   /// Seals the open segments now, if they hold anything.
   virtual Status SealOpen() noexcept = 0;
   /// Later segments get this size.
@@ -206,6 +220,13 @@ class SegmentLog {
   [[nodiscard]] virtual std::uint32_t next_id() const noexcept = 0;
   /// Bytes of all files as `du` counts them (allocated blocks). O(1).
   [[nodiscard]] virtual std::uint64_t disk_bytes() const noexcept = 0;
+  /// Of these, files that were kept: the next segments are written into them,
+  /// of whatever stream. O(1).
+  [[nodiscard]] virtual std::uint64_t spare_bytes() const noexcept = 0;
+  /// The same with what is left of such files that records are appended to. Of
+  /// that, less may be of use to the next record: each stream has its own.
+  /// O(1).
+  [[nodiscard]] virtual std::uint64_t reusable_bytes() const noexcept = 0;
   /// Bytes of removed segments that handles or snapshots of this log still
   /// hold: not in disk_bytes, but not free either.
   [[nodiscard]] virtual std::uint64_t unlinked_bytes() const noexcept = 0;

@@ -160,6 +160,15 @@ class Store final : public SessionStore, private LivenessJudge {
     /// The value of the one Set there is, which is in place already.
     const StoredValue* stored = nullptr;
   };
+  /// What commands may add to the directory, about.
+  struct Incoming {
+    std::uint64_t log_bytes = 0;       ///< To segments.
+    std::uint64_t database_bytes = 0;  ///< To the WAL, and later to tables.
+    std::uint64_t items = 0;
+    [[nodiscard]] bool empty() const {
+      return log_bytes == 0 && database_bytes == 0;
+    }
+  };
   /// Space in the log that a client writes a value into.
   struct ClientGrant {
     std::uint64_t uid = 0;
@@ -259,8 +268,7 @@ class Store final : public SessionStore, private LivenessJudge {
   static Status FailMutations(std::span<const Command> commands,
                               std::span<Reply> replies,
                               const Status& status) noexcept;
-  [[nodiscard]] std::uint64_t IncomingBytes(
-      const Command& command) const noexcept;
+  void AddIncoming(const Command& command, Incoming& incoming) noexcept;
   /// False if a Set of `key` just now would replace an item.
   [[nodiscard]] bool MayAddItem(std::string_view key) noexcept;
   void Apply(const Command& command, PendingBatch& pending,
@@ -399,13 +407,11 @@ class Store final : public SessionStore, private LivenessJudge {
   // store_space.cc
   /// Makes `incoming` more bytes fit under the limits; waits for cleaning if
   /// it must. Errors: kNoSpace.
-  Status MakeRoom(std::uint64_t incoming_bytes,
-                  std::uint64_t incoming_items) noexcept;
-  Status MakeRoomSlowly(std::uint64_t incoming_bytes,
-                        std::uint64_t incoming_items) noexcept;
+  Status MakeRoom(const Incoming& incoming) noexcept;
+  Status MakeRoomSlowly(const Incoming& incoming) noexcept;
   /// Lets the background thread make some room for what comes next.
-  void AskForRoom(std::uint64_t incoming_bytes) noexcept;
-  [[nodiscard]] std::uint64_t RoomAhead() const noexcept;
+  void AskForRoom() noexcept;
+  [[nodiscard]] Incoming RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
   /// `index_steps`: how often it may yet compact the index; negative: never.
@@ -413,7 +419,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
-  [[nodiscard]] bool HasRoom(std::uint64_t incoming_bytes) const noexcept;
+  [[nodiscard]] bool HasRoom(const Incoming& incoming) const noexcept;
+  /// What is used, and what must be left free of what is not. May be more than
+  /// the limit.
+  [[nodiscard]] std::uint64_t BytesTaken() const noexcept;
   [[nodiscard]] bool HasItemRoom(std::uint64_t incoming_items) const noexcept;
   [[nodiscard]] std::uint64_t UsedBytes() const noexcept;
   [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;
@@ -428,6 +437,9 @@ class Store final : public SessionStore, private LivenessJudge {
   void UpdateBudget() noexcept;
   Status EvictRow(bool& evicted) noexcept;
   Status SaveCutoffs() noexcept;
+  /// Gives back what is kept for new segments, if more is taken than leaves
+  /// `wanted` below the limit. False: there was none, or no need.
+  bool ShrinkSpares(std::uint64_t wanted) noexcept;
   /// Places that are not written to and in which nothing committed lives.
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Under ledger_mutex_.
@@ -446,7 +458,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status TellOfRecords(std::span<const FreedRecord> records) noexcept;
   Status FreeRuns(std::span<const std::uint32_t> dead) noexcept;
   Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
-  Status CleanOne(double live_share_max, bool& cleaned) noexcept;
+  Status CleanOne(bool& cleaned) noexcept;
   Status CleanRun(const RunTable::Run& run) noexcept;
   [[nodiscard]] double DeadShare() const noexcept;
   /// Bytes that the live items need in `access`, about.
@@ -635,8 +647,10 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> cleaning_end_{0};
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
-  // Bytes that writers were granted and have not written yet.
-  std::atomic<std::uint64_t> in_flight_bytes_{0};
+  // Bytes that writers were granted and have not written yet, to segments and
+  // to the database.
+  std::atomic<std::uint64_t> in_flight_log_bytes_{0};
+  std::atomic<std::uint64_t> in_flight_database_bytes_{0};
 
   // The earliest expiry there may be; nothing has expired before it.
   std::atomic<Duration::rep> next_expiry_{0};

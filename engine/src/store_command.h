@@ -36,9 +36,11 @@ class InFlight {
  public:
   InFlight(std::atomic<std::uint64_t>& total, std::uint64_t bytes) noexcept
       : total_(total), bytes_(bytes) {
-    total_.fetch_add(bytes_);
+    if (bytes_ != 0) total_.fetch_add(bytes_);
   }
-  ~InFlight() { total_.fetch_sub(bytes_); }
+  ~InFlight() {
+    if (bytes_ != 0) total_.fetch_sub(bytes_);
+  }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
 
@@ -46,6 +48,10 @@ class InFlight {
   std::atomic<std::uint64_t>& total_;
   const std::uint64_t bytes_;
 };
+
+/// What an entry takes in the database until it is compacted, about, besides
+/// its key and its tag.
+inline constexpr std::uint64_t kIncomingEntryBytes = 160;
 
 /// An empty batch that keeps its memory from one call of the thread to the
 /// next.

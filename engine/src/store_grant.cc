@@ -43,7 +43,8 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
       return Fail(Status::InvalidArgument("too many grants of one client"));
     }
   }
-  LARDER_FAIL_IF_ERROR(MakeRoom(wanted.value_size + wanted.key_size, 0));
+  LARDER_FAIL_IF_ERROR(
+      MakeRoom({.log_bytes = wanted.value_size + wanted.key_size}));
   Grant grant;
   grant.version = runs_.NextVersion();
   ClientGrant kept;

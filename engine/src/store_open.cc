@@ -480,7 +480,7 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
                 "writing a setting"));
   LARDER_RETURN_IF_ERROR(ApplySettings(*next));
   // A lower limit takes effect at once.
-  Status room = MakeRoom(0, 0);
+  Status room = MakeRoom({});
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
 }
 

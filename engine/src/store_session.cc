@@ -57,19 +57,18 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   }
   const Durability durability =
       changes[0].options.durability.value_or(durability_.load());
-  std::uint64_t incoming = 0;
-  std::uint64_t items = 0;
+  Incoming incoming;
   for (const ClientChange& change : changes) {
-    const std::uint64_t bytes = IncomingBytes(*change.command);
-    incoming += bytes;
-    items += bytes != 0 && MayAddItem(KeyOf(*change.command)) ? 1 : 0;
+    AddIncoming(*change.command, incoming);
     if (!ValidateCommand(*change.command).ok() ||
         change.options.durability.value_or(durability_.load()) != durability) {
       return false;
     }
   }
-  if (incoming != 0 && !MakeRoom(incoming, items).ok()) return false;
-  const InFlight in_flight(in_flight_bytes_, incoming);
+  if (!incoming.empty() && !MakeRoom(incoming).ok()) return false;
+  const InFlight log_bytes(in_flight_log_bytes_, incoming.log_bytes);
+  const InFlight database_bytes(in_flight_database_bytes_,
+                                incoming.database_bytes);
   PendingBatch& pending = ThreadBatch();
   const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();

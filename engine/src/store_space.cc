@@ -82,11 +82,21 @@ std::uint64_t Store::UsedBytes() const noexcept {
   return log_->disk_bytes() + rocks_->files().disk_bytes() + OverheadBytes();
 }
 
-bool Store::HasRoom(std::uint64_t incoming_bytes) const noexcept {
-  const std::uint64_t in_flight = in_flight_bytes_ + incoming_bytes;
+bool Store::HasRoom(const Incoming& incoming) const noexcept {
+  const std::uint64_t to_log = in_flight_log_bytes_ + incoming.log_bytes;
+  const std::uint64_t to_database =
+      in_flight_database_bytes_ + incoming.database_bytes;
   if (options_.logical_capacity != 0) {
-    return live_bytes_ + in_flight <= options_.logical_capacity;
+    return live_bytes_ + to_log + to_database <= options_.logical_capacity;
   }
+  // Records that lie in files which are there already make no file longer.
+  const std::uint64_t taken = BytesTaken() + to_database;
+  const std::uint64_t limit = EffectiveLimit();
+  return taken <= limit &&
+         taken + cleaning_reserve_ + to_log <= limit + log_->reusable_bytes();
+}
+
+std::uint64_t Store::BytesTaken() const noexcept {
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
   const std::uint64_t compaction = rocks_->access_headroom_bytes();
@@ -97,8 +107,7 @@ bool Store::HasRoom(std::uint64_t incoming_bytes) const noexcept {
   const std::uint64_t spent =
       scan_count_ == 0 ? std::min(compaction, rocks_->files().merging_bytes())
                        : 0;
-  return UsedBytes() + headroom - spent + cleaning_reserve_ + in_flight <=
-         EffectiveLimit();
+  return UsedBytes() + headroom - spent;
 }
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
@@ -141,9 +150,8 @@ void Store::UpdateBudget() noexcept {
   ledger_.space().SetBudget(std::max<std::uint64_t>(budget, 1));
 }
 
-Status Store::MakeRoom(std::uint64_t incoming_bytes,
-                       std::uint64_t incoming_items) noexcept {
-  if (incoming_bytes != 0 && (disk_full_ || directory_->reserve_bytes() == 0)) {
+Status Store::MakeRoom(const Incoming& incoming) noexcept {
+  if (!incoming.empty() && (disk_full_ || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
     RestoreReserve();
     if (directory_->reserve_bytes() == 0 || !DiskHasRoom()) {
@@ -152,18 +160,18 @@ Status Store::MakeRoom(std::uint64_t incoming_bytes,
                              ": free some; deletes still work");
     }
   }
-  if (HasRoom(incoming_bytes) && HasItemRoom(incoming_items)) {
-    AskForRoom(incoming_bytes);
+  if (HasRoom(incoming) && HasItemRoom(incoming.items)) {
+    AskForRoom();
     return Status::Ok();
   }
-  return MakeRoomSlowly(incoming_bytes, incoming_items);
+  return MakeRoomSlowly(incoming);
 }
 
-void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
+void Store::AskForRoom() noexcept {
   // Relaxed: to ask once more or later does no harm.
   if (room_asked_.load(std::memory_order_relaxed) || !options_.background ||
       options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
-      HasRoom(incoming_bytes + RoomAhead())) {
+      HasRoom(RoomAhead())) {
     return;
   }
   {
@@ -173,10 +181,12 @@ void Store::AskForRoom(std::uint64_t incoming_bytes) noexcept {
   wake_.notify_one();
 }
 
-std::uint64_t Store::RoomAhead() const noexcept {
+Store::Incoming Store::RoomAhead() const noexcept {
   const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
   // Cleaning gives little room at a time, and takes long.
-  return cleaning_reserve_ != 0 ? 2 * segment : segment;
+  const std::uint64_t bytes = cleaning_reserve_ != 0 ? 2 * segment : segment;
+  // The WAL and compactions need some that no segment has.
+  return {.log_bytes = bytes / 4 * 3, .database_bytes = bytes / 4};
 }
 
 bool Store::MakeRoomAhead() noexcept {
@@ -192,14 +202,14 @@ bool Store::MakeRoomAhead() noexcept {
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
     int index_steps = kNoIndexSteps;
+    if (ShrinkSpares(RoomAhead().database_bytes)) continue;
     // A failure is reported by the next write that needs the room.
     if (!Reclaim(progress, index_steps).ok() || !progress) return false;
   }
   return true;
 }
 
-Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
-                             std::uint64_t incoming_items) noexcept {
+Status Store::MakeRoomSlowly(const Incoming& incoming) noexcept {
   int index_steps = kIndexStepsMax;
   if (LeavesIndexToBackground()) {
     index_steps = kNoIndexSteps;
@@ -209,8 +219,8 @@ Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
   const std::scoped_lock lock(space_mutex_);
   --room_waiters_;
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
-    const bool fits = HasRoom(incoming_bytes);
-    if (fits && HasItemRoom(incoming_items)) return Status::Ok();
+    const bool fits = HasRoom(incoming);
+    if (fits && HasItemRoom(incoming.items)) return Status::Ok();
     bool progress = false;
     if (fits) {  // Too many items: only eviction helps.
       if (when_full_ == WhenFull::kFail) break;
@@ -227,6 +237,9 @@ Status Store::MakeRoomSlowly(std::uint64_t incoming_bytes,
 Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
   std::size_t freed = 0;
   if (options_.logical_capacity == 0) {
+    // Kept while there was room for it.
+    progress = ShrinkSpares(0);
+    if (progress) return Status::Ok();
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     progress = freed != 0;
     if (progress) return Status::Ok();
@@ -239,7 +252,7 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
       if (progress) return Status::Ok();
     }
     if (dead_share > kDeadShareMax) {
-      LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
+      LARDER_RETURN_IF_ERROR(CleanOne(progress));
       if (progress) return Status::Ok();
     }
   }
@@ -252,13 +265,13 @@ Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
   }
   if (options_.logical_capacity != 0) return Status::Ok();
   // Nothing can be evicted: all that is left are dead bytes here and there.
-  LARDER_RETURN_IF_ERROR(CleanOne(kVictimLiveShareMax, progress));
+  LARDER_RETURN_IF_ERROR(CleanOne(progress));
   if (progress) return Status::Ok();
   LARDER_RETURN_IF_ERROR(Squeeze(progress));
   if (progress) return Status::Ok();
   // That ended open segments and the WAL: there may be more to clean, and room
   // to move it to.
-  return CleanOne(kVictimLiveShareMax, progress);
+  return CleanOne(progress);
 }
 
 Status Store::Squeeze(bool& progress) noexcept {
@@ -266,6 +279,7 @@ Status Store::Squeeze(bool& progress) noexcept {
       UsedBytes() + rocks_->access_table_bytes() + rocks_->files().wal_bytes();
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
+  log_->DropSpares();
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
   ++index_pressing_;
   CompactIndex(nullptr, nullptr);
@@ -334,6 +348,13 @@ Status Store::SaveCutoffs() noexcept {
   return Status::Ok();
 }
 
+bool Store::ShrinkSpares(std::uint64_t wanted) noexcept {
+  const std::uint64_t limit = EffectiveLimit();
+  const std::uint64_t taken = BytesTaken() + wanted;
+  // More than just enough, or the next write is here again.
+  return taken > limit && log_->ShrinkSpares(taken - limit + segment_size_ / 4);
+}
+
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
   std::vector<PlaceId> places;
   const std::uint32_t current = runs_.current();
@@ -400,7 +421,9 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
       dead_runs.push_back(PlaceNumber(place));
       continue;
     }
-    LARDER_RETURN_IF_ERROR(log_->Remove(PlaceNumber(place)));
+    LARDER_RETURN_IF_ERROR(
+        log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
+    static_cast<void>(ShrinkSpares(0));
     ++freed;
   }
   LARDER_RETURN_IF_ERROR(FreeRuns(dead_runs));
@@ -513,6 +536,7 @@ Status Store::DropPositions(std::uint64_t first, std::uint64_t end) noexcept {
 
 double Store::DeadShare() const noexcept {
   std::uint64_t total = log_->disk_bytes();
+  total -= std::min(total, log_->reusable_bytes());
   for (const RunTable::Run& run : runs_.Runs()) total += run.bytes;
   if (total == 0) return 0.0;
   std::int64_t live = 0;
@@ -526,7 +550,7 @@ double Store::DeadShare() const noexcept {
                   1.0 - static_cast<double>(live) / static_cast<double>(total));
 }
 
-Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
+Status Store::CleanOne(bool& cleaned) noexcept {
   cleaned = false;
   struct Victim {
     double score = 0;
@@ -537,7 +561,7 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
   // Moving needs room itself.
   const std::uint64_t used = UsedBytes() + rocks_->files().wal_bytes();
   const std::uint64_t room =
-      EffectiveLimit() - std::min(used, EffectiveLimit());
+      EffectiveLimit() - std::min(used, EffectiveLimit()) + log_->spare_bytes();
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
   const std::uint32_t current = runs_.current();
@@ -552,7 +576,7 @@ Status Store::CleanOne(double live_share_max, bool& cleaned) noexcept {
       const auto live = static_cast<double>(
           std::max<std::int64_t>(ledger_.use(place).bytes, 0));
       const auto all = static_cast<double>(size);
-      if (size == 0 || live > live_share_max * all ||
+      if (size == 0 || live > kVictimLiveShareMax * all ||
           live > static_cast<double>(room)) {
         return 0.0;
       }
@@ -843,7 +867,7 @@ void Store::Housekeep() noexcept {
   UpdateBudget();
   FitBuffers();
   TendKeyFilter();
-  if (!HasRoom(0) || !HasItemRoom(0)) MakeRoom(0, 0).IgnoreError();
+  if (!HasRoom({}) || !HasItemRoom(0)) MakeRoom({}).IgnoreError();
   TendIndex();
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
 
@@ -67,7 +68,7 @@ class StoreWriter final : public ValueWriter {
   }
 
   Status WriteBuffer() noexcept {
-    LARDER_RETURN_IF_ERROR(store_.MakeRoom(buffer_.size(), 0));
+    LARDER_RETURN_IF_ERROR(store_.MakeRoom({.log_bytes = buffer_.size()}));
     Extents extents;
     // Until the records are pinned.
     std::vector<SegmentGrant> grants;
@@ -93,8 +94,10 @@ class StoreWriter final : public ValueWriter {
     if (streamed && !buffer_.empty()) {
       LARDER_RETURN_IF_ERROR(WriteBuffer());
     }
-    LARDER_RETURN_IF_ERROR(store_.MakeRoom(
-        streamed ? key_.size() + 160 : buffer_.size() + key_.size() + 160, 1));
+    LARDER_RETURN_IF_ERROR(
+        store_.MakeRoom({.database_bytes = key_.size() + kIncomingEntryBytes +
+                                           (streamed ? 0 : buffer_.size()),
+                         .items = 1}));
     command_.value = buffer_;
     PendingBatch pending;
     const auto writing = store_.write_gate_.Enter();

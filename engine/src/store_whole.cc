@@ -140,7 +140,9 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   std::size_t freed = 0;
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
-  return FreeDeadPlaces(freed);
+  const Status freeing = FreeDeadPlaces(freed);
+  log_->DropSpares();
+  return freeing;
 }
 
 Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
@@ -159,8 +161,9 @@ Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
     }
     std::size_t freed = 0;
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
+    log_->DropSpares();
   }
-  LARDER_RETURN_IF_ERROR(MakeRoom(0, 0));
+  LARDER_RETURN_IF_ERROR(MakeRoom({}));
   count += static_cast<std::uint64_t>(EvictionTotal() - before);
   return Status::Ok();
 }

@@ -171,19 +171,23 @@ Status Store::CheckValueSize(std::uint64_t size) const noexcept {
   return Status::Ok();
 }
 
-// Bytes that a command may add to the directory, about.
-std::uint64_t Store::IncomingBytes(const Command& command) const noexcept {
+void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
   const bool logical = options_.logical_capacity != 0;
-  const std::uint64_t entry_bytes = logical ? 0 : 160;
+  const std::uint64_t entry_bytes = logical ? 0 : kIncomingEntryBytes;
   if (const auto* set = std::get_if<SetCommand>(&command)) {
-    return set->value.size() + entry_bytes +
-           (logical ? 0 : 2 * set->key.size() + set->tag.size());
+    const std::uint64_t size = set->value.size();
+    const bool in_log = size >= large_value_min_;
+    (in_log ? incoming.log_bytes : incoming.database_bytes) += size;
+    incoming.database_bytes +=
+        entry_bytes + (logical ? 0 : 2 * set->key.size() + set->tag.size());
+  } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
+    incoming.database_bytes +=
+        entry_bytes +
+        (logical ? sizeof(std::int64_t) : incr->key.size() + incr->tag.size());
+  } else {
+    return;
   }
-  if (const auto* incr = std::get_if<IncrCommand>(&command)) {
-    return entry_bytes + (logical ? sizeof(std::int64_t)
-                                  : incr->key.size() + incr->tag.size());
-  }
-  return 0;
+  incoming.items += MayAddItem(KeyOf(command)) ? 1 : 0;
 }
 
 bool Store::MayAddItem(std::string_view key) noexcept {
@@ -196,8 +200,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
   LARDER_RETURN_IF_ERROR(CheckWritable());
-  std::uint64_t incoming = 0;
-  std::uint64_t items = 0;
+  Incoming incoming;
   Status first_failure;
   for (std::size_t i = 0; i < commands.size(); ++i) {
     replies[i].status = ValidateCommand(commands[i]);
@@ -205,16 +208,16 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
       if (first_failure.ok()) first_failure = replies[i].status;
       continue;
     }
-    const std::uint64_t bytes = IncomingBytes(commands[i]);
-    incoming += bytes;
-    items += bytes != 0 && MayAddItem(KeyOf(commands[i])) ? 1 : 0;
+    AddIncoming(commands[i], incoming);
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
-  if (incoming != 0) {
-    Status room = MakeRoom(incoming, items);
+  if (!incoming.empty()) {
+    Status room = MakeRoom(incoming);
     if (!room.ok()) return FailMutations(commands, replies, room);
   }
-  const InFlight in_flight(in_flight_bytes_, incoming);
+  const InFlight log_bytes(in_flight_log_bytes_, incoming.log_bytes);
+  const InFlight database_bytes(in_flight_database_bytes_,
+                                incoming.database_bytes);
   PendingBatch& pending = ThreadBatch();
   const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();
@@ -531,8 +534,9 @@ Status Store::AppendToLog(std::string_view key, CodecId codec,
 
 Status Store::SegmentFailure(const Status& status) noexcept {
   // The log of large values failed; the database is sound.
-  if (status.code() == StatusCode::kNoSpace && !disk_full_.exchange(true)) {
-    Log("disk full: " + status.message());
+  if (status.code() == StatusCode::kNoSpace) {
+    log_->DropSpares();  // For what frees more.
+    if (!disk_full_.exchange(true)) Log("disk full: " + status.message());
   }
   return NoteIfGone() ? CheckOpen() : status;
 }

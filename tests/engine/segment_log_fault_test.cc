@@ -24,6 +24,10 @@ class FaultyIo final : public SegmentIo {
       errno = create_error;
       return -1;
     }
+    if (open_error != 0) {
+      errno = open_error;
+      return -1;
+    }
     return SegmentIo::Open(path, flags, mode);
   }
   ssize_t WriteAt(int fd, const iovec* pieces, int count,
@@ -76,6 +80,20 @@ class FaultyIo final : public SegmentIo {
     ++directory_syncs;
     return SegmentIo::SyncDirectory(fd);
   }
+  int Truncate(int fd, off_t size) noexcept override {
+    if (truncate_error != 0) {
+      errno = truncate_error;
+      return -1;
+    }
+    return SegmentIo::Truncate(fd, size);
+  }
+  int Rename(const char* from, const char* to) noexcept override {
+    if (rename_error != 0) {
+      errno = rename_error;
+      return -1;
+    }
+    return SegmentIo::Rename(from, to);
+  }
   int Unlink(const char* path) noexcept override {
     if (unlink_error != 0) {
       errno = unlink_error;
@@ -87,9 +105,12 @@ class FaultyIo final : public SegmentIo {
   std::size_t room = SIZE_MAX;  // Bytes until write_error.
   int write_error = ENOSPC;
   int create_error = 0;
+  int open_error = 0;
   int read_error = 0;
   int sync_error = 0;
   int unlink_error = 0;
+  int truncate_error = 0;
+  int rename_error = 0;
   int interruptions = 0;
   bool short_writes = false;
   std::atomic<int> writes{0};
@@ -272,7 +293,7 @@ TEST_F(SegmentLogFaultTest, VanishedFileIsNotFound) {
   ASSERT_TRUE(log_->SealOpen().ok());
   fs::remove(FilePath(1));
   ExpectFails(record, StatusCode::kNotFound);
-  EXPECT_TRUE(log_->Remove(1).ok());
+  EXPECT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
 }
 
 // Damage -------------------------------------------------------------------
@@ -463,11 +484,11 @@ TEST_F(SegmentLogFaultTest, SegmentThatCannotBeUnlinkedStays) {
   const StoredRecord record = Put(1, 3000);
   ASSERT_TRUE(log_->SealOpen().ok());
   io_.unlink_error = EIO;
-  EXPECT_EQ(log_->Remove(1).code(), StatusCode::kIoError);
+  EXPECT_EQ(log_->Remove(1, SegmentBlocks::kFree).code(), StatusCode::kIoError);
   ExpectReadable(record);
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
   io_.unlink_error = 0;
-  EXPECT_TRUE(log_->Remove(1).ok());
+  EXPECT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
 }
 
 // Syncing ------------------------------------------------------------------
@@ -507,14 +528,14 @@ TEST_F(SegmentLogFaultTest, FailedSyncIsNotForgottenByTheNext) {
   // New records go elsewhere.
   EXPECT_EQ(Put(2, 3000).place.segment, 2U);
   ExpectReadable(record);
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   EXPECT_TRUE(log_->Sync().ok());
 }
 
 TEST_F(SegmentLogFaultTest, RemovedSegmentNeedsNoSync) {
   Put(1, 3000);
   ASSERT_TRUE(log_->SealOpen().ok());
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   ASSERT_TRUE(log_->Sync().ok());
   EXPECT_EQ(io_.file_syncs, 0);
 }
@@ -561,6 +582,40 @@ TEST_F(SegmentLogFaultTest, RandomDamageNeverGivesWrongBytes) {
       }
     }
   }
+}
+
+// A file system may have no RENAME_NOREPLACE.
+TEST_F(SegmentLogFaultTest, FileThatCannotBeRenamedIsUnlinkedInsteadOfKept) {
+  Put(1, 5000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  io_.rename_error = EINVAL;
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
+  EXPECT_FALSE(fs::exists(FilePath(1)));
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  EXPECT_EQ(log_->disk_bytes(), 0U);
+  ExpectReadable(Put(2, 5000));
+}
+
+TEST_F(SegmentLogFaultTest, KeptFileThatCannotBeCutIsUnlinked) {
+  Put(1, 5000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
+  ASSERT_GT(log_->spare_bytes(), 0U);
+  io_.truncate_error = EIO;
+  EXPECT_TRUE(log_->ShrinkSpares(1));
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  EXPECT_TRUE(fs::is_empty(path()));
+}
+
+TEST_F(SegmentLogFaultTest, KeptFileThatCannotBeOpenedIsUnlinked) {
+  Put(1, 5000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  io_.open_error = EMFILE;
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
+  io_.open_error = 0;
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  EXPECT_TRUE(fs::is_empty(path()));
+  ExpectReadable(Put(2, 5000));
 }
 
 }  // namespace

@@ -170,7 +170,7 @@ TEST_F(SegmentLogTest, SegmentIsSealedOnlyWithItsLastGrant) {
   auto grant = log_->Reserve(record.key.size(), record.value.size());
   ASSERT_TRUE(log_->SealOpen().ok());
   EXPECT_FALSE(log_->Segments().at(0).sealed);
-  EXPECT_EQ(log_->Remove(1).code(), StatusCode::kAborted);
+  EXPECT_EQ(log_->Remove(1, SegmentBlocks::kFree).code(), StatusCode::kAborted);
   record.place = *WriteTo(*log_, *grant, record);
   *grant = SegmentGrant();
   EXPECT_TRUE(log_->Segments().at(0).sealed);
@@ -179,7 +179,7 @@ TEST_F(SegmentLogTest, SegmentIsSealedOnlyWithItsLastGrant) {
 
 TEST_F(SegmentLogTest, OpenSegmentIsNotRemoved) {
   const StoredRecord record = Put(1, 1000);
-  EXPECT_EQ(log_->Remove(1).code(), StatusCode::kAborted);
+  EXPECT_EQ(log_->Remove(1, SegmentBlocks::kFree).code(), StatusCode::kAborted);
   ExpectReadable(record);
 }
 
@@ -211,7 +211,7 @@ TEST_F(SegmentLogTest, ReopenedLogHasTheSameRecords) {
 TEST_F(SegmentLogTest, IdsAreNeverUsedTwice) {
   Put(1, 1000);
   ASSERT_TRUE(log_->SealOpen().ok());
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   EXPECT_EQ(Put(2, 1000).place.segment, 2U);
   Reopen(10);
   EXPECT_EQ(Put(3, 1000).place.segment, 10U);
@@ -247,9 +247,10 @@ TEST_F(SegmentLogTest, ForeignFilesAreLeftAlone) {
 TEST_F(SegmentLogTest, RemovedSegmentIsNotFound) {
   const StoredRecord record = Put(1, 1000);
   ASSERT_TRUE(log_->SealOpen().ok());
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   ExpectFails(record, StatusCode::kNotFound);
-  EXPECT_EQ(log_->Remove(1).code(), StatusCode::kNotFound);
+  EXPECT_EQ(log_->Remove(1, SegmentBlocks::kFree).code(),
+            StatusCode::kNotFound);
   EXPECT_EQ(log_->disk_bytes(), 0U);
   EXPECT_EQ(log_->unlinked_bytes(), 0U);
 }
@@ -259,7 +260,7 @@ TEST_F(SegmentLogTest, HandleOutlivesRemovalAndTheLog) {
   ASSERT_TRUE(log_->SealOpen().ok());
   auto value = Get(record);
   const std::uint64_t size = log_->disk_bytes();
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   EXPECT_EQ(log_->disk_bytes(), 0U);
   EXPECT_EQ(log_->unlinked_bytes(), size);
   EXPECT_TRUE(value->bytes() == record.value);
@@ -277,7 +278,7 @@ TEST_F(SegmentLogTest, SnapshotKeepsRemovedSegmentsReadable) {
   ASSERT_TRUE(log_->SealOpen().ok());
   auto first = log_->Snapshot();
   auto second = log_->Snapshot();
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   EXPECT_TRUE(log_->Segments().empty());
   EXPECT_FALSE(std::filesystem::exists(FilePath(1)));
   ExpectReadable(record);
@@ -293,7 +294,7 @@ TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatWasRemovedBeforeIt) {
   const StoredRecord old = Put(1, 1000);
   ASSERT_TRUE(log_->SealOpen().ok());
   auto first = log_->Snapshot();
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   const auto second = log_->Snapshot();
   first.reset();
   ExpectFails(old, StatusCode::kNotFound);
@@ -309,7 +310,7 @@ TEST_F(SegmentLogTest, HeldSegmentsStayMappedBeyondTheMappingLimit) {
   }
   const auto snapshot = log_->Snapshot();
   for (std::uint32_t id = 1; id <= 4; ++id) {
-    ASSERT_TRUE(log_->Remove(id).ok());
+    ASSERT_TRUE(log_->Remove(id, SegmentBlocks::kFree).ok());
   }
   for (int round = 0; round < 3; ++round) {
     for (const StoredRecord& record : records) {
@@ -354,7 +355,7 @@ TEST_F(SegmentLogTest, DiskBytesAreWhatDuCounts) {
   }
   ASSERT_TRUE(log_->SealOpen().ok());
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
   Reopen();
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
@@ -532,7 +533,8 @@ TEST_F(SegmentLogTest, ReadOnlyLogFollowsItsWriter) {
   const StoredRecord created = Put(3, 100'000);
   expect_same(created);
   EXPECT_EQ((*view)->Reserve(1, 1).error().code(), StatusCode::kReadOnly);
-  EXPECT_EQ((*view)->Remove(1).code(), StatusCode::kReadOnly);
+  EXPECT_EQ((*view)->Remove(1, SegmentBlocks::kFree).code(),
+            StatusCode::kReadOnly);
   EXPECT_EQ((*view)->SealOpen().code(), StatusCode::kReadOnly);
 }
 
@@ -542,7 +544,7 @@ TEST_F(SegmentLogTest, ReadOnlyLogNoticesARemovedSegment) {
   SegmentLogOptions options = options_;
   options.read_only = true;
   const auto view = SegmentLog::Open(path(), options, 1, {});
-  ASSERT_TRUE(log_->Remove(1).ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
   const auto value = (*view)->Read(record.place, record.key, record.version);
   EXPECT_EQ(value.error().code(), StatusCode::kNotFound);
 }
@@ -597,7 +599,7 @@ TEST_F(SegmentLogTest, ReadersWritersAndRemovalsRunTogether) {
       const auto snapshot = log_->Snapshot();
       for (const SegmentInfo& segment : log_->Segments()) {
         if (segment.sealed && segment.id % 2 == 0) {
-          ASSERT_TRUE(log_->Remove(segment.id).ok());
+          ASSERT_TRUE(log_->Remove(segment.id, SegmentBlocks::kFree).ok());
         }
       }
     }
