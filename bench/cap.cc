@@ -1,6 +1,7 @@
 // cap: does the directory stay below the limit, what is alive in it, and what
 // does that cost? See docs/benchmarks.md.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -36,6 +37,7 @@ struct Arguments {
   std::string plot;
   double factor = 3.0;
   double sample_rate = 50.0;
+  int repetitions = 1;
   std::uint64_t seed = 1;
   bool without_raw = false;
   bool check = false;
@@ -46,6 +48,7 @@ struct Arguments {
 struct Plan {
   std::vector<std::uint64_t> limits;
   std::vector<const CapWorkload*> workloads;
+  int repetitions = 1;
   CapOptions options;
 };
 
@@ -65,6 +68,12 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
   app.add_option("--sample-hz", arguments.sample_rate,
                  "samples of the directory per second, at least 10")
+      ->capture_default_str();
+  app.add_option(
+         "--repetitions", arguments.repetitions,
+         "runs of each workload, of which the one with the middle ratio "
+         "to raw RocksDB is shown, with the worst directory, live "
+         "payload and longest set of all of them")
       ->capture_default_str();
   app.add_option("--seed", arguments.seed)->capture_default_str();
   app.add_option("--json", arguments.json, "write all figures to this file");
@@ -107,6 +116,10 @@ Result<Plan> MakePlan(const Arguments& arguments) {
     return Fail(Status::InvalidArgument(
         "--factor wants more than 1, --sample-hz at least 10"));
   }
+  if (arguments.repetitions < 1) {
+    return Fail(Status::InvalidArgument("--repetitions wants at least 1"));
+  }
+  plan.repetitions = arguments.repetitions;
   plan.options.engine = *engine;
   plan.options.parent_directory = arguments.directory;
   plan.options.factor = arguments.factor;
@@ -117,15 +130,53 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   return plan;
 }
 
+double SpeedOf(const CapResult& result) {
+  return result.raw ? result.speed.sets_per_second / result.raw->sets_per_second
+                    : result.speed.sets_per_second;
+}
+
+// A single run of a second says little about speed on a shared machine, while
+// no run may break a promise.
+CapResult Combine(std::vector<CapResult> runs) {
+  std::sort(runs.begin(), runs.end(), [](const auto& a, const auto& b) {
+    return SpeedOf(a) < SpeedOf(b);
+  });
+  CapResult middle = runs[runs.size() / 2];
+  for (const CapResult& run : runs) {
+    middle.directory_ratio_max =
+        std::max(middle.directory_ratio_max, run.directory_ratio_max);
+    middle.live_share_end = std::min(middle.live_share_end, run.live_share_end);
+    middle.live_share_mean =
+        std::min(middle.live_share_mean, run.live_share_mean);
+    middle.live_share_min = std::min(middle.live_share_min, run.live_share_min);
+    middle.speed.latency.max =
+        std::max(middle.speed.latency.max, run.speed.latency.max);
+  }
+  return middle;
+}
+
+Result<CapResult> RunRepeatedly(const Plan& plan, const CapWorkload& workload,
+                                std::uint64_t limit) {
+  std::vector<CapResult> runs;
+  for (int i = 0; i < plan.repetitions; ++i) {
+    auto result = RunCap(workload, limit, plan.options);
+    if (!result) {
+      return Fail(Status(result.error().code(),
+                         workload.name + ": " + result.error().message()));
+    }
+    runs.push_back(std::move(*result));
+  }
+  return Combine(std::move(runs));
+}
+
 Result<std::vector<CapResult>> RunAll(const Plan& plan) {
   std::fputs(CapTableHead().c_str(), stdout);
   std::vector<CapResult> results;
   for (const std::uint64_t limit : plan.limits) {
     for (const CapWorkload* workload : plan.workloads) {
-      auto result = RunCap(*workload, limit, plan.options);
+      auto result = RunRepeatedly(plan, *workload, limit);
       if (!result) {
-        return Fail(Status(result.error().code(),
-                           workload->name + ": " + result.error().message()));
+        return Fail(std::move(result.error()));
       }
       std::fputs(CapTableRow(*result).c_str(), stdout);
       std::fflush(stdout);
