@@ -533,15 +533,9 @@ Status SegmentFile::Discard() noexcept {
   return status;
 }
 
-bool SegmentFile::Shrink(std::uint64_t bytes) noexcept {
+bool SegmentFile::CutTo(std::uint64_t size) noexcept {
   const std::lock_guard lock(mutex_);
-  struct stat info {};
-  if (::fstat(fd_->get(), &info) != 0) return false;
-  const auto size = static_cast<std::uint64_t>(info.st_size);
-  const std::uint64_t left = (size - std::min(size, bytes)) /
-                             environment_->block_size *
-                             environment_->block_size;
-  if (environment_->io->Truncate(fd_->get(), static_cast<off_t>(left)) != 0) {
+  if (environment_->io->Truncate(fd_->get(), static_cast<off_t>(size)) != 0) {
     return false;
   }
   AccountFromStat(fd_->get());

@@ -141,9 +141,10 @@ class SegmentFile {
   /// Unlinks the file of a segment that was retired, or is not used yet. What
   /// cannot be unlinked now is by the next Open. Errors: kIoError.
   Status Discard() noexcept;
-  /// Cuts so many bytes off the end of a file that is not used yet. False: it
-  /// cannot be.
-  [[nodiscard]] bool Shrink(std::uint64_t bytes) noexcept;
+  /// Cuts off what was another segment's. False: that failed.
+  /// REQUIRES: the file is open and longer, and nobody has been given space
+  /// from `size` on, nor is meanwhile.
+  [[nodiscard]] bool CutTo(std::uint64_t size) noexcept;
   /// Whether all of the file is in the page cache. REQUIRES: it is not used
   /// yet.
   [[nodiscard]] bool IsInMemory() const noexcept;

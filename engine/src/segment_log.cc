@@ -165,9 +165,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncAll() noexcept override;
   Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept override;
-  bool ShrinkSpares(std::uint64_t bytes) noexcept override {
-    return spares_.Shrink(bytes);
-  }
+  bool ShrinkReusable(std::uint64_t bytes) noexcept override;
   void DropSpares() noexcept override { spares_.DropAll(); }
   Status SealOpen() noexcept override;
   void ForgetRemoved() noexcept override;
@@ -578,6 +576,24 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
 }
 
 Status SegmentLogOnDisk::SyncAll() noexcept { return SyncFiles(true); }
+
+bool SegmentLogOnDisk::ShrinkReusable(std::uint64_t bytes) noexcept {
+  const std::uint64_t before = reusable_bytes();
+  spares_.Shrink(bytes);
+  const std::lock_guard lock(append_mutex_);
+  for (OpenSegment& open : open_) {
+    const std::uint64_t left = reusable_bytes();
+    const std::uint64_t done = before - std::min(before, left);
+    if (done >= bytes) break;
+    const std::uint64_t cut = std::min(bytes - done, open.slack.load());
+    const std::uint64_t size =
+        RoundUp(open.allocated - cut, environment_->block_size);
+    if (cut == 0 || size >= open.allocated || !open.file->CutTo(size)) continue;
+    open.allocated = size;
+    CountSlack(open);
+  }
+  return reusable_bytes() < before;
+}
 
 Status SegmentLogOnDisk::Remove(std::uint32_t id,
                                 SegmentBlocks blocks) noexcept {

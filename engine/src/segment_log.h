@@ -196,9 +196,9 @@ class SegmentLog {
   /// Errors: kNotFound, kAborted (it is open or a grant is out; try later),
   /// kIoError (it stays).
   virtual Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept = 0;
-  /// Takes so many bytes from the files that were kept, as far as they go.
-  /// False: there was nothing to take.
-  virtual bool ShrinkSpares(std::uint64_t bytes) noexcept = 0;
+  /// Takes so many of reusable_bytes() from the disk, as far as they go. False:
+  /// there was nothing to take.
+  virtual bool ShrinkReusable(std::uint64_t bytes) noexcept = 0;
   /// Unlinks these files.
   virtual void DropSpares() noexcept = 0;
   /// Seals the open segments now, if they hold anything.

@@ -79,15 +79,16 @@ std::shared_ptr<SegmentFile> SegmentSpares::Take(
 bool SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   const std::uint64_t before = bytes_;
-  while (bytes > 0 && bytes_ > 0) {
+  while (before - bytes_ < bytes && bytes_ > 0) {
     const auto largest = Largest();
     const std::uint64_t size = (*largest)->accounted();
-    if (!(*largest)->Shrink(std::min(bytes, size))) {
+    const std::uint64_t cut = std::min(bytes - (before - bytes_), size);
+    const std::uint64_t block = environment_->block_size;
+    if (!(*largest)->CutTo((size - cut) / block * block)) {
       (*largest)->Discard().IgnoreError();  // As above.
       files_.erase(largest);
     }
     Count();
-    bytes -= std::min(bytes, size);
   }
   return bytes_ < before;
 }

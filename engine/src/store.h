@@ -415,7 +415,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
   /// `index_steps`: how often it may yet compact the index; negative: never.
-  Status Reclaim(bool& progress, int& index_steps) noexcept;
+  Status Reclaim(const Incoming& incoming, bool& progress,
+                 int& index_steps) noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
@@ -437,9 +438,9 @@ class Store final : public SessionStore, private LivenessJudge {
   void UpdateBudget() noexcept;
   Status EvictRow(bool& evicted) noexcept;
   Status SaveCutoffs() noexcept;
-  /// Gives back what is kept for new segments, if more is taken than leaves
-  /// `wanted` below the limit. False: there was none, or no need.
-  bool ShrinkSpares(std::uint64_t wanted) noexcept;
+  /// Gives back what is kept for new segments, if what is not for them needs
+  /// it. False: there was none, or no need.
+  bool ShrinkReusable(const Incoming& incoming) noexcept;
   /// Places that are not written to and in which nothing committed lives.
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Under ledger_mutex_.

@@ -202,9 +202,10 @@ bool Store::MakeRoomAhead() noexcept {
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
     int index_steps = kNoIndexSteps;
-    if (ShrinkSpares(RoomAhead().database_bytes)) continue;
     // A failure is reported by the next write that needs the room.
-    if (!Reclaim(progress, index_steps).ok() || !progress) return false;
+    if (!Reclaim(RoomAhead(), progress, index_steps).ok() || !progress) {
+      return false;
+    }
   }
   return true;
 }
@@ -228,17 +229,18 @@ Status Store::MakeRoomSlowly(const Incoming& incoming) noexcept {
       if (!progress) break;
       continue;
     }
-    LARDER_RETURN_IF_ERROR(Reclaim(progress, index_steps));
+    LARDER_RETURN_IF_ERROR(Reclaim(incoming, progress, index_steps));
     if (!progress) break;
   }
   return FullStatus();
 }
 
-Status Store::Reclaim(bool& progress, int& index_steps) noexcept {
+Status Store::Reclaim(const Incoming& incoming, bool& progress,
+                      int& index_steps) noexcept {
   std::size_t freed = 0;
   if (options_.logical_capacity == 0) {
     // Kept while there was room for it.
-    progress = ShrinkSpares(0);
+    progress = ShrinkReusable(incoming);
     if (progress) return Status::Ok();
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     progress = freed != 0;
@@ -348,11 +350,13 @@ Status Store::SaveCutoffs() noexcept {
   return Status::Ok();
 }
 
-bool Store::ShrinkSpares(std::uint64_t wanted) noexcept {
+bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
   const std::uint64_t limit = EffectiveLimit();
-  const std::uint64_t taken = BytesTaken() + wanted;
+  const std::uint64_t taken =
+      BytesTaken() + in_flight_database_bytes_ + incoming.database_bytes;
   // More than just enough, or the next write is here again.
-  return taken > limit && log_->ShrinkSpares(taken - limit + segment_size_ / 4);
+  return taken > limit &&
+         log_->ShrinkReusable(taken - limit + segment_size_ / 4);
 }
 
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
@@ -423,7 +427,8 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
     }
     LARDER_RETURN_IF_ERROR(
         log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
-    static_cast<void>(ShrinkSpares(0));
+    // The next one may have to go as well.
+    static_cast<void>(ShrinkReusable({}));
     ++freed;
   }
   LARDER_RETURN_IF_ERROR(FreeRuns(dead_runs));

@@ -602,7 +602,7 @@ TEST_F(SegmentLogFaultTest, KeptFileThatCannotBeCutIsUnlinked) {
   ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
   ASSERT_GT(log_->spare_bytes(), 0U);
   io_.truncate_error = EIO;
-  EXPECT_TRUE(log_->ShrinkSpares(1));
+  EXPECT_TRUE(log_->ShrinkReusable(1));
   EXPECT_EQ(log_->spare_bytes(), 0U);
   EXPECT_TRUE(fs::is_empty(path()));
 }

@@ -129,18 +129,39 @@ TEST_F(SegmentReuseTest, SparesCanBeCut) {
   const ino_t inode = InodeOf(id);
   ASSERT_TRUE(Keep(id).ok());
   const std::uint64_t before = log_->spare_bytes();
-  ASSERT_TRUE(log_->ShrinkSpares(50'000));
+  ASSERT_TRUE(log_->ShrinkReusable(50'000));
   EXPECT_LE(log_->spare_bytes(), before - 50'000);
   EXPECT_GT(log_->spare_bytes(), before - 60'000);
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
-  ASSERT_TRUE(log_->ShrinkSpares(before));
+  ASSERT_TRUE(log_->ShrinkReusable(before));
   EXPECT_EQ(log_->spare_bytes(), 0U);
-  EXPECT_FALSE(log_->ShrinkSpares(1));
+  EXPECT_FALSE(log_->ShrinkReusable(1));
   // The file is still of use.
   const std::vector<StoredRecord> records = FillSegment();
   EXPECT_EQ(InodeOf(records[0].place.segment), inode);
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
   for (const StoredRecord& record : records) ExpectReadable(record);
+}
+
+TEST_F(SegmentReuseTest, WhatIsLeftOfAFileInUseCanBeCut) {
+  const std::uint32_t id = FillSegment()[0].place.segment;
+  ASSERT_TRUE(Keep(id).ok());
+  const StoredRecord first = Put(next_seed_++, kSize);
+  const auto granted = log_->Reserve(5, kSize);
+  ASSERT_TRUE(granted.has_value());
+  const std::uint64_t before = log_->reusable_bytes();
+  ASSERT_TRUE(log_->ShrinkReusable(50'000));
+  EXPECT_LE(log_->reusable_bytes(), before - 45'000);
+  EXPECT_GT(log_->reusable_bytes(), before - 60'000);
+  EXPECT_EQ(log_->disk_bytes(), DuBytes());
+  ASSERT_TRUE(log_->ShrinkReusable(before));
+  EXPECT_LT(log_->reusable_bytes(), 4096U);
+  EXPECT_EQ(log_->disk_bytes(), DuBytes());
+  ExpectReadable(first);
+  const StoredRecord second = Put(next_seed_++, kSize);
+  ExpectReadable(second);
+  EXPECT_GT(second.place.offset, granted->offset);
+  EXPECT_EQ(log_->disk_bytes(), DuBytes());
 }
 
 TEST_F(SegmentReuseTest, AHandleKeepsItsBytes) {
