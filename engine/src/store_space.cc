@@ -26,6 +26,10 @@
 // finds none makes its own, a segment at a time, so writers are slowed down in
 // proportion to what they write and never stopped for long.
 //
+// What a dead segment leaves is kept for the next one, and so is neither used
+// nor free: it holds records, but nothing of RocksDB's. When the WAL or the
+// index grows it is cut, before anything is evicted for them.
+//
 // A place is freed in three steps: it is marked as closing, so that no writer
 // who comes brings an evicted item back to life there; those who may be doing
 // so already are waited for, and if it is a run, whose last records may not be
@@ -427,7 +431,7 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
     }
     LARDER_RETURN_IF_ERROR(
         log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
-    // The next one may have to go as well.
+    // It stays only as far as the directory fits with it.
     static_cast<void>(ShrinkReusable({}));
     ++freed;
   }
