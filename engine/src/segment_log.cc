@@ -225,7 +225,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   struct OpenSegment {
     FilePtr file;
     std::uint64_t offset = 0;
-    std::uint64_t allocated = 0;  // When it was opened; of another segment.
+    std::uint64_t allocated = 0;  // Of these bytes of the file, from the start,
+                                  // the blocks were another segment's.
     std::atomic<std::uint64_t> slack{0};  // The rest of that.
     std::atomic<std::uint32_t> id{0};
   };
@@ -325,8 +326,8 @@ Status SegmentLogOnDisk::RollTo(OpenSegment& open, std::uint32_t size) {
     std::uint32_t id = next_id_++;
     auto created = SegmentFile::Create(environment_, id, size);
     if (!created) {
-      // An id is not tried twice if something has its name; and else not again
-      // only if somebody has taken the next one meanwhile.
+      // An id is not tried twice if something has its name. Else it is given
+      // back, if nobody has taken the next one meanwhile.
       if (!std::filesystem::exists(SegmentPath(environment_->directory, id))) {
         std::uint32_t next = id + 1;
         next_id_.compare_exchange_strong(next, id);

@@ -84,7 +84,9 @@ bool SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
     const std::uint64_t size = (*largest)->accounted();
     const std::uint64_t cut = std::min(bytes - (before - bytes_), size);
     const std::uint64_t block = environment_->block_size;
-    if (!(*largest)->CutTo((size - cut) / block * block)) {
+    // Some file systems give blocks back later, or not all of them.
+    if (!(*largest)->CutTo((size - cut) / block * block) ||
+        (*largest)->accounted() >= size) {
       (*largest)->Discard().IgnoreError();  // As above.
       files_.erase(largest);
     }

@@ -85,6 +85,7 @@ class FaultyIo final : public SegmentIo {
       errno = truncate_error;
       return -1;
     }
+    if (keep_blocks) return 0;
     return SegmentIo::Truncate(fd, size);
   }
   int Rename(const char* from, const char* to) noexcept override {
@@ -110,6 +111,7 @@ class FaultyIo final : public SegmentIo {
   int sync_error = 0;
   int unlink_error = 0;
   int truncate_error = 0;
+  bool keep_blocks = false;  // Truncate does nothing.
   int rename_error = 0;
   int interruptions = 0;
   bool short_writes = false;
@@ -602,6 +604,17 @@ TEST_F(SegmentLogFaultTest, KeptFileThatCannotBeCutIsUnlinked) {
   ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
   ASSERT_GT(log_->spare_bytes(), 0U);
   io_.truncate_error = EIO;
+  EXPECT_TRUE(log_->ShrinkReusable(1));
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  EXPECT_TRUE(fs::is_empty(path()));
+}
+
+// Else who waits for room would wait for ever.
+TEST_F(SegmentLogFaultTest, KeptFileThatKeepsItsBlocksIsUnlinked) {
+  Put(1, 5000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
+  io_.keep_blocks = true;
   EXPECT_TRUE(log_->ShrinkReusable(1));
   EXPECT_EQ(log_->spare_bytes(), 0U);
   EXPECT_TRUE(fs::is_empty(path()));
