@@ -22,6 +22,7 @@
 #include "fork_guard.h"
 #include "hot_view.h"
 #include "hot_writer.h"
+#include "process_bound.h"
 #include "seat_server.h"
 #include "signal_mask.h"
 #include "test_point.h"
@@ -413,7 +414,7 @@ Result<std::unique_ptr<Scan>> SharedEngine::OpenScan(
     const ScanOptions& options) noexcept {
   const Result<Engine*> target = Target();
   if (!target) return Fail(target.error());
-  return (*target)->OpenScan(options);
+  return BoundToProcess((*target)->OpenScan(options));
 }
 
 Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
@@ -421,14 +422,14 @@ Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
     const ExecuteOptions& options) noexcept {
   const Result<Engine*> target = Target();
   if (!target) return Fail(target.error());
-  return (*target)->OpenWriter(command, size_expected, options);
+  return BoundToProcess((*target)->OpenWriter(command, size_expected, options));
 }
 
 Result<std::unique_ptr<ValueReader>> SharedEngine::OpenReader(
     std::string_view key) noexcept {
   const Result<Engine*> target = Target();
   if (!target) return Fail(target.error());
-  return (*target)->OpenReader(key);
+  return BoundToProcess((*target)->OpenReader(key));
 }
 
 Result<std::uint64_t> SharedEngine::Count() noexcept {
