@@ -23,6 +23,7 @@
 #include "coding.h"
 #include "ledger_delta.h"
 #include "rocks_threads.h"
+#include "wal_check.h"
 
 // Options that are not obvious:
 // - `values` has two levels. Positions only grow, so flushed tables never
@@ -323,7 +324,9 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->read_only_ = options.read_only;
   rocks->files_ =
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
-  rocks->files_->Recount(options.path.string());
+  const std::string path = options.path.string();
+  rocks->files_->Recount(path);
+  LARDER_FAIL_IF_ERROR(CheckWriteAheadLogs(*rocks->files_, path));
   rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->files_);
   rocks->env_ = NewOwnThreadsEnv(rocks->files_env_.get());
   const std::shared_ptr<rocksdb::Cache> cache =
@@ -343,7 +346,6 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
        AccessFamily(options, cache, rocks->judging_, rocks->index_memtables_)},
       {"counters", CountersFamily(options, cache)}};
   rocksdb::DB* db = nullptr;
-  const std::string path = options.path.string();
   const rocksdb::Status status =
       options.read_only
           ? rocksdb::DB::OpenForReadOnly(db_options, path, families,
