@@ -307,19 +307,39 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     }
     *stamp = std::move(*completed);
   }
-  std::unique_ptr<CacheDirectory> directory(
-      new CacheDirectory(*root, std::move(**stamp), std::move(fd), read_only));
+  std::unique_ptr<CacheDirectory> directory(new CacheDirectory(
+      *root, std::move(**stamp), std::move(fd), read_only, std::move(undo)));
   LARDER_FAIL_IF_ERROR(directory->Identify());
-  undo.Keep();
   return directory;
 }
 
 CacheDirectory::CacheDirectory(std::filesystem::path root, DirectoryStamp stamp,
-                               UniqueFd fd, bool read_only)
+                               UniqueFd fd, bool read_only, CreationUndo undo)
     : root_(std::move(root)),
       stamp_(std::move(stamp)),
       fd_(std::move(fd)),
-      read_only_(read_only) {}
+      read_only_(read_only),
+      undo_(std::move(undo)) {}
+
+bool CacheDirectory::HoldsNothing() const noexcept {
+  // A database that was written to has a table or a write-ahead log that is
+  // not empty, and values from `large_value_min` on have segments.
+  for (const Path& part : {db_path(), log_path()}) {
+    std::error_code error;
+    std::filesystem::directory_iterator files(part, error);
+    for (; !error && files != std::filesystem::directory_iterator();
+         files.increment(error)) {
+      const Path extension = files->path().extension();
+      if (extension == ".sst" || extension == ".seg") return false;
+      if (extension != ".log") continue;
+      std::error_code unknown;
+      const std::uintmax_t size = files->file_size(unknown);
+      if (unknown || size != 0) return false;
+    }
+    if (error && error != std::errc::no_such_file_or_directory) return false;
+  }
+  return true;
+}
 
 Status CacheDirectory::Identify() noexcept {
   struct stat info {};

@@ -53,7 +53,7 @@ class CacheDirectory {
   /// Errors: kNotFound, kNotADirectory, kPermissionDenied, kForeignDirectory,
   /// kUnsupportedFormat, kUnsupportedFileSystem, kCorruption (the stamp),
   /// kInvalidArgument (the path), kNoSpace, kIoError.
-  /// A failed Open leaves everything as it was.
+  /// A failed Open leaves everything as it was, and so does one without Keep.
   [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
       const std::filesystem::path& path, OpenMode mode,
       bool allow_network_file_system, LogCallback log) noexcept;
@@ -69,6 +69,13 @@ class CacheDirectory {
   }
   [[nodiscard]] std::filesystem::path db_path() const { return root_ / "db"; }
   [[nodiscard]] std::filesystem::path log_path() const { return root_ / "log"; }
+
+  /// What was made to open it stays.
+  void Keep() noexcept { undo_.Keep(); }
+  /// No value and no database that has ever been written to: all that a
+  /// creation leaves that was cut off. A directory that may hold something is
+  /// not this.
+  [[nodiscard]] bool HoldsNothing() const noexcept;
 
   /// kGone if the directory was removed or another one has its name. One stat.
   [[nodiscard]] Status CheckPresent() const noexcept;
@@ -92,7 +99,7 @@ class CacheDirectory {
 
  private:
   CacheDirectory(std::filesystem::path root, DirectoryStamp stamp, UniqueFd fd,
-                 bool read_only);
+                 bool read_only, CreationUndo undo);
   Status Identify() noexcept;
   Status MeasureReserve(int fd);
 
@@ -100,6 +107,7 @@ class CacheDirectory {
   const DirectoryStamp stamp_;
   const UniqueFd fd_;
   const bool read_only_;
+  CreationUndo undo_;
   dev_t device_ = 0;
   ino_t inode_ = 0;
   std::mutex reserve_mutex_;  // Taken alone; held over changes of the file.

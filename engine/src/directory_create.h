@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_DIRECTORY_CREATE_H_
 
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "larder/engine/status.h"
@@ -19,8 +20,9 @@ inline constexpr const char* kStampTemporaryName = "larder.format.tmp";
 class CreationUndo {
  public:
   CreationUndo() = default;
-  CreationUndo(const CreationUndo&) = delete;
-  CreationUndo& operator=(const CreationUndo&) = delete;
+  CreationUndo(CreationUndo&& other) noexcept
+      : made_(std::exchange(other.made_, {})) {}
+  CreationUndo& operator=(CreationUndo&&) = delete;
   ~CreationUndo();
   void Add(std::filesystem::path made) { made_.push_back(std::move(made)); }
   void Keep() noexcept { made_.clear(); }

@@ -230,8 +230,8 @@ rocksdb::DBOptions DatabaseOptions(
     const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::DBOptions options;
   options.env = env;
-  options.create_if_missing = !open.read_only;
-  options.create_missing_column_families = !open.read_only;
+  options.create_if_missing = open.create;
+  options.create_missing_column_families = open.create;
   options.max_background_jobs = 2;
   // There are few files; a thread for each costs more than it opens.
   options.max_file_opening_threads = 1;
@@ -327,7 +327,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   const std::string path = options.path.string();
   rocks->files_->Recount(path);
   LARDER_FAIL_IF_ERROR(CheckWriteAheadLogs(*rocks->files_, path));
-  rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->files_);
+  rocks->opening_ = std::make_shared<OpeningFileSystem>(rocks->files_);
+  rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->opening_);
   rocks->env_ = NewOwnThreadsEnv(rocks->files_env_.get());
   const std::shared_ptr<rocksdb::Cache> cache =
       options.cache != nullptr
@@ -353,6 +354,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
           : rocksdb::DB::Open(db_options, path, families, &rocks->families_,
                               &db);
   if (!status.ok()) {
+    rocks->opening_->Undo();
     Status failure = FromRocks(status, "open of " + path);
     // A file that another one names is missing: that is damage.
     if (status.IsPathNotFound() || status.IsNotFound()) {
@@ -466,6 +468,7 @@ void Rocks::Abandon() noexcept {
   families_.clear();
   db_->Close().PermitUncheckedError();
   db_.reset();
+  opening_->Undo();  // Unless it was kept.
 }
 
 Status FromRocks(const rocksdb::Status& status, std::string_view what) {

@@ -18,6 +18,7 @@
 
 #include "counting_file_system.h"
 #include "entry.h"
+#include "opening_file_system.h"
 #include "version_memtable.h"
 
 namespace larder {
@@ -85,12 +86,16 @@ class Rocks {
     std::filesystem::path path;
     RocksSizes sizes;
     bool read_only = false;
+    /// Nothing is in the directory: make a database. Never where there was one:
+    /// RocksDB takes a missing file for a new database and deletes the rest.
+    bool create = false;
     LivenessJudge* judge = nullptr;  ///< Asked from StartJudging on.
     /// Used instead of a new one: values pinned in it outlive this.
     std::shared_ptr<rocksdb::Cache> cache;
     LogCallback log;
   };
-  /// Errors: kCorruption, kNoSpace, kIoError.
+  /// Until Keep, closing it makes the directory again what it was, as does a
+  /// failed Open. Errors: kCorruption, kNoSpace, kIoError.
   static Result<std::unique_ptr<Rocks>> Open(const Options& options);
   ~Rocks();
   Rocks(const Rocks&) = delete;
@@ -114,6 +119,9 @@ class Rocks {
     return cache_;
   }
   [[nodiscard]] bool read_only() const noexcept { return read_only_; }
+
+  /// It can be used: what the opening has done stays.
+  void Keep() { opening_->Keep(); }
 
   /// The judge knows from now on what is dead.
   void StartJudging() noexcept { *judging_ = true; }
@@ -141,6 +149,7 @@ class Rocks {
   std::shared_ptr<std::atomic<bool>> judging_ =
       std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<CountingFileSystem> files_;
+  std::shared_ptr<OpeningFileSystem> opening_;
   std::unique_ptr<rocksdb::Env> files_env_;
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;

@@ -171,7 +171,10 @@ Status Store::OpenView() noexcept {
 
 Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
   LARDER_RETURN_IF_ERROR(OpenDatabase(writable, reserve));
-  return LoadState();
+  LARDER_RETURN_IF_ERROR(LoadState());
+  rocks_->Keep();
+  directory_->Keep();
+  return Status::Ok();
 }
 
 Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
@@ -182,6 +185,7 @@ Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)
                     .value_or(SizesFor(Settings{}.size_limit, 0));
   rocks.read_only = !writable;
+  rocks.create = writable && directory_->HoldsNothing();
   rocks.judge = this;
   rocks.cache = block_cache_;
   rocks.log = options_.log;

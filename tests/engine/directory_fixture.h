@@ -24,7 +24,9 @@ using DirectoryPtr = std::unique_ptr<CacheDirectory>;
 
 inline Result<DirectoryPtr> OpenAt(const std::filesystem::path& path,
                                    OpenMode mode = OpenMode::kCreate) {
-  return CacheDirectory::Open(path, mode, false, {});
+  auto directory = CacheDirectory::Open(path, mode, false, {});
+  if (directory) (*directory)->Keep();
+  return directory;
 }
 
 /// What `call` says in a child process that is user and group 65534 (or who

@@ -1,6 +1,9 @@
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 
 #include <unistd.h>
@@ -18,6 +21,8 @@
 
 namespace larder::testing {
 namespace {
+
+namespace fs = std::filesystem;
 
 [[noreturn]] void Fail(const std::string& what) {
   std::fprintf(stderr, "damage_reader: %s\n", what.c_str());
@@ -97,6 +102,35 @@ void Heal(Cache& cache) {
   if (!deleted || !*deleted) Fail("Delete after a repair");
 }
 
+/// All files below `path` but those where processes meet.
+std::map<std::string, std::string> FilesIn(const std::string& path) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    const std::string name = fs::relative(entry.path(), path);
+    if (name.starts_with("seat.") || name.starts_with("regions")) continue;
+    std::ostringstream bytes;
+    if (entry.is_regular_file()) {
+      bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+    }
+    files[name] = bytes.str();
+  }
+  return files;
+}
+
+/// A failed Open, of either kind, has changed nothing.
+void DemandSame(const std::map<std::string, std::string>& before,
+                const std::string& path) {
+  const auto after = FilesIn(path);
+  for (const auto& [name, bytes] : before) {
+    const auto found = after.find(name);
+    if (found == after.end()) Fail("a failed Open removed " + name);
+    if (found->second != bytes) Fail("a failed Open changed " + name);
+  }
+  for (const auto& [name, bytes] : after) {
+    if (!before.contains(name)) Fail("a failed Open made " + name);
+  }
+}
+
 /// A directory that is damaged beyond repair can be reset, if asked to.
 void ResetDamaged(const std::string& path) {
   CacheOptions options;
@@ -111,8 +145,10 @@ int Run(const std::string& path) {
   ::alarm(60);  // A hang is a failure.
   std::string report;
   {
+    const auto before = FilesIn(path);
     const auto cache = Cache::Open(path);
     if (!cache) {
+      DemandSame(before, path);
       const Status& status = cache.error();
       if (status.message().empty()) Fail("Open failed without a message");
       report = "refused " + std::string(StatusCodeName(status.code())) + " " +

@@ -234,6 +234,22 @@ TEST_F(DamageTest, DirectoriesHaveEveryKindOfFile) {
   }
 }
 
+TEST_F(DamageTest, ADatabaseWithoutCurrentIsNotANewOne) {
+  for (const char* variant : {"closed", "killed"}) {
+    const Outcome outcome = Try(variant, [](const fs::path& directory) {
+      fs::remove(directory / "db" / "CURRENT");
+    });
+    EXPECT_FALSE(outcome.opened) << variant;  // And nothing was changed.
+  }
+}
+
+TEST_F(DamageTest, SegmentsWithoutADatabaseAreNotANewCache) {
+  const Outcome outcome = Try("closed", [](const fs::path& directory) {
+    fs::remove_all(directory / "db");
+  });
+  EXPECT_FALSE(outcome.opened);
+}
+
 /// One variant of the directory, to be damaged in all ways.
 class DamageOf : public DamageTest,
                  public ::testing::WithParamInterface<const char*> {};
