@@ -17,7 +17,8 @@ namespace larder {
 /// Invariants:
 /// 1. A version is given once, also over restarts (the ledger keeps the
 ///    largest one written).
-/// 2. Run r holds the positions [first(r), first(r')) where r' is the next run
+/// 2. No run begins above the version that is given next.
+/// 3. Run r holds the positions [first(r), first(r')) where r' is the next run
 ///    that exists or existed.
 ///
 /// Threads: thread-safe.
@@ -35,9 +36,16 @@ class RunTable {
     std::uint64_t bytes = 0;  ///< Written to it; what is left after cleaning.
   };
 
+  /// The runs are to be loaded, again perhaps.
+  void Clear() {
+    const std::scoped_lock lock(mutex_);
+    runs_.clear();
+    sealed_ = true;
+  }
+  /// What was given in this process before is not given again.
   void Start(std::uint64_t next_version) {
     const std::scoped_lock lock(mutex_);
-    next_version_ = next_version;
+    next_version_ = std::max(next_version_, next_version);
   }
   void SetRunSize(std::uint64_t bytes) {
     const std::scoped_lock lock(mutex_);

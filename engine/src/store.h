@@ -205,6 +205,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status RecoverUnlogged() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
   Status ResetDirectory() noexcept;
+  void RaiseFloor() noexcept;
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen(Reserve reserve) noexcept;
@@ -584,6 +585,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> closed_{false};
   std::atomic<bool> gone_{false};  // The directory is not the one opened.
   bool recover_unlogged_ = false;  // Used while opening only.
+  // What a ledger that is loaded has at least; raised by a reset.
+  LedgerDelta floor_;
   // The settings given to Open are not in force yet. They are once: a
   // reopening must not undo a Reset.
   bool options_pending_ = true;

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "segment_format.h"
 #include "signal_mask.h"
 #include "store.h"
 #include "store_check.h"
@@ -30,6 +31,9 @@ constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // A power cut or a write without WAL may lose the last versions; new ones
 // start well after them.
 constexpr std::uint64_t kVersionSkip = 1 << 20;
+// The same for ids of segments when the index that knew them is lost; there
+// are enough of them for four thousand such losses.
+constexpr std::uint32_t kSegmentSkip = 1 << 20;
 
 std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
   return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
@@ -47,6 +51,17 @@ std::uint64_t ManifestBytes(const std::filesystem::path& database) {
     if (!error) bytes += size;
   }
   return bytes;
+}
+
+std::vector<std::uint32_t> SegmentsIn(const std::filesystem::path& log) {
+  std::vector<std::uint32_t> ids;
+  std::error_code error;
+  for (const std::filesystem::directory_entry& file :
+       std::filesystem::directory_iterator(log, error)) {
+    const auto id = ParseSegmentName(file.path().filename().string());
+    if (id) ids.push_back(*id);
+  }
+  return ids;
 }
 
 // Everything that larder keeps in a cache directory, and nothing else.
@@ -308,6 +323,17 @@ Status Store::LoadLedger() noexcept {
                                         " is not whole: it is being written"};
     }
   }
+  if (!rocks_->read_only() && (all.version_max < floor_.version_max ||
+                               all.segment_max < floor_.segment_max)) {
+    all.version_max = std::max(all.version_max, floor_.version_max);
+    all.segment_max = std::max(all.segment_max, floor_.segment_max);
+    std::string operand;
+    floor_.Encode(operand);
+    LARDER_RETURN_IF_ERROR(FromRocks(
+        rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
+                           rocksdb::Slice(kLedgerKey), operand),
+        "writing the ledger"));
+  }
   all.reset = true;  // In memory too, when this is a reopening.
   {
     const std::scoped_lock lock(ledger_mutex_);
@@ -381,6 +407,8 @@ Status Store::RebuildLedger() noexcept {
 }
 
 Status Store::LoadRuns() noexcept {
+  runs_.Clear();  // Those of a database that is no longer there.
+  std::uint64_t version_max = 0;
   std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
   for (it->Seek(kRunPrefix); it->Valid() && it->key().starts_with(kRunPrefix);
@@ -390,13 +418,17 @@ Status Store::LoadRuns() noexcept {
     if (!id || it->value().size() != sizeof(std::uint64_t)) {
       return Status::Corruption("run table: malformed line");
     }
-    runs_.Load(*id, LoadBigEndian64(it->value().data()), 0);
+    const std::uint64_t first = LoadBigEndian64(it->value().data());
+    if (first < version_max) {
+      return Status::Corruption("run table: runs are out of order");
+    }
+    version_max = first;
+    runs_.Load(*id, first, 0);
   }
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading the run table"));
-  std::uint64_t version_max = 0;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    version_max = ledger_.version_max();
+    version_max = std::max(version_max, ledger_.version_max());
     for (const auto& [place, use] : ledger_.places()) {
       if (IsRun(place)) runs_.SetLastId(PlaceNumber(place));
     }
@@ -417,6 +449,9 @@ Status Store::LoadRuns() noexcept {
 }
 
 std::uint64_t Store::RunTableBytes(const RunTable::Run& run) noexcept {
+  // RocksDB ends the process over a range that ends before it begins.
+  LARDER_ASSERT(run.first <= run.end);
+  if (run.first >= run.end) return 0;
   const PositionKey first(run.first);
   const PositionKey end(run.end);
   const rocksdb::Range range(first.slice(), end.slice());
@@ -455,13 +490,39 @@ Status Store::OpenLog() noexcept {
 }
 
 Status Store::ResetDirectory() noexcept {
+  RaiseFloor();
   Shut().IgnoreError();  // It is thrown away.
   std::error_code error;
   std::filesystem::remove_all(directory_->db_path(), error);
-  if (!error) std::filesystem::remove_all(directory_->log_path(), error);
+  // Not the directory itself, which others may have locked.
+  for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
+    if (error) break;
+    std::filesystem::remove(SegmentPath(directory_->log_path(), id), error);
+  }
   return error ? Status::FromErrno(error.value(),
                                    "emptying " + directory().string())
                : Status::Ok();
+}
+
+// The index that says what was given out before is lost, and others may still
+// know of it: what is given out from now on lies well beyond all that there
+// can have been. Versions grow by less than one each microsecond.
+void Store::RaiseFloor() noexcept {
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  floor_.version_max = std::max(
+      {floor_.version_max, runs_.next_version(),
+       static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 0))});
+  std::uint32_t segment_max = floor_.segment_max;
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    segment_max = std::max(segment_max, ledger_.segment_max());
+  }
+  for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
+    segment_max = std::max(segment_max, id);
+  }
+  floor_.segment_max =
+      segment_max < UINT32_MAX / 2 ? segment_max + kSegmentSkip : segment_max;
 }
 
 Settings Store::CurrentSettings() const noexcept {

@@ -20,6 +20,18 @@ TEST(RunTable, VersionsGrowFromTheStart) {
   EXPECT_EQ(runs.NextVersion(), 102U);
 }
 
+TEST(RunTable, LoadedAnewItGivesNoVersionAgain) {
+  RunTable runs;
+  runs.Start(100);
+  runs.Load(1, 50, 0);
+  EXPECT_EQ(runs.NextPosition(1).version, 100U);
+  runs.Clear();
+  runs.Start(10);  // What a database knows that was reset.
+  EXPECT_TRUE(runs.Runs().empty());
+  EXPECT_EQ(runs.NextVersion(), 101U);
+  EXPECT_EQ(runs.NextPosition(1).run, 3U);
+}
+
 TEST(RunTable, ARunEndsOnceItHasItsSize) {
   RunTable runs;
   runs.SetRunSize(100);
