@@ -26,10 +26,9 @@ class SpareBuffer {
  public:
   static constexpr std::size_t kSizeMin = 16 * 1024;
 
-  ~SpareBuffer() {
-    ::operator delete(memory_);
-    memory_ = nullptr;
+  void Close() noexcept {
     open_ = false;
+    ::operator delete(Exchange(nullptr, 0));
   }
   // nullptr: there is none that large.
   void* Take(std::size_t size) noexcept {
@@ -37,10 +36,12 @@ class SpareBuffer {
   }
   void Keep(void* memory, std::size_t size) noexcept {
     if (!open_ || size <= size_) return ::operator delete(memory);
+    CloseWithThread();
     ::operator delete(Exchange(memory, size));
   }
 
  private:
+  static void CloseWithThread() noexcept;
   void* Exchange(void* memory, std::size_t size) noexcept {
     size_ = size;
     return std::exchange(memory_, memory);
@@ -51,7 +52,16 @@ class SpareBuffer {
   bool open_ = true;  // False: handles outlive the thread's variables.
 };
 
+// Without a destructor, so that it is there as long as the thread is.
 constinit thread_local SpareBuffer spare_buffer;
+
+void SpareBuffer::CloseWithThread() noexcept {
+  struct Closer {
+    ~Closer() { spare_buffer.Close(); }
+  };
+  thread_local const Closer closer;
+  static_cast<void>(closer);
+}
 
 // A value and its pin in one allocation.
 class HotValue final : public ValuePin {

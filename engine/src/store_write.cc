@@ -10,6 +10,7 @@
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
+#include "thread_scratch.h"
 
 // Writing. A group of commands takes the stripes of its keys, reads the old
 // entries, builds one batch with one ledger operand, and commits it. Nothing in
@@ -42,7 +43,7 @@ bool FreesSpace(std::span<const Command> commands) noexcept {
 }
 
 PendingBatch& ThreadBatch() noexcept {
-  thread_local PendingBatch pending;
+  PendingBatch& pending = ThreadScratch<PendingBatch>::Get();
   pending.Clear();
   return pending;
 }

@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "coding.h"
+#include "thread_scratch.h"
 
 // What readers follow (`newest`, `older`, `next`, buckets) is stored with
 // release and loaded with acquire: whoever sees a node sees what is in it.
@@ -418,9 +419,8 @@ class VersionIterator : public rocksdb::MemTableRep::Iterator {
   VersionIterator(VersionMemTable& table, bool one_key, bool in_arena) noexcept
       : table_(table), one_key_(one_key), in_arena_(in_arena) {}
   ~VersionIterator() override {
-    thread_local IteratorMemory left;
     // Nobody deletes what was asked for with an arena.
-    if (in_arena_) left.Leave(this);
+    if (in_arena_) ThreadScratch<IteratorMemory>::Get().Leave(this);
   }  // NOLINT(clang-analyzer-cplusplus.NewDelete)
   VersionIterator(const VersionIterator&) = delete;
   VersionIterator& operator=(const VersionIterator&) = delete;

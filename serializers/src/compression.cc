@@ -28,22 +28,37 @@ constexpr std::uint64_t kLz4ExpansionMax = 255;
 constexpr std::uint64_t kZstdBlockSizeBytesMax = 128 * 1024;
 constexpr std::uint64_t kZstdBlockStoredBytesMin = 4;
 
-struct FreeContext {
-  void operator()(ZSTD_CCtx* context) const noexcept { ZSTD_freeCCtx(context); }
-  void operator()(ZSTD_DCtx* context) const noexcept { ZSTD_freeDCtx(context); }
-};
-
 // A context is 100s of KiB and costs more to make than a small value costs to
-// compress.
+// compress. Each thread has its own. The pointers have no destructors, as what
+// ends with a thread, or in the main thread with the process, may compress
+// after the contexts went: they are made again then.
+constinit thread_local ZSTD_CCtx* compressor = nullptr;
+constinit thread_local ZSTD_DCtx* decompressor = nullptr;
+
+void FreeContextsWithThread() {
+  struct Freer {
+    ~Freer() {
+      ZSTD_freeCCtx(std::exchange(compressor, nullptr));
+      ZSTD_freeDCtx(std::exchange(decompressor, nullptr));
+    }
+  };
+  thread_local const Freer freer;
+  static_cast<void>(freer);
+}
+
 ZSTD_CCtx* ThreadCompressor() {
-  thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context(
-      ZSTD_createCCtx());
-  return context.get();
+  if (compressor == nullptr) {
+    FreeContextsWithThread();
+    compressor = ZSTD_createCCtx();
+  }
+  return compressor;
 }
 ZSTD_DCtx* ThreadDecompressor() {
-  thread_local const std::unique_ptr<ZSTD_DCtx, FreeContext> context(
-      ZSTD_createDCtx());
-  return context.get();
+  if (decompressor == nullptr) {
+    FreeContextsWithThread();
+    decompressor = ZSTD_createDCtx();
+  }
+  return decompressor;
 }
 
 void AppendVarint(std::string* out, std::uint64_t value) {
