@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "directory.h"
+#include "exit_guard.h"
 #include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
@@ -39,6 +40,11 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
     const std::filesystem::path& path, EngineOptions options,
     const RecordingFigures& figures) noexcept {
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
+  if (ExitHasClosed()) {
+    return Fail(
+        Status::Closed("the process is ending: exit has closed what "
+                       "was open, and nothing opens any more"));
+  }
   if (options.mode == OpenMode::kReadOnly) {
     auto store = Store::Open(path, std::move(options));
     if (store) (*store)->SetMoreFigures(figures);

@@ -21,8 +21,10 @@
 #include <xxhash.h>
 
 #include "coding.h"
+#include "exit_guard.h"
 #include "ledger_delta.h"
 #include "rocks_threads.h"
+#include "rocks_timer.h"
 #include "wal_check.h"
 
 // Options that are not obvious:
@@ -256,6 +258,20 @@ rocksdb::DBOptions DatabaseOptions(
   return options;
 }
 
+rocksdb::Status OpenWithoutTimer(
+    bool read_only, const rocksdb::DBOptions& options, const std::string& path,
+    const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
+    std::vector<rocksdb::ColumnFamilyHandle*>* handles, rocksdb::DB** db) {
+  if (read_only) {  // It never has the timer.
+    return rocksdb::DB::OpenForReadOnly(options, path, families, handles, db);
+  }
+  const ForksHeld held;
+  const rocksdb::Status status =
+      rocksdb::DB::Open(options, path, families, handles, db);
+  if (status.ok()) StopInfoLogTimer(**db);
+  return status;
+}
+
 }  // namespace
 
 RocksSizes RocksSizes::For(std::uint64_t size_limit,
@@ -347,12 +363,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
        AccessFamily(options, cache, rocks->judging_, rocks->index_memtables_)},
       {"counters", CountersFamily(options, cache)}};
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status =
-      options.read_only
-          ? rocksdb::DB::OpenForReadOnly(db_options, path, families,
-                                         &rocks->families_, &db)
-          : rocksdb::DB::Open(db_options, path, families, &rocks->families_,
-                              &db);
+  const rocksdb::Status status = OpenWithoutTimer(
+      options.read_only, db_options, path, families, &rocks->families_, &db);
   if (!status.ok()) {
     rocks->opening_->Undo();
     Status failure = FromRocks(status, "open of " + path);
@@ -363,6 +375,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
     return Fail(std::move(failure));
   }
   rocks->db_.reset(db);
+  static std::once_flag once;
+  std::call_once(once, CloseBeforeStaticsOfNow);  // RocksDB has made its own.
   rocks->index_tables_->Start(*db, rocks->access());
   return rocks;
 }

@@ -308,6 +308,7 @@ SharedEngine::SharedEngine(Options options) noexcept
     : options_(std::move(options)) {}
 
 SharedEngine::~SharedEngine() {
+  at_exit_.reset();  // It may be closing this.
   Member* const member = member_.load(std::memory_order_relaxed);
   // In a child that never used it, it is the parent's: leave it alone.
   if (member != nullptr && !member->InChild()) delete member;
@@ -319,6 +320,11 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   Status joined = member->Join();
   if (!joined.ok()) return Fail(std::move(joined));
   engine->member_.store(member.release(), std::memory_order_release);
+  engine->at_exit_ = std::make_unique<ClosedAtExit>(
+      [shared = engine.get()] { shared->Close().IgnoreError(); });
+  // A client comes to the seat, and to RocksDB, at any time: not then.
+  static std::once_flag once;
+  std::call_once(once, CloseBeforeStaticsOfNow);
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
   return engine;

@@ -12,6 +12,7 @@
 
 #include "larder/engine/engine.h"
 
+#include "exit_guard.h"
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_store.h"
@@ -103,6 +104,7 @@ class SharedEngine final : public Engine {
   // The number of the process that is making a member; 0 = none.
   mutable std::atomic<std::uint64_t> reattaching_{0};
   std::atomic<bool> closed_{false};
+  std::unique_ptr<ClosedAtExit> at_exit_;
 };
 
 }  // namespace larder

@@ -1,0 +1,85 @@
+#include "exit_guard.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <pthread.h>
+
+namespace larder {
+
+struct ExitRegistry {
+  // Never destroyed: it has to outlive every static object.
+  static ExitRegistry& Get() noexcept {
+    static ExitRegistry* const registry = [] {
+      auto* const made = new ExitRegistry;
+      // In a child nobody else may hold the mutex.
+      ::pthread_atfork([] { Get().mutex.lock(); }, [] { Get().mutex.unlock(); },
+                       [] {
+                         Get().closing = nullptr;
+                         Get().mutex.unlock();
+                       });
+      return made;
+    }();
+    return *registry;
+  }
+
+  // The last one that was opened.
+  ClosedAtExit* Next() const noexcept {
+    const auto next = std::ranges::find_if(
+        all.rbegin(), all.rend(),
+        [](const ClosedAtExit* one) { return !one->begun_; });
+    return next == all.rend() ? nullptr : *next;
+  }
+
+  void CloseAll() noexcept {
+    std::unique_lock lock(mutex);
+    while (ClosedAtExit* const one = Next()) {
+      one->begun_ = true;
+      closing = one;
+      closer = std::this_thread::get_id();
+      lock.unlock();
+      one->close_();
+      lock.lock();
+      closing = nullptr;
+      closed.notify_all();
+    }
+    done.store(true);
+  }
+
+  std::mutex mutex;
+  std::condition_variable closed;
+  std::vector<ClosedAtExit*> all;         // Guarded by mutex, as are these.
+  const ClosedAtExit* closing = nullptr;  // By `closer`.
+  std::thread::id closer;
+  std::atomic<bool> done{false};
+};
+
+ClosedAtExit::ClosedAtExit(std::function<void()> close)
+    : close_(std::move(close)) {
+  ExitRegistry& registry = ExitRegistry::Get();
+  const std::scoped_lock lock(registry.mutex);
+  registry.all.push_back(this);
+}
+
+ClosedAtExit::~ClosedAtExit() {
+  ExitRegistry& registry = ExitRegistry::Get();
+  std::unique_lock lock(registry.mutex);
+  if (registry.closer != std::this_thread::get_id()) {
+    registry.closed.wait(lock, [&] { return registry.closing != this; });
+  }
+  std::erase(registry.all, this);
+}
+
+void CloseBeforeStaticsOfNow() noexcept {
+  static_cast<void>(std::atexit([] { ExitRegistry::Get().CloseAll(); }));
+}
+
+bool ExitHasClosed() noexcept { return ExitRegistry::Get().done.load(); }
+
+}  // namespace larder

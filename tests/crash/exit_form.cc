@@ -1,0 +1,331 @@
+// A program that ends in one of the ways in which programs end:
+//   exit_form FORM DIR
+// It opens the cache in DIR and sets "main", which is to be there afterwards; a
+// child that uses the cache sets "child". Ends with 0 if all went as it should.
+// Most of it happens after main, where only _Exit can tell of a failure.
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "larder/cache/cache.h"
+
+namespace larder::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+void Require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "exit_form: %s\n", what);
+  std::_Exit(3);
+}
+
+std::unique_ptr<Cache> Open(const char* directory) {
+  auto cache = Cache::Open(directory);
+  if (!cache) {
+    std::fprintf(stderr, "exit_form: %s\n", cache.error().ToString().c_str());
+    std::_Exit(3);
+  }
+  Require((*cache)->Set("main", "v").ok(), "Set");
+  return std::move(*cache);
+}
+
+// Enough to flush and to compress, by way of everything that threads keep.
+void Use(Cache& cache, const char* key) {
+  for (int i = 0; i < 300; ++i) {
+    const std::string text(3000, 'x');
+    Require(cache.Set(std::to_string(i), text).ok(), "Set while it ends");
+    Require(cache.Get(std::to_string(i)).value().has_value(), "Get");
+  }
+  Require(cache.Set(key, "v").ok(), "Set while it ends");
+  Require(cache.First().value().has_value(), "First");
+  Require(cache.OpenScan({.with_values = true}).value()->Next(100).has_value(),
+          "Next");
+  Require(cache.Check().value().ok(), "Check");
+}
+
+// Objects ---------------------------------------------------------------------
+
+// Made before RocksDB's static objects, destroyed after them.
+class UserAfterClose {
+ public:
+  ~UserAfterClose() {
+    if (cache == nullptr) return;
+    const Status set = cache->Set("late", "v");
+    Require(set.code() == StatusCode::kClosed, "kClosed after the exit");
+    const auto opened = Cache::Open(cache->directory());
+    Require(!opened && opened.error().code() == StatusCode::kClosed,
+            "kClosed for Open after the exit");
+  }
+  Cache* cache = nullptr;
+};
+
+std::unique_ptr<Cache> global;
+UserAfterClose user_after_close;
+
+int Global(const char* directory) {
+  global = Open(directory);
+  return 0;
+}
+
+int GlobalUsedTooLate(const char* directory) {
+  global = Open(directory);
+  user_after_close.cache = global.get();
+  return 0;
+}
+
+int GlobalOfTwo(const char* directory) {
+  static const std::unique_ptr<Cache> other = Open(directory);
+  global = Open((std::string(directory) + ".2").c_str());
+  return 0;
+}
+
+// Made after the cache, destroyed before it: may use it.
+class UserBeforeClose {
+ public:
+  explicit UserBeforeClose(Cache& cache) : cache_(cache) {}
+  ~UserBeforeClose() { Use(cache_, "static"); }
+
+ private:
+  Cache& cache_;
+};
+
+int FunctionStatic(const char* directory) {
+  static const std::unique_ptr<Cache> cache = Open(directory);
+  static const UserBeforeClose user(*cache);
+  Use(*cache, "before");  // What this thread keeps goes before `user`.
+  return 0;
+}
+
+int ThreadLocal(const char* directory) {
+  thread_local std::unique_ptr<Cache> mine;
+  thread_local std::unique_ptr<UserBeforeClose> user;
+  std::thread other([directory] {
+    mine = Open(directory);
+    user = std::make_unique<UserBeforeClose>(*mine);
+    Use(*mine, "other");
+  });
+  mine = Open(directory);
+  user = std::make_unique<UserBeforeClose>(*mine);
+  other.join();
+  return 0;
+}
+
+int Leaked(const char* directory) {
+  Use(*Open(directory).release(), "main");
+  return 0;
+}
+
+int Busy(const char* directory) {
+  Cache* const cache = Open(directory).release();
+  for (int t = 0; t < 3; ++t) {
+    std::thread([cache, t] {
+      const std::string value(2000, 'x');
+      for (int i = 0;; ++i) {
+        const std::string key = std::to_string(t) + "/" + std::to_string(i);
+        static_cast<void>(cache->Set(key, value));
+        static_cast<void>(cache->Get(key));
+        static_cast<void>(cache->OpenScan({.with_values = true}));
+      }
+    }).detach();
+  }
+  std::this_thread::sleep_for(100ms);
+  return 0;
+}
+
+int ExitOfAThread(const char* directory) {
+  global = Open(directory);
+  std::thread([] { std::exit(0); }).detach();
+  for (;;) std::this_thread::sleep_for(1s);
+}
+
+// Processes -------------------------------------------------------------------
+
+// Forks, runs `run` in the child, and requires that it ends with 0 in time.
+void Fork(const std::function<void()>& run) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  Require(child >= 0, "fork");
+  if (child == 0) {
+    run();
+    std::exit(0);
+  }
+  int status = -1;
+  for (int waited = 0; waited < 1000; ++waited) {
+    if (::waitpid(child, &status, WNOHANG) == child) break;
+    std::this_thread::sleep_for(10ms);
+  }
+  if (status != 0) {
+    ::kill(child, SIGKILL);
+    std::fprintf(stderr, "exit_form: the child: %#x\n", status);
+    std::_Exit(4);
+  }
+}
+
+int ChildExits(const char* directory) {
+  global = Open(directory);
+  Fork([] {});
+  Use(*global, "after");
+  return 0;
+}
+
+int ChildUsesAndExits(const char* directory) {
+  global = Open(directory);
+  Use(*global, "before");
+  Fork([] { Use(*global, "child"); });
+  Use(*global, "after");
+  return 0;
+}
+
+int ChildClosesAndExits(const char* directory) {
+  global = Open(directory);
+  Fork([] {
+    Use(*global, "child");
+    Require(global->Close().ok(), "Close");
+    global.reset();
+  });
+  Use(*global, "after");
+  return 0;
+}
+
+// Whose other threads hold whatever they hold at the fork.
+int ChildrenOfABusyParentExit(const char* directory) {
+  global = Open(directory);
+  std::atomic<bool> stops{false};
+  std::array<std::thread, 3> writers;
+  for (std::thread& writer : writers) {
+    writer = std::thread([&stops] {
+      for (int i = 0; !stops; ++i) {
+        const std::string key = std::to_string(i % 5000);
+        static_cast<void>(global->Set(key, std::string(2000, 'x')));
+        static_cast<void>(global->OpenScan({.with_values = true}));
+        static_cast<void>(global->Get(key));
+      }
+    });
+  }
+  for (int i = 0; i < 30; ++i) {
+    Fork([i] {
+      if (i % 2 == 0) return;
+      Require(global->Get("main").value().has_value(), "Get of a child");
+    });
+  }
+  stops = true;
+  for (std::thread& writer : writers) writer.join();
+  return 0;
+}
+
+int ChildHasMoreChildren(const char* directory) {
+  global = Open(directory);
+  Fork([] {
+    Require(global->Set("child", "v").ok(), "Set of a child");
+    Fork([] { Require(global->Set("child", "w").ok(), "Set of its child"); });
+    Require(global->Set("child", "x").ok(), "Set of a child");
+  });
+  return 0;
+}
+
+int ChildEndsByUnderscoreExit(const char* directory) {
+  global = Open(directory);
+  Fork([] {
+    Require(global->Set("child", "v").ok(), "Set of a child");
+    ::_exit(0);
+  });
+  return 0;
+}
+
+int ChildExecutes(const char* directory) {
+  global = Open(directory);
+  Fork([directory] {
+    ::execl("/proc/self/exe", "exit_form", "leaked", directory, nullptr);
+    std::_Exit(5);
+  });
+  return 0;
+}
+
+int VforkedChildExecutes(const char* directory) {
+  global = Open(directory);
+  const pid_t child = ::vfork();
+  if (child == 0) {
+    ::execl("/proc/self/exe", "exit_form", "leaked", directory, nullptr);
+    ::_exit(5);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  Require(status == 0, "the executed program");
+  Use(*global, "after");
+  return 0;
+}
+
+// The parent is gone at once, without closing anything; the child is a daemon.
+int Daemon(const char* directory) {
+  std::array<int, 2> ends{};
+  Require(::pipe(ends.data()) == 0, "pipe");
+  const pid_t shell = ::fork();
+  if (shell == 0) {
+    global = Open(directory);
+    Require(::daemon(/*nochdir=*/1, /*noclose=*/1) == 0, "daemon");
+    Use(*global, "child");
+    Require(::write(ends[1], "1", 1) == 1, "write");
+    std::exit(0);
+  }
+  int status = -1;
+  ::waitpid(shell, &status, 0);
+  Require(status == 0, "daemon");
+  ::close(ends[1]);
+  char byte = 0;
+  Require(::read(ends[0], &byte, 1) == 1, "the daemon did not get to its end");
+  while (::read(ends[0], &byte, 1) > 0) {
+  }  // Until it has ended.
+  return 0;
+}
+
+struct Form {
+  std::string_view name;
+  int (*run)(const char* directory);
+};
+constexpr auto kForms = std::to_array<Form>({
+    {"global", &Global},
+    {"global-used-too-late", &GlobalUsedTooLate},
+    {"global-of-two", &GlobalOfTwo},
+    {"function-static", &FunctionStatic},
+    {"thread-local", &ThreadLocal},
+    {"leaked", &Leaked},
+    {"busy", &Busy},
+    {"exit-of-a-thread", &ExitOfAThread},
+    {"child-exits", &ChildExits},
+    {"child-uses-and-exits", &ChildUsesAndExits},
+    {"child-closes-and-exits", &ChildClosesAndExits},
+    {"children-of-a-busy-parent", &ChildrenOfABusyParentExit},
+    {"grandchild", &ChildHasMoreChildren},
+    {"underscore-exit", &ChildEndsByUnderscoreExit},
+    {"exec", &ChildExecutes},
+    {"vfork", &VforkedChildExecutes},
+    {"daemon", &Daemon},
+});
+
+int Run(std::string_view name, const char* directory) {
+  for (const Form& form : kForms) {
+    if (form.name == name) return form.run(directory);
+  }
+  return 2;
+}
+
+}  // namespace
+}  // namespace larder::testing
+
+int main(int argc, char** argv) {
+  return argc == 3 ? larder::testing::Run(argv[1], argv[2]) : 2;
+}

@@ -1,0 +1,79 @@
+// Ways to end a process that has a cache open. gtest cannot host them, so each
+// is a run of another program.
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "larder/cache/cache.h"
+
+#include "spawned_process.h"
+#include "temporary_directory.h"
+
+namespace larder::testing {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ExitTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "forks with threads are beyond the sanitizers of gcc";
+#endif
+  }
+  void ExpectToEndWell() {
+    SpawnedProcess process(LARDER_EXIT_FORM, {GetParam(), cache_});
+    std::vector<char> nothing;
+    const auto deadline = SpawnedProcess::Clock::now() + 60s;
+    EXPECT_FALSE(process.ReadUntil(deadline, nothing)) << "it does not end";
+    if (SpawnedProcess::Clock::now() >= deadline) process.Kill();
+    const int status = process.Wait();
+    EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+  }
+  static void ExpectWhole(Cache& cache) {
+    EXPECT_TRUE(cache.Get("main").value().has_value());
+    EXPECT_TRUE(cache.Check().value().ok());
+  }
+
+  const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
+  const std::string cache_ = directory_.path() / "cache";
+};
+
+TEST_P(ExitTest, AProcessThatHasTheStoreEndsWell) {
+  ExpectToEndWell();
+  const auto cache = Cache::Open(cache_);
+  ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
+  EXPECT_TRUE((*cache)->engine().capabilities().holds_store);
+  ExpectWhole(**cache);
+}
+
+TEST_P(ExitTest, AProcessThatAsksAnotherOneEndsWell) {
+  const auto cache = Cache::Open(cache_);
+  ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
+  ExpectToEndWell();
+  ExpectWhole(**cache);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryForm, ExitTest,
+    ::testing::Values("global", "global-used-too-late", "global-of-two",
+                      "function-static", "thread-local", "leaked", "busy",
+                      "exit-of-a-thread", "child-exits", "child-uses-and-exits",
+                      "child-closes-and-exits", "children-of-a-busy-parent",
+                      "grandchild", "underscore-exit", "exec", "vfork",
+                      "daemon"),
+    [](const auto& form) {
+      std::string name = form.param;
+      std::erase(name, '-');
+      return name;
+    });
+
+}  // namespace
+}  // namespace larder::testing
