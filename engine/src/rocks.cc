@@ -23,6 +23,7 @@
 #include "coding.h"
 #include "exit_guard.h"
 #include "ledger_delta.h"
+#include "manifest_check.h"
 #include "rocks_threads.h"
 #include "rocks_timer.h"
 #include "wal_check.h"
@@ -342,6 +343,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
   const std::string path = options.path.string();
   rocks->files_->Recount(path);
+  LARDER_FAIL_IF_ERROR(CheckManifest(*rocks->files_, path));
   LARDER_FAIL_IF_ERROR(CheckWriteAheadLogs(*rocks->files_, path));
   rocks->opening_ = std::make_shared<OpeningFileSystem>(rocks->files_);
   rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->opening_);

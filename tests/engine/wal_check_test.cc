@@ -19,6 +19,7 @@
 
 #include "coding.h"
 #include "forked_process.h"
+#include "manifest_check.h"
 #include "temporary_directory.h"
 #include "wal_reader.h"
 
@@ -150,6 +151,23 @@ TEST_F(WalCheckTest, TheNextLogGoesOnWhereReplayStopped) {
   EXPECT_EQ(Check(), "kOk");
   Write(9, Log({Batch(4, 2), Batch(5, 1)}));
   ExpectWrong("9.log, record at");
+}
+
+TEST_F(WalCheckTest, TheLastNumberOfAManifestNeverFalls) {
+  const auto edit = [](std::uint64_t last_sequence) {
+    std::string record("\x02\x05\x03\x09\x04", 5);  // Two more numbers first.
+    PutVarint(record, last_sequence);
+    return record + "\x67 tables";
+  };
+  const auto check = [&](const std::vector<std::string>& records) {
+    std::ofstream(directory_.path() / "CURRENT") << "MANIFEST-000007\n";
+    std::ofstream(directory_.path() / "MANIFEST-000007") << Log(records);
+    return CheckManifest(*rocksdb::FileSystem::Default(), directory_.path())
+        .ToString();
+  };
+  EXPECT_EQ(check({edit(0), edit(300), "", edit(300), edit(1000)}), "kOk");
+  EXPECT_NE(check({edit(300), edit(299)}).find("299, after 300"),
+            std::string::npos);
 }
 
 // The real thing ------------------------------------------------------------
