@@ -1,5 +1,6 @@
 #include "process_bound.h"
 
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,13 +15,16 @@ namespace {
 template <typename T>
 class Bound {
  public:
-  explicit Bound(std::unique_ptr<T> target) : target_(std::move(target)) {}
+  Bound(std::unique_ptr<T> target, std::shared_ptr<const void> owner)
+      : owner_(std::move(owner)), target_(std::move(target)) {}
   Bound(const Bound&) = delete;
   Bound& operator=(const Bound&) = delete;
   ~Bound() {
     // Not even its destructor may run: the locks that it takes may be held by
     // a thread that only the parent has.
-    if (guard_.InChild()) static_cast<void>(target_.release());
+    if (!guard_.InChild()) return;
+    static_cast<void>(target_.release());
+    static_cast<void>(new std::shared_ptr<const void>(std::move(owner_)));
   }
 
   [[nodiscard]] Status Check(std::string_view what) const {
@@ -33,13 +37,15 @@ class Bound {
   [[nodiscard]] T* operator->() const noexcept { return target_.get(); }
 
  private:
+  std::shared_ptr<const void> owner_;  // Destroyed last.
   std::unique_ptr<T> target_;
   const ForkGuard guard_;
 };
 
 class BoundScan final : public Scan {
  public:
-  explicit BoundScan(std::unique_ptr<Scan> scan) : scan_(std::move(scan)) {}
+  BoundScan(std::unique_ptr<Scan> scan, std::shared_ptr<const void> owner)
+      : scan_(std::move(scan), std::move(owner)) {}
   Result<std::vector<ScanItem>> Next(std::size_t count_max) noexcept override {
     LARDER_FAIL_IF_ERROR(scan_.Check("the scan"));
     return scan_->Next(count_max);
@@ -51,8 +57,9 @@ class BoundScan final : public Scan {
 
 class BoundWriter final : public ValueWriter {
  public:
-  explicit BoundWriter(std::unique_ptr<ValueWriter> writer)
-      : writer_(std::move(writer)) {}
+  BoundWriter(std::unique_ptr<ValueWriter> writer,
+              std::shared_ptr<const void> owner)
+      : writer_(std::move(writer), std::move(owner)) {}
   Status Append(std::string_view bytes) noexcept override {
     LARDER_RETURN_IF_ERROR(writer_.Check("the writer"));
     return writer_->Append(bytes);
@@ -69,8 +76,9 @@ class BoundWriter final : public ValueWriter {
 
 class BoundReader final : public ValueReader {
  public:
-  explicit BoundReader(std::unique_ptr<ValueReader> reader)
-      : reader_(std::move(reader)) {}
+  BoundReader(std::unique_ptr<ValueReader> reader,
+              std::shared_ptr<const void> owner)
+      : reader_(std::move(reader), std::move(owner)) {}
   // Of an item, not of the store: a child may look.
   const ItemInfo& info() const noexcept override { return reader_->info(); }
   Result<std::size_t> Read(std::span<char> buffer) noexcept override {
@@ -84,19 +92,20 @@ class BoundReader final : public ValueReader {
 
 }  // namespace
 
-std::unique_ptr<Scan> BoundToProcess(std::unique_ptr<Scan> scan) {
-  return std::make_unique<BoundScan>(std::move(scan));
+std::unique_ptr<Scan> BoundToProcess(std::unique_ptr<Scan> scan,
+                                     std::shared_ptr<const void> owner) {
+  return std::make_unique<BoundScan>(std::move(scan), std::move(owner));
 }
 
-std::unique_ptr<ValueWriter> BoundToProcess(
-    std::unique_ptr<ValueWriter> writer) {
-  return std::make_unique<BoundWriter>(std::move(writer));
+std::unique_ptr<ValueWriter> BoundToProcess(std::unique_ptr<ValueWriter> writer,
+                                            std::shared_ptr<const void> owner) {
+  return std::make_unique<BoundWriter>(std::move(writer), std::move(owner));
 }
 
-std::unique_ptr<ValueReader> BoundToProcess(
-    std::unique_ptr<ValueReader> reader) {
+std::unique_ptr<ValueReader> BoundToProcess(std::unique_ptr<ValueReader> reader,
+                                            std::shared_ptr<const void> owner) {
   if (reader == nullptr) return nullptr;
-  return std::make_unique<BoundReader>(std::move(reader));
+  return std::make_unique<BoundReader>(std::move(reader), std::move(owner));
 }
 
 }  // namespace larder

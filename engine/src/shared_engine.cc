@@ -41,13 +41,25 @@ bool IsSmallChange(const Command& command) noexcept {
 
 }  // namespace
 
-class SharedEngine::Member {
+// Shared by what it has handed out. It keeps itself until its engine goes, as a
+// forked child must not even give up its share of its parent's.
+class SharedEngine::Member : public std::enable_shared_from_this<Member> {
  public:
+  static Result<Member*> Make(const Options& options) noexcept {
+    auto member = std::make_shared<Member>(options);
+    LARDER_FAIL_IF_ERROR(member->Join());
+    member->self_ = member;
+    return member.get();
+  }
   explicit Member(const Options& options) noexcept : options_(options) {}
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
-  Status Join() noexcept;
   Status Leave() noexcept;
+  // Leaves, and is destroyed with the last that was handed out.
+  void Drop() noexcept {
+    Leave().IgnoreError();  // Nobody is left to be told.
+    self_.reset();
+  }
   [[nodiscard]] bool InChild() const noexcept { return guard_.InChild(); }
   // The store if this process has it open, else nullptr.
   [[nodiscard]] SessionStore* local() const noexcept {
@@ -55,6 +67,11 @@ class SharedEngine::Member {
     return local_.load(std::memory_order_acquire);
   }
   [[nodiscard]] RemoteEngine& remote() noexcept { return *remote_; }
+  // Whoever executes: the store, or the way to it.
+  [[nodiscard]] Engine& target() noexcept {
+    SessionStore* const store = local();
+    return store != nullptr ? static_cast<Engine&>(*store) : *remote_;
+  }
   [[nodiscard]] HotView& hot() noexcept { return *hot_view_; }
   [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
   // REQUIRES: local().
@@ -63,6 +80,7 @@ class SharedEngine::Member {
   }
 
  private:
+  Status Join() noexcept;
   Status Take(bool by_open) noexcept;
   Status AwaitHolder(SteadyTime deadline) noexcept;
   void OpenHotTier() noexcept;
@@ -74,7 +92,8 @@ class SharedEngine::Member {
     if (options_.log) options_.log(line);
   }
 
-  const Options& options_;
+  const Options options_;
+  std::shared_ptr<Member> self_;
   const ForkGuard guard_;
   std::unique_ptr<Seat> seat_;
   std::unique_ptr<ClientChannel> channel_;
@@ -311,15 +330,14 @@ SharedEngine::~SharedEngine() {
   at_exit_.reset();  // It may be closing this.
   Member* const member = member_.load(std::memory_order_relaxed);
   // In a child that never used it, it is the parent's: leave it alone.
-  if (member != nullptr && !member->InChild()) delete member;
+  if (member != nullptr && !member->InChild()) member->Drop();
 }
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   std::unique_ptr<SharedEngine> engine(new SharedEngine(std::move(options)));
-  auto member = std::make_unique<Member>(engine->options_);
-  Status joined = member->Join();
-  if (!joined.ok()) return Fail(std::move(joined));
-  engine->member_.store(member.release(), std::memory_order_release);
+  const Result<Member*> member = Member::Make(engine->options_);
+  if (!member) return Fail(member.error());
+  engine->member_.store(*member, std::memory_order_release);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->Close().IgnoreError(); });
   // A client comes to the seat, and to RocksDB, at any time: not then.
@@ -370,22 +388,18 @@ Result<SharedEngine::Member*> SharedEngine::Reattach() const noexcept {
       ::sched_yield();
       continue;
     }
-    auto mine = std::make_unique<Member>(options_);
-    Status joined = mine->Join();
+    const Result<Member*> mine = Member::Make(options_);
     // The parent's is leaked: not even its destructors may run here.
-    if (joined.ok()) {
-      member_.store(mine.release(), std::memory_order_release);
-    }
+    if (mine) member_.store(*mine, std::memory_order_release);
     reattaching_.store(0, std::memory_order_release);
-    if (!joined.ok()) return Fail(std::move(joined));
+    if (!mine) return Fail(mine.error());
   }
 }
 
 Result<Engine*> SharedEngine::Target() const noexcept {
   const Result<Member*> member = Current();
   if (!member) return Fail(member.error());
-  if (SessionStore* local = (*member)->local()) return local;
-  return &(*member)->remote();
+  return &(*member)->target();
 }
 
 Capabilities SharedEngine::capabilities() const noexcept {
@@ -418,24 +432,28 @@ Status SharedEngine::Execute(std::span<const Command> commands,
 
 Result<std::unique_ptr<Scan>> SharedEngine::OpenScan(
     const ScanOptions& options) noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  return BoundToProcess((*target)->OpenScan(options));
+  const Result<Member*> member = Current();
+  if (!member) return Fail(member.error());
+  return BoundToProcess((*member)->target().OpenScan(options),
+                        (*member)->shared_from_this());
 }
 
 Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
     const SetCommand& command, std::uint64_t size_expected,
     const ExecuteOptions& options) noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  return BoundToProcess((*target)->OpenWriter(command, size_expected, options));
+  const Result<Member*> member = Current();
+  if (!member) return Fail(member.error());
+  return BoundToProcess(
+      (*member)->target().OpenWriter(command, size_expected, options),
+      (*member)->shared_from_this());
 }
 
 Result<std::unique_ptr<ValueReader>> SharedEngine::OpenReader(
     std::string_view key) noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  return BoundToProcess((*target)->OpenReader(key));
+  const Result<Member*> member = Current();
+  if (!member) return Fail(member.error());
+  return BoundToProcess((*member)->target().OpenReader(key),
+                        (*member)->shared_from_this());
 }
 
 Result<std::uint64_t> SharedEngine::Count() noexcept {

@@ -15,6 +15,19 @@
 namespace larder::testing {
 namespace {
 
+Status Set(Engine& engine, std::string_view key, std::string_view value) {
+  const Command command = SetCommand{.key = key, .value = value};
+  Reply reply;
+  Status status = engine.Execute({&command, 1}, {&reply, 1});
+  return status.ok() ? reply.status : status;
+}
+std::unique_ptr<ValueWriter> Write(Engine& engine, std::string_view piece) {
+  auto writer = engine.OpenWriter(SetCommand{.key = "streamed"}, 0);
+  EXPECT_TRUE(writer.has_value()) << writer.error().ToString();
+  EXPECT_TRUE((*writer)->Append(piece).ok());
+  return std::move(*writer);
+}
+
 // The holder's (true), or those of a client of another process.
 class ForkStreamsTest : public ::testing::TestWithParam<bool> {
  protected:
@@ -37,20 +50,6 @@ class ForkStreamsTest : public ::testing::TestWithParam<bool> {
     auto engine = OpenEngine(directory_.path() / "cache", options);
     EXPECT_TRUE(engine.has_value()) << engine.error().ToString();
     return engine ? std::move(*engine) : nullptr;
-  }
-  static Status Set(Engine& engine, std::string_view key,
-                    std::string_view value) {
-    const Command command = SetCommand{.key = key, .value = value};
-    Reply reply;
-    Status status = engine.Execute({&command, 1}, {&reply, 1});
-    return status.ok() ? reply.status : status;
-  }
-  static std::unique_ptr<ValueWriter> Write(Engine& engine,
-                                            std::string_view piece) {
-    auto writer = engine.OpenWriter(SetCommand{.key = "streamed"}, 0);
-    EXPECT_TRUE(writer.has_value()) << writer.error().ToString();
-    EXPECT_TRUE((*writer)->Append(piece).ok());
-    return std::move(*writer);
   }
 
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
@@ -110,6 +109,38 @@ TEST_P(ForkStreamsTest, AChildsCommitIsNotInTheLogOfAKilledParent) {
   ASSERT_NE(engine, nullptr);
   EXPECT_EQ(engine->Count().value(), std::uint64_t{kSets});
   EXPECT_TRUE(engine->Check(false).value().ok());
+}
+
+// No child at all: whoever destroys in the wrong order is safe, too.
+TEST(HandedOut, MayOutliveItsEngine) {
+  const TemporaryDirectory directory(TemporaryDirectory::Place::kMemory);
+  EngineOptions options;
+  options.region_directory = directory.path();
+  const auto open = [&] {
+    return std::move(*OpenEngine(directory.path() / "c", options));
+  };
+  for (const std::size_t size : {50, 300, 5000, 3'000'000}) {
+    const std::string bytes(size, 'v');
+    auto engine = open();
+    ASSERT_TRUE(Set(*engine, "k", bytes).ok());
+    engine = nullptr;
+    engine = open();  // What it reads now is in its cache of blocks, or mapped.
+    const Command get = GetCommand{.key = "k"};
+    Reply reply;
+    ASSERT_TRUE(engine->Execute({&get, 1}, {&reply, 1}).ok());
+    const auto scan = std::move(*engine->OpenScan({.with_values = true}));
+    const auto page = scan->Next(1);
+    const auto reader = std::move(*engine->OpenReader("k"));
+    const auto writer = Write(*engine, std::string(2'000'000, 'P'));
+    engine = nullptr;
+    EXPECT_EQ(reply.value.bytes(), bytes);
+    EXPECT_EQ(page->at(0).value.bytes(), bytes);
+    EXPECT_EQ(scan->Next(1).error().code(), StatusCode::kClosed);
+    std::string buffer(10, 0);
+    EXPECT_EQ(reader->Read(buffer).error().code(), StatusCode::kClosed);
+    EXPECT_EQ(writer->Append(buffer).code(), StatusCode::kClosed);
+    EXPECT_EQ(writer->Commit().status.code(), StatusCode::kClosed);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(WhoHasTheStore, ForkStreamsTest, ::testing::Bool(),
