@@ -40,8 +40,9 @@ constexpr const char* kToWrite =
     "read, write and search permission; open as its owner or read-only";
 
 // Entries of a directory that do not keep it from becoming a cache.
-constexpr std::array<std::string_view, 5> kVacantNames{
-    "seat.lock", "seat.ctl", "regions", kStampTemporaryName, "lost+found"};
+constexpr std::array<std::string_view, 6> kVacantNames{
+    "seat.lock", "seat.ctl",          "regions",
+    "marks",     kStampTemporaryName, "lost+found"};
 
 Result<Path> AbsolutePath(const Path& path) {
   if (path.empty() || path.native().find('\0') != std::string::npos) {

@@ -69,6 +69,10 @@ class CacheDirectory {
   }
   [[nodiscard]] std::filesystem::path db_path() const { return root_ / "db"; }
   [[nodiscard]] std::filesystem::path log_path() const { return root_ / "log"; }
+  /// See HighWater.
+  [[nodiscard]] std::filesystem::path marks_path() const {
+    return root_ / "marks";
+  }
 
   /// What was made to open it stays.
   void Keep() noexcept { undo_.Keep(); }

@@ -50,6 +50,7 @@ EngineService::EngineService(SessionStore& store, MainRegion& main) noexcept
   // Numbers of another holder's handles must mean nothing here.
   std::random_device seed;
   random_.seed(std::uint64_t{seed()} << 32 | seed());
+  store_.SetLogGeneration(&main_.log_generation);
   PublishSettingsVersion();
   Tick();
 }
@@ -61,6 +62,7 @@ EngineService::~EngineService() {
   }
   tasks_changed_.notify_all();
   if (worker_.joinable()) worker_.join();
+  store_.SetLogGeneration(nullptr);
 }
 
 void EngineService::SetServer(SeatServer* server) noexcept {

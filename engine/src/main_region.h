@@ -115,6 +115,8 @@ struct MainRegion {
   std::atomic<std::uint64_t> hot_number;
   /// Changes with each change of the settings (Engine::settings_version).
   std::atomic<std::uint64_t> settings_version;
+  /// Of the holder's segment log (Grant::generation); 0: no space is granted.
+  std::atomic<std::uint64_t> log_generation;
   alignas(64) Doorbell doorbell;
   alignas(64) std::atomic<std::uint64_t> holder_pid;
   std::atomic<std::uint64_t> holder_start_time;

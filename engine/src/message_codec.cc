@@ -291,15 +291,17 @@ void EncodeGrants(std::string& out, std::span<const Grant> grants) {
   PutVarint(out, grants.size());
   for (const Grant& grant : grants) {
     PutVarint(out, grant.version);
+    PutFixed(out, grant.generation);
     PutChunks(out, grant.chunks);
   }
 }
 
 Result<std::vector<Grant>> DecodeGrants(std::string_view body) noexcept {
   WireReader in(body);
-  std::vector<Grant> grants(in.Count(kGrantCountMax, 2));
+  std::vector<Grant> grants(in.Count(kGrantCountMax, 10));
   for (Grant& grant : grants) {
     grant.version = in.Varint();
+    grant.generation = in.Fixed<std::uint64_t>();
     grant.chunks = ReadChunks(in);
   }
   if (!in.AtEnd()) return Fail(Malformed("grant of space"));

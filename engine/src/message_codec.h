@@ -84,6 +84,9 @@ void EncodeGrantRequest(std::string& out, std::span<const GrantRequest> wanted);
 /// The places granted for one value, in its order.
 struct Grant {
   std::uint64_t version = 0;  ///< To be written into the records.
+  /// Of the log. Once the one in the main region is another, the places are
+  /// nobody's: they are not to be written, and will not be accepted.
+  std::uint64_t generation = 0;
   std::vector<SegmentPlace> chunks;
   friend bool operator==(const Grant&, const Grant&) = default;
 };

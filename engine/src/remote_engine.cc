@@ -149,7 +149,7 @@ bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
   if (!grants || grants->size() != 1) return false;
   const Grant& grant = (*grants)[0];
   body.clear();
-  if (!places_.Write(*set, grant).ok()) {
+  if (!places_.Write(*set, grant, seat_.main().log_generation).ok()) {
     EncodeGrants(body, *grants);
     // If it does not get there, the grant goes with this client.
     static_cast<void>(caller_->Ask(MessageKind::kGrantDrop, body));

@@ -1,6 +1,5 @@
 #include "remote_places.h"
 
-#include <cerrno>
 #include <chrono>
 #include <string>
 #include <system_error>
@@ -114,24 +113,28 @@ RemotePlaces::OpenForWriting(std::uint32_t segment) noexcept {
   const std::lock_guard lock(mutex_);
   ++uses_;
   if (segment_ != nullptr && segment_->id == segment) return segment_;
-  auto hold = HoldSegmentFiles(directory_ / "log");
-  if (!hold) return Fail(std::move(hold.error()));
-  const std::string path = SegmentPath(directory_ / "log", segment).string();
-  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return Fail(Status::FromErrno(errno, "open " + path));
+  auto fd = OpenSegmentFile(*SegmentIo::System(), directory_ / "log", segment,
+                            O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (!fd) return Fail(std::move(fd.error()));
   LARDER_FAIL_IF_ERROR(StartJanitor());
-  segment_ = std::make_shared<const OpenSegment>(
-      OpenSegment{segment, std::move(*hold), std::move(fd)});
+  segment_ =
+      std::make_shared<const OpenSegment>(OpenSegment{segment, std::move(*fd)});
   changed_.notify_one();
   return segment_;
 }
 
-Status RemotePlaces::Write(const SetCommand& command,
-                           const Grant& grant) noexcept {
+Status RemotePlaces::Write(
+    const SetCommand& command, const Grant& grant,
+    const std::atomic<std::uint64_t>& generation) noexcept {
   std::uint64_t done = 0;
   for (const SegmentPlace& chunk : grant.chunks) {
     if (chunk.payload_size > command.value.size() - done) {
       return Status::Corruption("the holder granted more than was asked for");
+    }
+    // Acquire pairs with the holder's change of it. Who is stopped right after
+    // this writes into a part of a file that is never given to anybody else.
+    if (generation.load(std::memory_order_acquire) != grant.generation) {
+      return {StatusCode::kGone, "the log is not the one that granted space"};
     }
     const auto segment = OpenForWriting(chunk.segment);
     if (!segment) return segment.error();

@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_REMOTE_PLACES_H_
 #define LARDER_ENGINE_SRC_REMOTE_PLACES_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
@@ -29,7 +30,7 @@ namespace larder {
 ///            holder is to be asked for its bytes. Removed files keep their
 ///            blocks as long as they are mapped: they are let go within a
 ///            quarter of a second, and all are a second after the last use. The
-///            holder uses no file again until then.
+///            holder uses no file again that is open or mapped.
 class RemotePlaces {
  public:
   /// The cache directory. Nothing is opened yet.
@@ -49,16 +50,18 @@ class RemotePlaces {
                                          std::uint64_t version,
                                          const SegmentPlace& place,
                                          VerifyReads verify) noexcept;
-  /// Writes the command's value where `grant` says.
-  /// Errors: kNotFound (the segment has gone), kNoSpace, kIoError.
-  [[nodiscard]] Status Write(const SetCommand& command,
-                             const Grant& grant) noexcept;
+  /// Writes the command's value where `grant` says. `generation` is that of the
+  /// holder's log, in shared memory.
+  /// Errors: kGone (the log is another one), kNotFound (the segment has gone),
+  /// kNoSpace, kIoError.
+  [[nodiscard]] Status Write(
+      const SetCommand& command, const Grant& grant,
+      const std::atomic<std::uint64_t>& generation) noexcept;
 
  private:
   struct OpenSegment {
     std::uint32_t id = 0;
-    UniqueFd hold;  // Keeps the file from becoming another segment.
-    UniqueFd fd;
+    UniqueFd fd;  // Keeps the file from becoming another segment.
   };
   [[nodiscard]] Result<std::shared_ptr<SegmentLog>> Log() noexcept;
   // Both under mutex_.

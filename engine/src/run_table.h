@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace larder {
@@ -15,8 +17,8 @@ namespace larder {
 /// in which the log of small values is freed.
 ///
 /// Invariants:
-/// 1. A version is given once, also over restarts (the ledger keeps the
-///    largest one written).
+/// 1. A version is given once, also over restarts and whatever is thrown away
+///    (see HighWater; the ledger keeps the largest one written, too).
 /// 2. No run begins above the version that is given next.
 /// 3. Run r holds the positions [first(r), first(r')) where r' is the next run
 ///    that exists or existed.
@@ -42,10 +44,15 @@ class RunTable {
     runs_.clear();
     sealed_ = true;
   }
-  /// What was given in this process before is not given again.
-  void Start(std::uint64_t next_version) {
+  /// What was given in this process before is not given again. `reserve`:
+  /// called before a version from `end` on is given, under the lock of this
+  /// table, once in a million versions. May be empty.
+  using Reserve = std::function<void(std::uint64_t end)>;
+  void Start(std::uint64_t next_version, Reserve reserve = {}) {
     const std::scoped_lock lock(mutex_);
     next_version_ = std::max(next_version_, next_version);
+    reserved_end_ = next_version_;
+    reserve_ = std::move(reserve);
   }
   void SetRunSize(std::uint64_t bytes) {
     const std::scoped_lock lock(mutex_);
@@ -60,7 +67,7 @@ class RunTable {
 
   std::uint64_t NextVersion() {
     const std::scoped_lock lock(mutex_);
-    return next_version_++;
+    return TakeVersion();
   }
   /// The one that is given next.
   [[nodiscard]] std::uint64_t next_version() const {
@@ -76,7 +83,7 @@ class RunTable {
     }
     auto& [id, run] = *runs_.rbegin();
     run.bytes += bytes;
-    return {next_version_++, id, run.first};
+    return {TakeVersion(), id, run.first};
   }
   /// The next small value starts a new run (none goes on in one from before a
   /// restart, so its size is known).
@@ -124,8 +131,20 @@ class RunTable {
     std::uint64_t first = 0;
     std::uint64_t bytes = 0;
   };
-  mutable std::mutex mutex_;  // A leaf: nothing is locked under it.
+  static constexpr std::uint64_t kReservedAtOnce = 1 << 20;
+  // Under mutex_.
+  std::uint64_t TakeVersion() {
+    if (next_version_ >= reserved_end_) [[unlikely]] {
+      reserved_end_ = next_version_ + kReservedAtOnce;
+      if (reserve_) reserve_(reserved_end_);
+    }
+    return next_version_++;
+  }
+
+  mutable std::mutex mutex_;  // A leaf but for what reserve_ locks.
   std::uint64_t next_version_ = 1;
+  std::uint64_t reserved_end_ = 0;
+  Reserve reserve_;
   std::uint64_t run_size_ = 8 << 20;
   std::uint32_t last_id_ = 0;
   bool sealed_ = true;

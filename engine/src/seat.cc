@@ -345,6 +345,8 @@ Status Seat::Win() noexcept {
   TestPoint("take.adopted");
   const ProcessIdentity self = ProcessIdentity::Self();
   main().SetHolder(self);
+  // Whatever space the last holder granted is nobody's from now on.
+  main().log_generation.store(0, std::memory_order_release);
   main().generation.Open();
   auto control = ReadSeatControl(ControlFile());
   if (control && *control) control_.serial = (*control)->serial;

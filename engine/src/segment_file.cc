@@ -20,8 +20,8 @@
 #include <sys/stat.h>
 
 #include "check.h"
-#include "fork_guard.h"
 #include "segment_format.h"
+#include "segment_reuse.h"
 #include "segment_scan.h"
 
 namespace larder {
@@ -55,6 +55,10 @@ Result<std::shared_ptr<SegmentFile>> SegmentFile::Create(
     return Fail(Status::FromErrno(errno, "creating " + file->path()));
   }
   file->fd_ = std::make_shared<const UniqueFd>(fd);
+  if (Status held = HoldSegmentFile(fd); !held.ok()) {
+    file->Discard().IgnoreError();  // Nothing lives in it: the next Open does.
+    return Fail(Status::IoError(file->path() + ": " + held.message()));
+  }
   return file;
 }
 
@@ -109,15 +113,15 @@ std::shared_ptr<SegmentFile> SegmentFile::CreateFrom(SegmentFile& gone,
                                                      std::uint32_t capacity) {
   SegmentIo& io = *gone.environment_->io;
   auto file = std::make_shared<SegmentFile>(gone.environment_, id, capacity);
-  if (gone.fork_count_ != ForkCount() ||
-      io.Rename(gone.path().c_str(), file->path().c_str()) != 0) {
+  if (io.Rename(gone.path().c_str(), file->path().c_str()) != 0) {
     return nullptr;
   }
   auto fd = std::make_shared<const UniqueFd>(
       io.Open(file->path().c_str(), kWriteFlags, 0));
   struct stat info {};
-  const bool usable = *fd && ::fstat(fd->get(), &info) == 0 &&
-                      S_ISREG(info.st_mode) && info.st_nlink == 1 &&
+  const bool usable = *fd && HoldSegmentFile(fd->get()).ok() &&
+                      ::fstat(fd->get(), &info) == 0 && S_ISREG(info.st_mode) &&
+                      info.st_nlink == 1 &&
                       static_cast<std::uint64_t>(info.st_size) <= capacity;
   {
     const std::scoped_lock lock(gone.mutex_, file->mutex_);
@@ -133,10 +137,7 @@ std::shared_ptr<SegmentFile> SegmentFile::CreateFrom(SegmentFile& gone,
 
 SegmentFile::SegmentFile(Environment environment, std::uint32_t id,
                          std::uint64_t capacity)
-    : environment_(std::move(environment)),
-      id_(id),
-      capacity_(capacity),
-      fork_count_(ForkCount()) {}
+    : environment_(std::move(environment)), id_(id), capacity_(capacity) {}
 
 SegmentFile::~SegmentFile() {
   // No thread has it any more; what it counted goes with it.
@@ -186,10 +187,14 @@ Status SegmentFile::DropHold() noexcept {
 }
 
 Status SegmentFile::Seal() noexcept {
+  std::unique_lock<std::mutex> changing;
   const std::uint64_t end = readable_end();
   Status status;
   State next = State::kSealed;
-  if (end == 0) {  // Nothing in it: not worth a block for a footer.
+  if (environment_->fork_guard.InChild()) return status;
+  if (!environment_->MayChange(changing)) {
+    // The log that has the files now has sealed it.
+  } else if (end == 0) {  // Nothing in it: not worth a block for a footer.
     if (environment_->io->Unlink(path().c_str()) == 0 || errno == ENOENT) {
       next = State::kRemoved;
     } else {
@@ -298,6 +303,10 @@ Status SegmentFile::WriteRecords(
   std::uint64_t end = offset;
   for (const SegmentRecord& record : records) {
     end += SegmentLog::RecordSize(record.key.size(), record.payload.size());
+  }
+  if (environment_->fork_guard.InChild()) {
+    return {StatusCode::kGone,
+            "a forked child does not write its parent's log"};
   }
   // Right before a durable write: never outside of what was granted.
   LARDER_CHECK(offset % kSegmentAlignment == 0 &&
@@ -466,11 +475,8 @@ bool SegmentFile::IsOnDisk() const noexcept {
 }
 
 Result<UniqueFd> SegmentFile::OpenForReading() const noexcept {
-  UniqueFd fd(environment_->io->Open(path().c_str(), kReadFlags, 0));
-  if (!fd) {
-    return Fail(ErrorAt(errno, "opening", 0));
-  }
-  return fd;
+  return OpenSegmentFile(*environment_->io, environment_->directory, id_,
+                         kReadFlags);
 }
 
 Result<std::shared_ptr<const UniqueFd>> SegmentFile::Descriptor() noexcept {
@@ -522,6 +528,7 @@ bool SegmentFile::Retire() noexcept {
 }
 
 Status SegmentFile::Discard() noexcept {
+  if (environment_->fork_guard.InChild()) return Status::Ok();
   const std::lock_guard lock(mutex_);
   Status status;
   if (environment_->io->Unlink(path().c_str()) != 0 && errno != ENOENT) {
@@ -559,6 +566,8 @@ std::uint64_t SegmentFile::accounted() noexcept {
 
 void SegmentFile::ClearGap(std::uint64_t offset, std::uint64_t size) noexcept {
   if (!was_another_) return;
+  std::unique_lock<std::mutex> changing;
+  if (!environment_->MayChange(changing)) return;
   static constexpr std::array<char, 16 * 1024> kManyZeros{};
   while (size > 0) {
     const std::uint64_t part = std::min<std::uint64_t>(size, kManyZeros.size());

@@ -13,6 +13,7 @@
 
 #include "larder/engine/status.h"
 
+#include "fork_guard.h"
 #include "segment_io.h"
 #include "segment_log.h"
 #include "segment_mapping.h"
@@ -20,7 +21,8 @@
 
 namespace larder {
 
-/// What all files of one log have in common.
+/// What all files of one log have in common. Files may outlive the log, by
+/// grants that are out.
 struct SegmentEnvironment {
   std::filesystem::path directory;
   SegmentIo* io = nullptr;
@@ -28,6 +30,23 @@ struct SegmentEnvironment {
   std::uint64_t block_size = 4096;  ///< Unit of allocation of the file system.
   bool read_only = false;
   std::function<void(std::string_view line)> log;
+
+  /// Whether the files may still be changed: the log they belong to is there,
+  /// and this is no forked child of its process. The next log may have opened
+  /// the same files. The answer is true as long as `lock` is held.
+  [[nodiscard]] bool MayChange(std::unique_lock<std::mutex>& lock) const {
+    if (fork_guard.InChild()) return false;
+    lock = std::unique_lock(end_mutex);
+    return !ended;
+  }
+  /// The log has gone.
+  void End() const {
+    const std::lock_guard lock(end_mutex);
+    ended = true;
+  }
+  ForkGuard fork_guard = {};
+  mutable std::mutex end_mutex;  // Before that of a file. Guards `ended`.
+  mutable bool ended = false;
 };
 
 /// One segment file: where it is in its life, its writers, its mapping.
@@ -126,7 +145,7 @@ class SegmentFile {
   [[nodiscard]] bool is_mapped() noexcept;
   /// False: somebody has removed it.
   [[nodiscard]] bool IsOnDisk() const noexcept;
-  /// A descriptor for reading the whole file.
+  /// A descriptor for reading the whole file; see OpenSegmentFile.
   Result<UniqueFd> OpenForReading() const noexcept;
   /// The same; the one that is open already if there is one.
   Result<std::shared_ptr<const UniqueFd>> Descriptor() noexcept;
@@ -148,6 +167,8 @@ class SegmentFile {
   /// Whether all of the file is in the page cache. REQUIRES: it is not used
   /// yet.
   [[nodiscard]] bool IsInMemory() const noexcept;
+  /// REQUIRES: the file is open for writing, and stays so.
+  [[nodiscard]] int descriptor() const noexcept { return fd_->get(); }
 
  private:
   // All under mutex_.
@@ -165,7 +186,6 @@ class SegmentFile {
   const Environment environment_;
   const std::uint32_t id_;
   const std::uint64_t capacity_;
-  const std::uint64_t fork_count_;  // When it was made.
   bool from_earlier_run_ = false;
   bool was_another_ = false;  // Its file has bytes of another segment.
 

@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <random>
 #include <set>
 #include <shared_mutex>
 #include <string>
@@ -52,6 +53,8 @@ using MappingPtr = std::shared_ptr<const SegmentMapping>;
 constexpr std::size_t kRecordsPerWriteMax = 128;
 // The last ids are for new files.
 constexpr std::uint32_t kReusedIdMax = UINT32_MAX - 1024;
+// A log that does not end in good order loses so many ids at most.
+constexpr std::uint32_t kIdsReservedAtOnce = 64;
 constexpr std::uint64_t kBlockSizeMin = 512;
 constexpr std::uint64_t kBlockSizeMax = 1U << 20;
 
@@ -67,6 +70,11 @@ Status ReadOnlyError() {
 std::string Describe(const SegmentPlace& place) {
   return "segment " + std::to_string(place.segment) + " at " +
          std::to_string(place.offset);
+}
+
+std::uint64_t NewGeneration() {
+  std::random_device random;
+  return std::uint64_t{random()} << 32 | random();
 }
 
 std::uint32_t ClampSegmentSize(std::uint32_t bytes) {
@@ -136,15 +144,17 @@ class SegmentLogOnDisk final : public SegmentLog {
                    const SegmentLogOptions& options, UniqueFd directory_fd)
       : environment_(std::move(environment)),
         directory_fd_(std::move(directory_fd)),
-        spares_(environment_, directory_fd_.get()),
+        spares_(environment_),
         clock_(options.mapping_count_max),
-        segment_size_(ClampSegmentSize(options.segment_size_bytes)) {}
+        segment_size_(ClampSegmentSize(options.segment_size_bytes)),
+        reserve_ids_(options.reserve_ids) {}
 
   ~SegmentLogOnDisk() override {
     // A footer saves the next Open a scan, no more: it may fail.
     if (!environment_->read_only) {
       SealOpen().IgnoreError();
     }
+    environment_->End();
   }
 
   Status Load(std::uint32_t next_id_min,
@@ -182,6 +192,9 @@ class SegmentLogOnDisk final : public SegmentLog {
   }
   [[nodiscard]] std::uint32_t next_id() const noexcept override {
     return next_id_;
+  }
+  [[nodiscard]] std::uint64_t generation() const noexcept override {
+    return generation_;
   }
   [[nodiscard]] std::uint64_t disk_bytes() const noexcept override {
     const std::int64_t bytes = environment_->counters->disk_bytes;
@@ -230,6 +243,7 @@ class SegmentLogOnDisk final : public SegmentLog {
     std::atomic<std::uint64_t> slack{0};  // The rest of that.
     std::atomic<std::uint32_t> id{0};
   };
+  Result<std::uint32_t> TakeId() noexcept;
   Status RollTo(OpenSegment& open, std::uint32_t size);
   Status SealLocked(OpenSegment& open);
   void CountSlack(OpenSegment& open) noexcept;
@@ -248,6 +262,10 @@ class SegmentLogOnDisk final : public SegmentLog {
   std::mutex append_mutex_;  // Guards the open files and where they go on.
   std::array<OpenSegment, kLogStreamCount> open_;
   std::atomic<std::uint32_t> next_id_{1};
+  std::mutex id_mutex_;        // Guards changes of next_id_, and what follows.
+  std::uint64_t ids_end_ = 0;  // Below, ids may be given.
+  const std::function<Status(std::uint32_t end)> reserve_ids_;
+  const std::uint64_t generation_ = NewGeneration();
 
   std::mutex sync_mutex_;  // Held over a sync, so that a second caller waits.
   bool earlier_synced_ = false;  // Under sync_mutex_.
@@ -311,26 +329,39 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
                              "listing " + environment_->directory.string());
   }
   next_id_ = std::max({next_id_min, last + 1, 1U});
+  ids_end_ = next_id_;
   return Status::Ok();
+}
+
+Result<std::uint32_t> SegmentLogOnDisk::TakeId() noexcept {
+  const std::lock_guard lock(id_mutex_);
+  if (next_id_ == UINT32_MAX) {
+    return Fail(Status::Internal("all segment ids are used up"));
+  }
+  if (next_id_ >= ids_end_) {
+    const std::uint32_t end =
+        next_id_ + std::min(kIdsReservedAtOnce, UINT32_MAX - next_id_);
+    if (reserve_ids_) LARDER_FAIL_IF_ERROR(reserve_ids_(end));
+    ids_end_ = end;
+  }
+  return next_id_++;
 }
 
 // Opens the next segment. Under append_mutex_.
 Status SegmentLogOnDisk::RollTo(OpenSegment& open, std::uint32_t size) {
   // Whether the old one could be sealed is no concern of the new record.
   SealLocked(open).IgnoreError();
-  if (next_id_ == UINT32_MAX) {
-    return Status::Internal("all segment ids are used up");
-  }
   FilePtr file = spares_.Take(size);
   if (!file) {
-    std::uint32_t id = next_id_++;
-    auto created = SegmentFile::Create(environment_, id, size);
+    const Result<std::uint32_t> id = TakeId();
+    if (!id) return id.error();
+    auto created = SegmentFile::Create(environment_, *id, size);
     if (!created) {
-      // An id is not tried twice if something has its name. Else it is given
-      // back, if nobody has taken the next one meanwhile.
-      if (!std::filesystem::exists(SegmentPath(environment_->directory, id))) {
-        std::uint32_t next = id + 1;
-        next_id_.compare_exchange_strong(next, id);
+      // An id is not tried twice if something has its name. Else nobody has
+      // seen it, and it is given back if the next one is not taken.
+      if (!std::filesystem::exists(SegmentPath(environment_->directory, *id))) {
+        const std::lock_guard lock(id_mutex_);
+        if (next_id_ == *id + 1) next_id_ = *id;
       }
       return created.error();
     }
@@ -618,7 +649,9 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
       table_.erase(id);
     }
     directory_unsynced_ = true;
-    return spares_.Keep(std::move(file), next_id_++, segment_size_);
+    const Result<std::uint32_t> next = TakeId();
+    if (!next) return file->Discard();
+    return spares_.Keep(std::move(file), *next, segment_size_);
   }
   LARDER_RETURN_IF_ERROR(file->Unlink(hold));
   if (hold) {
@@ -796,11 +829,6 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
   if (::fstatvfs(fd->get(), &info) == 0) {
     environment->block_size =
         std::clamp<std::uint64_t>(info.f_frsize, kBlockSizeMin, kBlockSizeMax);
-  }
-  if (options.read_only) {
-    auto hold = HoldSegmentFiles(directory);
-    if (!hold) return Fail(std::move(hold.error()));
-    environment->counters->hold = std::move(*hold);
   }
   auto log = std::make_unique<SegmentLogOnDisk>(std::move(environment), options,
                                                 std::move(*fd));

@@ -55,9 +55,8 @@ struct SegmentLogOptions {
   /// kSegmentSizeBytesMin..kSegmentSizeBytesMax.
   std::uint32_t segment_size_bytes = 8U << 20;
   /// Nothing is created, sealed, cut or unlinked. Files may grow, appear and
-  /// vanish meanwhile (another process writes them): Read looks again. While
-  /// the log, a file or a mapping of it is there, the writer uses no file again
-  /// (HoldSegmentFiles).
+  /// vanish meanwhile (another process writes them): Read looks again. The
+  /// writer uses no file again that is open or mapped (OpenSegmentFile).
   bool read_only = false;
   /// Most mappings kept for later reads; handles keep theirs beyond it.
   std::size_t mapping_count_max = 4096;
@@ -65,6 +64,10 @@ struct SegmentLogOptions {
   SegmentIo* io = nullptr;
   /// Lines for people: torn tails cut, files dropped. May be empty.
   std::function<void(std::string_view line)> log = {};
+  /// Called before an id from `end` on is given: no log of this directory may
+  /// give one below `end` from now on, whatever becomes of this one. An error
+  /// is that of the Reserve that needed the id. May be empty.
+  std::function<Status(std::uint32_t end)> reserve_ids = {};
 };
 
 /// Which open segment a record goes to. Records that will die at about the same
@@ -123,10 +126,12 @@ class SegmentSnapshot {
 /// checksummed records, for values too large for RocksDB.
 ///
 /// Invariants:
-/// 1. An id is used once; ids only grow (the first free id is given at Open).
+/// 1. An id is used once; ids only grow. The first free id is given at Open,
+/// and
+///    reserve_ids is called before one is used.
 /// 2. A byte once written by Write is not written again while anybody can read
 ///    it: a file becomes another segment only when its own was removed and
-///    nobody has it open or mapped (see SegmentSpares).
+///    nobody has it open or mapped, in any process (see SegmentSpares).
 /// 3. Read returns bytes only if the header's checksum matches, the record is
 ///    of the expected key and version, and the payload's checksum matches or,
 ///    with VerifyReads::kOnce, matched before in the same mapping and the pages
@@ -145,7 +150,12 @@ class SegmentLog {
       const std::filesystem::path& directory, const SegmentLogOptions& options,
       std::uint32_t next_id_min,
       const std::function<bool(std::uint32_t id)>& live) noexcept;
+  /// What is granted still can be written but not accepted any more, and no
+  /// file is changed: the next log may have it open.
   virtual ~SegmentLog() = default;
+
+  /// Another number than that of any log before, in any process.
+  [[nodiscard]] virtual std::uint64_t generation() const noexcept = 0;
 
   /// Space for a record with `key_size` and up to `payload_wanted` bytes of
   /// payload; the grant may be smaller (never under min(payload_wanted, 64
@@ -217,6 +227,7 @@ class SegmentLog {
   [[nodiscard]] virtual bool Contains(std::uint32_t id) const noexcept = 0;
   [[nodiscard]] virtual std::uint32_t open_id()
       const noexcept = 0;  ///< 0: none.
+  /// The smallest id that was never given.
   [[nodiscard]] virtual std::uint32_t next_id() const noexcept = 0;
   /// Bytes of all files as `du` counts them (allocated blocks). O(1).
   [[nodiscard]] virtual std::uint64_t disk_bytes() const noexcept = 0;

@@ -9,18 +9,14 @@
 
 #include "larder/engine/status.h"
 
-#include "unique_fd.h"
-
 namespace larder {
 
-/// What one log shares with its files, grants and mappings, any of which may
-/// outlive it: running figures, and a hold.
+/// Running figures that one log shares with its files, grants and mappings, any
+/// of which may outlive it.
 struct SegmentCounters {
   std::atomic<std::int64_t> disk_bytes{0};
   std::atomic<std::int64_t> unlinked_bytes{0};
   std::atomic<std::uint64_t> bytes_written{0};
-  /// Of a log that only reads: keeps the writer from using files again.
-  UniqueFd hold = {};
 };
 
 /// Payloads from this size on are remembered once their checksum was right.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "larder/engine/status.h"
@@ -15,29 +16,33 @@
 
 namespace larder {
 
-/// A descriptor of the directory of segments. As long as it is open, in this
-/// process or in one forked from it, no file that was there is written again
-/// for another segment: to be had before a file is opened, by all who are not
-/// the writer's own log.
-/// Errors: kNotFound, kPermissionDenied, kIoError.
-[[nodiscard]] Result<UniqueFd> HoldSegmentFiles(
-    const std::filesystem::path& directory) noexcept;
+/// Opens the file of segment `id` with `flags` of open(2), and keeps it from
+/// becoming another segment: the open file has a shared lock, which the kernel
+/// releases when its last descriptor and the last mapping made from one are
+/// gone, in this process and in all that were forked from it. The only way in
+/// which a segment file may be opened by who reads it or writes to it.
+/// `flags` must allow reading.
+/// Errors: kNotFound (the segment has gone), kPermissionDenied, kIoError.
+[[nodiscard]] Result<UniqueFd> OpenSegmentFile(
+    SegmentIo& io, const std::filesystem::path& directory, std::uint32_t id,
+    int flags) noexcept;
+/// Gives an open segment file such a lock.
+/// Errors: kNotFound (it is being made another segment), kIoError.
+[[nodiscard]] Status HoldSegmentFile(int fd) noexcept;
 
 /// Files of segments that have gone, kept to become new ones: writing over
 /// their pages and blocks takes a quarter of the time that new ones take.
 ///
-/// A file is kept only if nobody can read it or write to it any more: nobody in
-/// this process has it or its mapping, this process has not forked since it has
-/// the file, no other process holds the files, and it has no other name. It is
-/// used again as it is only if all of it is in memory: a page that is not would
-/// be read from the disk to be written over.
+/// A file is kept only if nobody can read it or write to it any more, in any
+/// process: nobody has it open or mapped (see OpenSegmentFile), and it has no
+/// other name. It is used again as it is only if all of it is in memory: a page
+/// that is not would be read from the disk to be written over.
 ///
 /// Threads: thread-safe.
 class SegmentSpares {
  public:
-  /// `directory_fd`: of the log, borrowed.
-  SegmentSpares(SegmentFile::Environment environment, int directory_fd) noexcept
-      : environment_(std::move(environment)), directory_fd_(directory_fd) {}
+  explicit SegmentSpares(SegmentFile::Environment environment) noexcept
+      : environment_(std::move(environment)) {}
   ~SegmentSpares() { DropAll(); }
   SegmentSpares(const SegmentSpares&) = delete;
   SegmentSpares& operator=(const SegmentSpares&) = delete;
@@ -67,8 +72,9 @@ class SegmentSpares {
   void Count() noexcept;
 
   const SegmentFile::Environment environment_;
-  const int directory_fd_;
   std::mutex mutex_;  // A leaf but for that of a file.
+  // Whether mappings hold files on this file system; unset: not asked yet.
+  std::optional<bool> mappings_hold_;                // Guarded by mutex_.
   std::vector<std::shared_ptr<SegmentFile>> files_;  // Guarded by mutex_.
   std::atomic<std::uint64_t> bytes_{0};              // Written under it.
 };

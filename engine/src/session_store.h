@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_SESSION_STORE_H_
 #define LARDER_ENGINE_SRC_SESSION_STORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -113,6 +114,14 @@ class SessionStore : public Engine, public PlacedReader {
       std::uint64_t subscriber) noexcept {
     static_cast<void>(subscriber);
     return {};
+  }
+
+  /// From now on the store keeps the generation of its segment log in
+  /// `published` (see Grant), 0 while there is none that may be written to;
+  /// nullptr: not any more, and 0 is left there.
+  virtual void SetLogGeneration(
+      std::atomic<std::uint64_t>* published) noexcept {
+    static_cast<void>(published);
   }
 
   /// From now on the store keeps `hot` in step with what it commits, and fills

@@ -38,7 +38,7 @@ static_assert(sizeof(RegionHeader) == 64);
 
 inline constexpr std::uint64_t kRegionMagic = 0x4E4F494745524452;  // RDREGION
 /// Of all regions together: processes with different ones do not share.
-inline constexpr std::uint32_t kRegionLayoutVersion = 3;
+inline constexpr std::uint32_t kRegionLayoutVersion = 4;
 inline constexpr std::string_view kRegionDirectoryDefault = "/dev/shm";
 
 /// What a region is for.

@@ -26,6 +26,7 @@
 #include "entry.h"
 #include "eviction_board.h"
 #include "eviction_notifier.h"
+#include "high_water.h"
 #include "key_filter.h"
 #include "ledger.h"
 #include "pending_batch.h"
@@ -86,6 +87,8 @@ class Store final : public SessionStore, private LivenessJudge {
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
+  void SetLogGeneration(
+      std::atomic<std::uint64_t>* published) noexcept override;
   [[nodiscard]] EvictionNotices TakeEvictions(
       std::uint64_t subscriber) noexcept override;
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
@@ -151,6 +154,9 @@ class Store final : public SessionStore, private LivenessJudge {
     std::uint64_t version = 0;
     std::uint64_t size = 0;
     Extents extents;
+    /// SegmentLog::generation of the one it was accepted by; 0: it is pinned,
+    /// whatever log there is.
+    std::uint64_t generation = 0;
   };
 
   /// Whose commands they are. All empty: of this process.
@@ -172,6 +178,7 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Space in the log that a client writes a value into.
   struct ClientGrant {
     std::uint64_t uid = 0;
+    std::uint64_t generation = 0;  ///< Of the log.
     std::uint32_t key_size = 0;
     std::uint64_t value_size = 0;
     std::vector<SegmentGrant> parts;
@@ -202,10 +209,12 @@ class Store final : public SessionStore, private LivenessJudge {
   std::uint64_t RunTableBytes(const RunTable::Run& run) noexcept;
   Status RebuildLedger() noexcept;
   Status OpenLog() noexcept;
+  void DropLog() noexcept;
+  void PublishLogGeneration() noexcept;
   Status RecoverUnlogged() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
   Status ResetDirectory() noexcept;
-  void RaiseFloor() noexcept;
+  [[nodiscard]] Status KeepMarks() noexcept;
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen(Reserve reserve) noexcept;
@@ -361,6 +370,8 @@ class Store final : public SessionStore, private LivenessJudge {
                                 const PlacedValue& value) noexcept;
   Result<StoredValue> AcceptValue(ClientGrant& grant, std::string_view key,
                                   const PlacedValue& value) noexcept;
+  /// In the store gate, until the commit. Errors: kGone.
+  [[nodiscard]] Status CheckStored(const StoredValue& stored) const noexcept;
   void DropGrants(std::uint64_t uid) noexcept;
 
   // store_session.cc
@@ -577,6 +588,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::unique_ptr<Rocks> rocks_;
   std::unique_ptr<SegmentLog> log_;
   RunTable runs_;
+  std::unique_ptr<HighWater> high_water_;  // Unless read-only.
 
   StripedGate store_gate_;  // Exclusive: reopen and close.
   // Exclusive: clear, evict by tag, check. Waited for: freeing of runs.
@@ -585,8 +597,6 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> closed_{false};
   std::atomic<bool> gone_{false};  // The directory is not the one opened.
   bool recover_unlogged_ = false;  // Used while opening only.
-  // What a ledger that is loaded has at least; raised by a reset.
-  LedgerDelta floor_;
   // The settings given to Open are not in force yet. They are once: a
   // reopening must not undo a Reset.
   bool options_pending_ = true;
@@ -693,6 +703,10 @@ class Store final : public SessionStore, private LivenessJudge {
   std::uint64_t hot_hits_base_ = 0;
   std::uint64_t hot_misses_base_ = 0;
 
+  // Where clients read the generation of log_; 0: no space is granted.
+  std::mutex generation_mutex_;  // A leaf of the lock order.
+  std::atomic<std::uint64_t>* published_generation_ =
+      nullptr;               // Guarded by it.
   std::mutex grants_mutex_;  // A leaf of the lock order, by version:
   std::unordered_map<std::uint64_t, ClientGrant> grants_;  // Guarded by it.
 

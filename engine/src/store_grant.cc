@@ -49,6 +49,8 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
   grant.version = runs_.NextVersion();
   ClientGrant kept;
   kept.uid = uid;
+  kept.generation = log_->generation();
+  grant.generation = kept.generation;
   kept.key_size = wanted.key_size;
   kept.value_size = wanted.value_size;
   for (std::uint64_t done = 0; done < wanted.value_size;) {
@@ -95,6 +97,7 @@ Result<Store::StoredValue> Store::AcceptValue(
     const PlacedValue& value) noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
+  if (grant.generation != log_->generation()) return Fail(UnknownGrant());
   if (key.size() != grant.key_size || value.value_size != grant.value_size ||
       value.chunks.size() != grant.parts.size()) {
     return Fail(Status::InvalidArgument("the value is not the one granted"));
@@ -102,6 +105,7 @@ Result<Store::StoredValue> Store::AcceptValue(
   StoredValue stored;
   stored.version = value.version;
   stored.size = value.value_size;
+  stored.generation = grant.generation;
   for (std::size_t i = 0; i < grant.parts.size(); ++i) {
     auto place = log_->Accept(grant.parts[i], key, value.version);
     if (!place) return Fail(place.error());
@@ -109,6 +113,12 @@ Result<Store::StoredValue> Store::AcceptValue(
     stored.extents.push_back(*place);
   }
   return stored;
+}
+
+Status Store::CheckStored(const StoredValue& stored) const noexcept {
+  return stored.generation == 0 || stored.generation == log_->generation()
+             ? Status::Ok()
+             : UnknownGrant();
 }
 
 }  // namespace larder

@@ -31,8 +31,8 @@ constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // A power cut or a write without WAL may lose the last versions; new ones
 // start well after them.
 constexpr std::uint64_t kVersionSkip = 1 << 20;
-// The same for ids of segments when the index that knew them is lost; there
-// are enough of them for four thousand such losses.
+// The same for ids of segments when what knew them is lost; there are enough of
+// them for four thousand such losses.
 constexpr std::uint32_t kSegmentSkip = 1 << 20;
 
 std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
@@ -143,6 +143,11 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   options_pending_ = true;
+  if (!read_only_ && !high_water_) {
+    auto high_water = HighWater::Open(directory_->marks_path());
+    if (!high_water) return high_water.error();
+    high_water_ = std::move(*high_water);
+  }
   LARDER_RETURN_IF_ERROR(
       read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
   RestoreReserve();
@@ -189,7 +194,7 @@ Status Store::OpenView() noexcept {
     const bool moved = ManifestBytes(directory_->db_path()) != before;
     if (status.ok() && !moved) return status;
     rocks_.reset();
-    log_.reset();
+    DropLog();
     if (!moved && status.code() != StatusCode::kAborted) return status;
     if (std::chrono::steady_clock::now() >= until) {
       return {StatusCode::kAborted,
@@ -339,17 +344,6 @@ Status Store::LoadLedger() noexcept {
                                         " is not whole: it is being written"};
     }
   }
-  if (!rocks_->read_only() && (all.version_max < floor_.version_max ||
-                               all.segment_max < floor_.segment_max)) {
-    all.version_max = std::max(all.version_max, floor_.version_max);
-    all.segment_max = std::max(all.segment_max, floor_.segment_max);
-    std::string operand;
-    floor_.Encode(operand);
-    LARDER_RETURN_IF_ERROR(FromRocks(
-        rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
-                           rocksdb::Slice(kLedgerKey), operand),
-        "writing the ledger"));
-  }
   all.reset = true;  // In memory too, when this is a reopening.
   {
     const std::scoped_lock lock(ledger_mutex_);
@@ -455,7 +449,16 @@ Status Store::LoadRuns() noexcept {
     version_max = std::max(version_max, LoadBigEndian64(it->key().data()));
   }
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "finding the last position"));
-  runs_.Start(version_max + kVersionSkip);
+  if (high_water_ == nullptr) {
+    runs_.Start(version_max + kVersionSkip);
+  } else {
+    // If it fails the ledger has to do, which it does unless that is lost.
+    runs_.Start(
+        std::max(version_max + kVersionSkip, high_water_->marks().version),
+        [this](std::uint64_t end) {
+          high_water_->Raise({.version = end}).IgnoreError();
+        });
+  }
   runs_.Seal();
   for (const RunTable::Run& run : runs_.Runs()) {
     runs_.SetBytes(run.id, RunTableBytes(run));
@@ -490,6 +493,11 @@ Status Store::OpenLog() noexcept {
   {
     const std::scoped_lock lock(ledger_mutex_);
     next_id = ledger_.segment_max() + 1;
+    const bool is_new = ledger_.version_max() == 0;
+    if (high_water_ != nullptr && !high_water_->is_known() && !is_new) {
+      // Of an earlier larder, or somebody took the file away.
+      next_id += std::min(kSegmentSkip, UINT32_MAX - next_id);
+    }
     for (const auto& [place, use] : ledger_.places()) {
       if (place == kPlaceInline || IsRun(place)) continue;
       live.insert(PlaceNumber(place));
@@ -497,16 +505,48 @@ Status Store::OpenLog() noexcept {
     // An open stream goes on after a reopening.
     for (const PlaceId place : stream_pins_) live.insert(PlaceNumber(place));
   }
+  if (high_water_ != nullptr) {
+    next_id = std::max(next_id, high_water_->marks().segment);
+    options.reserve_ids = [this](std::uint32_t end) {
+      return high_water_->Raise({.segment = end});
+    };
+  }
   Result<std::unique_ptr<SegmentLog>> log =
       SegmentLog::Open(directory_->log_path(), options, next_id,
                        [&live](std::uint32_t id) { return live.contains(id); });
   if (!log) return log.error();
   log_ = std::move(*log);
+  PublishLogGeneration();
   return Status::Ok();
 }
 
+void Store::DropLog() noexcept {
+  {
+    const std::scoped_lock lock(generation_mutex_);
+    if (published_generation_ != nullptr) *published_generation_ = 0;
+  }
+  log_.reset();
+}
+
+void Store::PublishLogGeneration() noexcept {
+  const std::scoped_lock lock(generation_mutex_);
+  if (published_generation_ == nullptr) return;
+  *published_generation_ =
+      log_ && !rocks_->read_only() ? log_->generation() : 0;
+}
+
+void Store::SetLogGeneration(std::atomic<std::uint64_t>* published) noexcept {
+  const auto gate = store_gate_.Enter();
+  {
+    const std::scoped_lock lock(generation_mutex_);
+    if (published_generation_ != nullptr) *published_generation_ = 0;
+    published_generation_ = published;
+  }
+  if (CheckOpen().ok()) PublishLogGeneration();
+}
+
 Status Store::ResetDirectory() noexcept {
-  RaiseFloor();
+  LARDER_RETURN_IF_ERROR(KeepMarks());
   Shut().IgnoreError();  // It is thrown away.
   std::error_code error;
   std::filesystem::remove_all(directory_->db_path(), error);
@@ -520,25 +560,28 @@ Status Store::ResetDirectory() noexcept {
                : Status::Ok();
 }
 
-// The index that says what was given out before is lost, and others may still
-// know of it: what is given out from now on lies well beyond all that there
-// can have been. Versions grow by less than one each microsecond.
-void Store::RaiseFloor() noexcept {
+// The index that says what was given before is to be lost, and others may still
+// know of it. If `marks` does not say it, what is given from now on lies well
+// beyond all that there can have been: versions grow by less than one each
+// microsecond.
+Status Store::KeepMarks() noexcept {
+  if (high_water_ == nullptr || high_water_->is_known()) return Status::Ok();
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  floor_.version_max = std::max(
-      {floor_.version_max, runs_.next_version(),
-       static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 0))});
-  std::uint32_t segment_max = floor_.segment_max;
+  HighWaterMarks marks{
+      .version = std::max(
+          runs_.next_version(),
+          static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 0)))};
   {
     const std::scoped_lock lock(ledger_mutex_);
-    segment_max = std::max(segment_max, ledger_.segment_max());
+    marks.segment = ledger_.segment_max();
   }
   for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
-    segment_max = std::max(segment_max, id);
+    marks.segment = std::max(marks.segment, id);
   }
-  floor_.segment_max =
-      segment_max < UINT32_MAX / 2 ? segment_max + kSegmentSkip : segment_max;
+  marks.segment += std::min(
+      kSegmentSkip, UINT32_MAX / 2 - std::min(marks.segment, UINT32_MAX / 2));
+  return high_water_->Raise(marks);
 }
 
 Settings Store::CurrentSettings() const noexcept {
@@ -631,7 +674,13 @@ Status Store::Shut() noexcept {
     const std::scoped_lock lock(grants_mutex_);
     grants_.clear();
   }
-  log_.reset();
+  if (log_ && high_water_) {
+    // Else the next numbers are larger than they had to be.
+    high_water_
+        ->Settle({.segment = log_->next_id(), .version = runs_.next_version()})
+        .IgnoreError();
+  }
+  DropLog();
   if (rocks_) {
     if (faulted_ || disk_full_) {  // No flush: there is no room for it.
       rocks_->Abandon();
@@ -737,7 +786,7 @@ Status Store::Reopen(Reserve reserve) noexcept {
   if (hot != nullptr) hot->BeginClear();
   if (rocks_) rocks_->Abandon();
   rocks_.reset();
-  log_.reset();
+  DropLog();
   cutoffs_saved_ = cutoffs_raised_.load();
   evictions_unsaved_ = 0;  // What was not saved is undone.
   Status status = OpenFiles(/*writable=*/true, reserve);
@@ -745,12 +794,12 @@ Status Store::Reopen(Reserve reserve) noexcept {
   if (status.ok()) return status;
   // Reads go on without a writable database.
   rocks_.reset();
-  log_.reset();
+  DropLog();
   const Status readable = OpenFiles(/*writable=*/false, Reserve::kKeep);
   if (!readable.ok()) {
     Log("nothing can be read: " + readable.message());
     rocks_.reset();
-    log_.reset();
+    DropLog();
   }
   return status;
 }

@@ -78,7 +78,7 @@ std::uint64_t Store::ItemBytesMax() const noexcept {
 
 std::uint64_t Store::OverheadBytes() const noexcept {
   // Three directories, the stamp, the seat's lock and control file.
-  constexpr std::uint64_t kFixedBytes = 6 * 4096;
+  constexpr std::uint64_t kFixedBytes = 7 * 4096;
   return directory_->reserve_bytes() + kFixedBytes;
 }
 

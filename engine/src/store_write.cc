@@ -201,6 +201,10 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
   LARDER_RETURN_IF_ERROR(CheckWritable());
+  if (caller.stored != nullptr) {
+    // The log may have been opened anew since it accepted the value.
+    LARDER_RETURN_IF_ERROR(CheckStored(*caller.stored));
+  }
   Incoming incoming;
   Status first_failure;
   for (std::size_t i = 0; i < commands.size(); ++i) {

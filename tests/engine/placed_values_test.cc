@@ -1,7 +1,11 @@
 // Large values of clients, which lie in segment files and do not travel.
 
+#include <atomic>
 #include <chrono>
+#include <csignal>
+#include <cstdint>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -9,9 +13,12 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "larder/engine/engine.h"
 
+#include "forked_process.h"
 #include "remote_places.h"
 #include "store.h"
 #include "temporary_directory.h"
@@ -25,10 +32,17 @@ constexpr std::uint64_t kClient = 7;
 class PlacedValuesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto store = Store::Open(
-        path_, {.settings = {{"size_limit", "64MiB"}}, .background = false});
+    auto store = Store::Open(path_, {.when_damaged = when_damaged_,
+                                     .settings = {{"size_limit", "64MiB"}},
+                                     .background = false});
     ASSERT_TRUE(store.has_value()) << store.error().ToString();
     store_ = *std::move(store);
+    store_->SetLogGeneration(&generation_);
+  }
+  Status Write(std::string_view key, std::string_view value,
+               const Grant& grant) {
+    return places_.Write(SetCommand{.key = key, .value = value}, grant,
+                         generation_);
   }
   Grant GrantFor(std::string_view key, std::size_t size) {
     auto grant = store_->GrantPlaces(
@@ -51,6 +65,35 @@ class PlacedValuesTest : public ::testing::Test {
     const Status status = store_->ExecuteAs({uid, ++sequence_}, {&command, 1},
                                             {&reply, 1}, {}, placed);
     return status.ok() ? reply.status.ToString() : status.ToString();
+  }
+  std::string SetHere(std::string_view key, std::string_view value) {
+    const Command command = SetCommand{.key = key, .value = value};
+    Reply reply;
+    return store_->Execute({&command, 1}, {&reply, 1}, {}).ToString();
+  }
+  // The write-ahead log may not grow for a moment.
+  void FailOneWrite() {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit old{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = old.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
+    EXPECT_NE(SetHere("other", "x"), "kOk");
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  }
+  // A holder that does `run` and is killed when `then` has been called.
+  void InKilledHolder(
+      const std::function<void(const ForkedProcess::Pipe&)>& run,
+      const std::function<void(const ForkedProcess&)>& then) {
+    const ForkedProcess holder([&](const ForkedProcess::Pipe& pipe) {
+      SetUp();
+      run(pipe);
+      pipe.Send(1);
+      for (;;) ::pause();
+      return 0;
+    });
+    then(holder);
+    ASSERT_TRUE(holder.Receive().has_value());
   }
   std::string Get(std::string_view key) {
     const Command command = GetCommand{.key = key};
@@ -81,6 +124,8 @@ class PlacedValuesTest : public ::testing::Test {
 
   const TemporaryDirectory directory_;
   const std::filesystem::path path_ = directory_.path() / "cache";
+  WhenDamaged when_damaged_ = WhenDamaged::kFail;
+  std::atomic<std::uint64_t> generation_{0};
   std::unique_ptr<Store> store_;
   RemotePlaces places_{path_};
   std::uint64_t sequence_ = 0;
@@ -89,8 +134,7 @@ class PlacedValuesTest : public ::testing::Test {
 TEST_F(PlacedValuesTest, WhatAClientWritesIsTheValue) {
   const std::string value = MakeValue(1, 300'000);
   const Grant grant = GrantFor("key", value.size());
-  const SetCommand command{.key = "key", .value = value};
-  ASSERT_EQ(places_.Write(command, grant).ToString(), "kOk");
+  ASSERT_EQ(Write("key", value, grant).ToString(), "kOk");
   EXPECT_EQ(Get("key"), "(absent)");
   EXPECT_EQ(SetAs(kClient, "key", value.size(), grant), "kOk");
   EXPECT_TRUE(Get("key") == value);
@@ -145,7 +189,7 @@ TEST_F(PlacedValuesTest, ValueOverTheEndOfASegmentIsInPieces) {
     const std::string value = MakeValue(static_cast<std::uint64_t>(i), 700'000);
     const Grant grant = GrantFor(key, value.size());
     if (grant.chunks.size() > 1) ++in_pieces;
-    ASSERT_TRUE(places_.Write({.key = key, .value = value}, grant).ok());
+    ASSERT_TRUE(Write(key, value, grant).ok());
     ASSERT_EQ(SetAs(kClient, key, value.size(), grant), "kOk");
     EXPECT_TRUE(Get(key) == value);
   }
@@ -156,7 +200,7 @@ TEST_F(PlacedValuesTest, ValueOverTheEndOfASegmentIsInPieces) {
 TEST_F(PlacedValuesTest, GrantIsOfOneClientAndForOneUse) {
   const std::string value = MakeValue(3, 50'000);
   const Grant grant = GrantFor("key", value.size());
-  ASSERT_TRUE(places_.Write({.key = "key", .value = value}, grant).ok());
+  ASSERT_TRUE(Write("key", value, grant).ok());
   EXPECT_EQ(SetAs(kClient + 1, "key", value.size(), grant).substr(0, 5),
             "kGone");
   EXPECT_EQ(SetAs(kClient, "key", value.size(), grant), "kOk");
@@ -166,7 +210,7 @@ TEST_F(PlacedValuesTest, GrantIsOfOneClientAndForOneUse) {
 TEST_F(PlacedValuesTest, GrantDiesWithItsClient) {
   const std::string value = MakeValue(4, 50'000);
   const Grant grant = GrantFor("key", value.size());
-  ASSERT_TRUE(places_.Write({.key = "key", .value = value}, grant).ok());
+  ASSERT_TRUE(Write("key", value, grant).ok());
   store_->ForgetClient(kClient);
   EXPECT_EQ(SetAs(kClient, "key", value.size(), grant).substr(0, 5), "kGone");
   EXPECT_EQ(Get("key"), "(absent)");
@@ -179,11 +223,88 @@ TEST_F(PlacedValuesTest, WhatWasNotWrittenIsNotSet) {
   EXPECT_EQ(SetAs(kClient, "key", value.size(), grant).substr(0, 11),
             "kCorruption");
   const Grant other = GrantFor("key", value.size());
-  ASSERT_TRUE(places_.Write({.key = "kez", .value = value}, other).ok());
+  ASSERT_TRUE(Write("kez", value, other).ok());
   EXPECT_EQ(SetAs(kClient, "key", value.size(), other).substr(0, 11),
             "kCorruption");
   EXPECT_EQ(Get("key"), "(absent)");
   ExpectSound();
+}
+
+// A failed write of somebody else, and the next one opens the log anew: between
+// accepting the value and committing it, when this is that next write.
+TEST_F(PlacedValuesTest, WhatAnEarlierLogGrantedIsNotAccepted) {
+  const std::string value = MakeValue(6, 100'000);
+  const Grant grant = GrantFor("key", value.size());
+  ASSERT_EQ(Write("key", value, grant).ToString(), "kOk");
+  FailOneWrite();
+  EXPECT_EQ(SetAs(kClient, "key", value.size(), grant).substr(0, 5), "kGone");
+  EXPECT_EQ(Get("key"), "(absent)");
+  ExpectSound();
+  EXPECT_NE(GrantFor("key", value.size()).generation, grant.generation);
+}
+
+TEST_F(PlacedValuesTest, WhoIsToldOfAnotherLogDoesNotWrite) {
+  const std::string value = MakeValue(7, 100'000);
+  const Grant grant = GrantFor("key", value.size());
+  FailOneWrite();
+  ASSERT_EQ(SetHere("other", "x"), "kOk");  // Opens it anew.
+  EXPECT_EQ(Write("key", value, grant).code(), StatusCode::kGone);
+  store_->SetLogGeneration(nullptr);
+  EXPECT_EQ(generation_, 0U);
+  store_->SetLogGeneration(&generation_);
+  EXPECT_EQ(Write("key", value, grant).code(), StatusCode::kGone);
+  EXPECT_EQ(Write("key", value, GrantFor("key", value.size())).code(),
+            StatusCode::kOk);
+}
+
+// The client was stopped right before it writes, and goes on when the third
+// holder has the cache. Nothing was ever committed to the segment it was told
+// of, which has gone twice by then.
+TEST_F(PlacedValuesTest, ASegmentIsNotGivenOutTwice) {
+  const std::string value = MakeValue(8, 100'000);
+  Grant stale;
+  store_.reset();
+  InKilledHolder(
+      [&](const ForkedProcess::Pipe& pipe) {
+        const Grant grant = GrantFor("key", value.size());
+        pipe.Send(grant.chunks[0].segment);
+        pipe.Send(grant.version);
+      },
+      [&](const ForkedProcess& holder) {
+        stale.chunks = {
+            {static_cast<std::uint32_t>(holder.Receive().value()), 0, 100'000}};
+        stale.version = holder.Receive().value();
+      });
+  InKilledHolder([](const ForkedProcess::Pipe&) {}, [](const auto&) {});
+  ASSERT_NO_FATAL_FAILURE(SetUp());
+  std::vector<std::string> keys;
+  for (int i = 0; i < 20; ++i) {
+    keys.push_back("victim" + std::to_string(i));
+    ASSERT_EQ(SetHere(keys.back(), value), "kOk");
+    const Grant grant = GrantFor("key", value.size());
+    EXPECT_GT(grant.chunks[0].segment, stale.chunks[0].segment);
+    EXPECT_GT(grant.version, stale.version);
+    store_->DropGrant(kClient, grant.version);
+  }
+  stale.generation = generation_;  // Even if it does not look.
+  EXPECT_EQ(Write("key", value, stale).code(), StatusCode::kNotFound);
+  for (const std::string& key : keys) EXPECT_TRUE(Get(key) == value) << key;
+  ExpectSound();
+}
+
+// Neither after everything was thrown away.
+TEST_F(PlacedValuesTest, NumbersGoOnAfterAReset) {
+  const std::string value = MakeValue(9, 600'000);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(SetHere("key", value), "kOk");
+  const Grant before = GrantFor("key", value.size());
+  ASSERT_TRUE(store_->Close().ok());
+  std::ofstream(path_ / "db" / "CURRENT") << "damaged";
+  when_damaged_ = WhenDamaged::kReset;
+  ASSERT_NO_FATAL_FAILURE(SetUp());
+  EXPECT_EQ(Get("key"), "(absent)");
+  const Grant after = GrantFor("key", value.size());
+  EXPECT_GT(after.chunks[0].segment, before.chunks.back().segment);
+  EXPECT_GT(after.version, before.version);
 }
 
 TEST_F(PlacedValuesTest, GrantsAreBounded) {

@@ -1,12 +1,15 @@
 #include "segment_reuse.h"
 
 #include <atomic>
+#include <csignal>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -15,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "segment_io.h"
 #include "segment_log.h"
 #include "segment_log_fixture.h"
 #include "unique_fd.h"
@@ -190,37 +194,80 @@ TEST_F(SegmentReuseTest, ASnapshotKeepsItsSegments) {
   for (const StoredRecord& record : old) ExpectReadable(record);
 }
 
-TEST_F(SegmentReuseTest, AnotherReaderKeepsAllFiles) {
+TEST_F(SegmentReuseTest, AnotherReaderKeepsWhatItReads) {
   const std::vector<StoredRecord> old = FillSegment();
+  const std::vector<StoredRecord> unread = FillSegment();
   auto view = OpenView();
   auto value = view->Read(old[1].place, old[1].key, old[1].version);
   ASSERT_TRUE(value.has_value());
   ASSERT_TRUE(Keep(old[0].place.segment).ok());
   EXPECT_EQ(log_->spare_bytes(), 0U);
-  // A handle outlives the log it is from.
-  view.reset();
-  const std::vector<StoredRecord> second = FillSegment();
-  ASSERT_TRUE(Keep(second[0].place.segment).ok());
-  EXPECT_EQ(log_->spare_bytes(), 0U);
-  const std::vector<StoredRecord> third = FillSegment();
-  EXPECT_TRUE(value->bytes() == old[1].value);
-  *value = ValueHandle();
-  ASSERT_TRUE(Keep(third[0].place.segment).ok());
+  ASSERT_TRUE(Keep(unread[0].place.segment).ok());
   EXPECT_GT(log_->spare_bytes(), 0U);
+  // A handle outlives the log it is from.
+  const std::vector<StoredRecord> next = FillSegment();
+  auto second = view->Read(next[1].place, next[1].key, next[1].version);
+  view.reset();
+  ASSERT_TRUE(Keep(next[0].place.segment).ok());
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  const std::vector<StoredRecord> last = FillSegment();
+  EXPECT_TRUE(value->bytes() == old[1].value);
+  EXPECT_TRUE(second->bytes() == next[1].value);
 }
 
-TEST_F(SegmentReuseTest, WhoWritesByItselfKeepsAllFiles) {
+// As after a failed write: the log is opened anew in the same process.
+TEST_F(SegmentReuseTest, AHandleOfAnEarlierLogKeepsItsBytes) {
   const std::vector<StoredRecord> old = FillSegment();
+  const std::vector<StoredRecord> unread = FillSegment();
+  const auto value = Get(old[1]);
+  ASSERT_TRUE(value.has_value());
+  Reopen();
+  ASSERT_TRUE(Keep(old[0].place.segment).ok());
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  ASSERT_TRUE(Keep(unread[0].place.segment).ok());
+  EXPECT_GT(log_->spare_bytes(), 0U);
+  FillSegment();
+  EXPECT_TRUE(value->bytes() == old[1].value);
+}
+
+TEST_F(SegmentReuseTest, WhoWritesByItselfKeepsTheFile) {
+  const std::vector<StoredRecord> old = FillSegment();
+  const std::uint32_t id = old[0].place.segment;
   {
-    const auto hold = HoldSegmentFiles(path());
-    ASSERT_TRUE(hold.has_value()) << hold.error().ToString();
-    ASSERT_TRUE(Keep(old[0].place.segment).ok());
+    const auto fd = OpenSegmentFile(*SegmentIo::System(), path(), id,
+                                    O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    ASSERT_TRUE(fd.has_value()) << fd.error().ToString();
+    ASSERT_TRUE(Keep(id).ok());
     EXPECT_EQ(log_->spare_bytes(), 0U);
   }
   ASSERT_TRUE(Keep(FillSegment()[0].place.segment).ok());
   EXPECT_GT(log_->spare_bytes(), 0U);
-  EXPECT_EQ(HoldSegmentFiles(path() / "absent").error().code(),
+  EXPECT_EQ(OpenSegmentFile(*SegmentIo::System(), path(), id, O_RDONLY)
+                .error()
+                .code(),
             StatusCode::kNotFound);
+}
+
+// Whoever has opened a file by its old name finds out that it has become
+// another segment's, at whatever moment that happened.
+TEST_F(SegmentReuseTest, AFileThatIsRenamedWhileItIsOpenedIsRefused) {
+  class RenamingIo final : public SegmentIo {
+   public:
+    int Open(const char* name, int flags, mode_t mode) noexcept override {
+      const int fd = SegmentIo::Open(name, flags, mode);
+      if (rename) std::exchange(rename, nullptr)();
+      return fd;
+    }
+    std::function<void()> rename;
+  };
+  const std::vector<StoredRecord> old = FillSegment();
+  RenamingIo io;
+  io.rename = [&] { ASSERT_TRUE(Keep(old[0].place.segment).ok()); };
+  const auto fd =
+      OpenSegmentFile(io, path(), old[0].place.segment, O_RDONLY | O_CLOEXEC);
+  ASSERT_FALSE(fd.has_value());
+  EXPECT_EQ(fd.error().code(), StatusCode::kNotFound);
+  EXPECT_GT(log_->spare_bytes(), 0U);
 }
 
 // A reader that comes after the file has its new name finds nothing by the old
@@ -242,17 +289,78 @@ TEST_F(SegmentReuseTest, AReaderThatComesLaterSeesTheNewSegmentOnly) {
             StatusCode::kCorruption);
 }
 
-TEST_F(SegmentReuseTest, AForkKeepsWhatTheChildMayHaveMapped) {
+// A child that came about in any way keeps what it has mapped, and no more; the
+// log that asks need not be its parent's.
+class SegmentReuseForkTest : public SegmentReuseTest,
+                             public ::testing::WithParamInterface<bool> {};
+
+TEST_P(SegmentReuseForkTest, AChildKeepsWhatItHasMapped) {
   const std::vector<StoredRecord> old = FillSegment();
-  const pid_t child = ::fork();
+  const std::vector<StoredRecord> unread = FillSegment();
+  const std::vector<StoredRecord> last = FillSegment();
+  auto value = Get(old[1]);
+  ASSERT_TRUE(value.has_value());
+  // Without the handlers of fork, as clone does it.
+  const pid_t child = GetParam() ? ::fork() : ::_Fork();
   ASSERT_GE(child, 0);
-  if (child == 0) ::_exit(0);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  *value = ValueHandle();
+  Reopen();
   ASSERT_TRUE(Keep(old[0].place.segment).ok());
   EXPECT_EQ(log_->spare_bytes(), 0U);
-  ASSERT_TRUE(Keep(FillSegment()[0].place.segment).ok());
+  ASSERT_TRUE(Keep(unread[0].place.segment).ok());
   EXPECT_GT(log_->spare_bytes(), 0U);
+  const std::uint64_t before = log_->spare_bytes();
+  EXPECT_EQ(::kill(child, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  ASSERT_TRUE(Keep(last[0].place.segment).ok());
+  EXPECT_GT(log_->spare_bytes(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(ForkAndClone, SegmentReuseForkTest, ::testing::Bool());
+
+TEST_F(SegmentReuseTest, AChildChangesNothingOfItsParents) {
+  const std::uint32_t ids[] = {FillSegment()[0].place.segment,
+                               FillSegment()[0].place.segment};
+  for (const std::uint32_t id : ids) ASSERT_TRUE(Keep(id).ok());
+  const StoredRecord first = Put(next_seed_++, kSize);
+  auto grant = log_->Reserve(3, kSize);
+  ASSERT_TRUE(grant.has_value());
+  EXPECT_GT(log_->spare_bytes(), 0U);
+  const std::uint64_t bytes = DuBytes();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    *grant = SegmentGrant();
+    log_.reset();
+    ::_exit(0);
+  }
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_EQ(DuBytes(), bytes);
+  const StoredRecord second{"abc", testing::MakeValue(99, kSize), 99, {}};
+  const auto place = WriteTo(*log_, *grant, second);
+  ASSERT_TRUE(place.has_value()) << place.error().ToString();
+  ExpectReadable({second.key, second.value, second.version, *place});
+  ExpectReadable(first);
+}
+
+// Space that was granted by a log that has gone: the next one has the file.
+TEST_F(SegmentReuseTest, AGrantOfAnEarlierLogChangesNothing) {
+  ASSERT_TRUE(Keep(FillSegment()[0].place.segment).ok());
+  const StoredRecord first = Put(next_seed_++, kSize);
+  auto grant = log_->Reserve(3, kSize);
+  ASSERT_TRUE(grant.has_value());
+  const StoredRecord second = Put(next_seed_++, kSize);
+  Reopen();
+  const std::uint64_t size = fs::file_size(FilePath(first.place.segment));
+  *grant = SegmentGrant();
+  EXPECT_EQ(fs::file_size(FilePath(first.place.segment)), size);
+  std::uint64_t damaged = 0;
+  EXPECT_EQ(KeysOf(first.place.segment, damaged),
+            (std::vector<std::string>{first.key, second.key}));
+  ExpectReadable(second);
 }
 
 TEST_F(SegmentReuseTest, AFileWithAnotherNameIsNotWrittenOver) {

@@ -1,0 +1,144 @@
+// Two slots, written in turns: the one that is being overwritten when the
+// machine stops is not the one that counts.
+
+#include "high_water.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "coding.h"
+
+namespace larder {
+namespace {
+
+constexpr std::uint64_t kMagic = 0x534B52414D52444C;  // LDRMARKS
+constexpr std::uint32_t kVersion = 1;
+constexpr std::size_t kSlotSize = 64;
+constexpr std::size_t kSlotCount = 2;
+
+struct Slot {
+  std::uint64_t serial = 0;
+  HighWaterMarks marks;
+};
+
+std::string Encode(const Slot& slot) {
+  std::string bytes;
+  PutFixed(bytes, kMagic);
+  PutFixed(bytes, kVersion);
+  PutFixed(bytes, slot.marks.segment);
+  PutFixed(bytes, slot.serial);
+  PutFixed(bytes, slot.marks.version);
+  bytes.resize(kSlotSize - sizeof(std::uint64_t), '\0');
+  PutFixed(bytes, XXH3_64bits(bytes.data(), bytes.size()));
+  return bytes;
+}
+
+std::optional<Slot> Decode(std::string_view bytes) {
+  const std::string_view hashed =
+      bytes.substr(0, kSlotSize - sizeof(std::uint64_t));
+  if (LoadFixed<std::uint64_t>(bytes.data() + hashed.size()) !=
+      XXH3_64bits(hashed.data(), hashed.size())) {
+    return std::nullopt;
+  }
+  ByteReader in(hashed);
+  if (in.Fixed<std::uint64_t>() != kMagic) return std::nullopt;
+  if (in.Fixed<std::uint32_t>() != kVersion) return std::nullopt;
+  Slot slot;
+  slot.marks.segment = in.Fixed<std::uint32_t>();
+  slot.serial = in.Fixed<std::uint64_t>();
+  slot.marks.version = in.Fixed<std::uint64_t>();
+  return slot;
+}
+
+UniqueFd OpenFile(const std::filesystem::path& file, int more_flags) noexcept {
+  return UniqueFd(::open(
+      file.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | more_flags,
+      S_IRUSR | S_IWUSR));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HighWater>> HighWater::Open(
+    std::filesystem::path file) noexcept {
+  std::unique_ptr<HighWater> high_water(new HighWater(std::move(file)));
+  LARDER_FAIL_IF_ERROR(high_water->Load());
+  return high_water;
+}
+
+Status HighWater::Load() {
+  fd_ = OpenFile(file_, 0);
+  if (!fd_) {
+    return errno == ENOENT
+               ? Status::Ok()
+               : Status::FromErrno(errno, "opening " + file_.string());
+  }
+  struct stat info {};
+  if (::fstat(fd_.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return Status::IoError(file_.string() + " is not a regular file");
+  }
+  std::array<char, kSlotSize * kSlotCount> bytes{};
+  const ssize_t size = ::pread(fd_.get(), bytes.data(), bytes.size(), 0);
+  if (size < 0) return Status::FromErrno(errno, "reading " + file_.string());
+  for (std::size_t i = 0; i < kSlotCount; ++i) {
+    const auto slot =
+        Decode(std::string_view(bytes.data() + i * kSlotSize, kSlotSize));
+    if (!slot || (known_ && slot->serial <= serial_)) continue;
+    known_ = true;
+    serial_ = slot->serial;
+    marks_ = slot->marks;
+  }
+  return Status::Ok();
+}
+
+bool HighWater::is_known() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return known_;
+}
+
+HighWaterMarks HighWater::marks() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return marks_;
+}
+
+Status HighWater::Raise(const HighWaterMarks& marks) noexcept {
+  const std::lock_guard lock(mutex_);
+  return Write({.segment = std::max(marks.segment, marks_.segment),
+                .version = std::max(marks.version, marks_.version)});
+}
+
+Status HighWater::Settle(const HighWaterMarks& marks) noexcept {
+  const std::lock_guard lock(mutex_);
+  return Write(marks);
+}
+
+Status HighWater::Write(const HighWaterMarks& marks) {
+  if (known_ && marks == marks_) return Status::Ok();
+  if (!fd_) fd_ = OpenFile(file_, O_CREAT);
+  if (!fd_) return Status::FromErrno(errno, "making " + file_.string());
+  const std::string bytes = Encode({serial_ + 1, marks});
+  const auto at = static_cast<off_t>((serial_ + 1) % kSlotCount * kSlotSize);
+  ssize_t written = 0;
+  do {
+    written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), at);
+  } while (written < 0 && errno == EINTR);
+  if (written != static_cast<ssize_t>(bytes.size())) {
+    return Status::FromErrno(written < 0 ? errno : ENOSPC,
+                             "writing " + file_.string());
+  }
+  ++serial_;
+  known_ = true;
+  marks_ = marks;
+  return Status::Ok();
+}
+
+}  // namespace larder

@@ -1,0 +1,68 @@
+#ifndef LARDER_ENGINE_SRC_HIGH_WATER_H_
+#define LARDER_ENGINE_SRC_HIGH_WATER_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+
+#include "larder/engine/status.h"
+
+#include "unique_fd.h"
+
+namespace larder {
+
+/// Numbers below these may have been given before, in this cache directory.
+struct HighWaterMarks {
+  std::uint32_t segment = 0;  ///< Ids of segment files.
+  std::uint64_t version = 0;
+  friend bool operator==(const HighWaterMarks&,
+                         const HighWaterMarks&) = default;
+};
+
+/// The file `marks` of a cache directory: what makes a number that was given
+/// once never be given again, also after a process was killed before it
+/// committed anything with it, and after the database and the log were thrown
+/// away. A client that was stopped in the middle of something would otherwise
+/// go on with a number that means another thing by then.
+///
+/// It is not synced: a power cut ends all who may have a number, and what is
+/// on the disk says which numbers are in use there.
+///
+/// Threads:   thread-safe.
+/// Processes: the one that has the seat.
+class HighWater {
+ public:
+  /// Reads `file`. Nothing is made before the first Raise, so that a cache on a
+  /// full disk can be opened. Errors: kIoError, kPermissionDenied.
+  [[nodiscard]] static Result<std::unique_ptr<HighWater>> Open(
+      std::filesystem::path file) noexcept;
+
+  /// False: there is no such file yet, or it is damaged: the marks are 0 until
+  /// they are raised.
+  [[nodiscard]] bool is_known() const noexcept;
+  [[nodiscard]] HighWaterMarks marks() const noexcept;
+  /// Raises the marks to at least these, in the file first. Cost: a write of 64
+  /// bytes to the page cache. Errors: kNoSpace, kIoError; they stay as they
+  /// are.
+  [[nodiscard]] Status Raise(const HighWaterMarks& marks) noexcept;
+  /// Sets them to what was really given; for who closes in good order.
+  /// Errors: as Raise.
+  [[nodiscard]] Status Settle(const HighWaterMarks& marks) noexcept;
+
+ private:
+  explicit HighWater(std::filesystem::path file) : file_(std::move(file)) {}
+  Status Load();
+  Status Write(const HighWaterMarks& marks);  // Under mutex_.
+
+  const std::filesystem::path file_;
+  mutable std::mutex mutex_;  // A leaf. Guards what follows.
+  UniqueFd fd_;
+  bool known_ = false;
+  std::uint64_t serial_ = 0;
+  HighWaterMarks marks_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_HIGH_WATER_H_
