@@ -14,10 +14,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "segment_file.h"
 #include "segment_io.h"
 #include "segment_log.h"
 #include "segment_log_fixture.h"
@@ -34,6 +36,25 @@ namespace fs = std::filesystem;
 class SegmentReuseTest : public SegmentLogFixture {
  protected:
   static constexpr std::size_t kSize = 10'000;
+
+  void SetUp() override {
+    SegmentLogFixture::SetUp();
+    if (!IsReused(*log_)) {
+      GTEST_SKIP() << "no file is used again on this file system";
+    }
+    log_->DropSpares();
+  }
+  static bool IsReused(SegmentLog& log) {
+    auto grant = log.Reserve(1, kSize);
+    EXPECT_TRUE(grant.has_value());
+    const std::string value = testing::MakeValue(1, kSize);
+    EXPECT_TRUE(log.Write(*grant, {"k", value, 1, kSize, 0, 7}).has_value());
+    const std::uint32_t id = grant->file->id();
+    *grant = SegmentGrant();
+    EXPECT_TRUE(log.SealOpen().ok());
+    EXPECT_TRUE(log.Remove(id, SegmentBlocks::kKeep).ok());
+    return log.spare_bytes() > 0;
+  }
 
   /// Writes records until the open segment of new ones is nearly full, and
   /// seals it.
@@ -361,6 +382,27 @@ TEST_F(SegmentReuseTest, AGrantOfAnEarlierLogChangesNothing) {
   EXPECT_EQ(KeysOf(first.place.segment, damaged),
             (std::vector<std::string>{first.key, second.key}));
   ExpectReadable(second);
+}
+
+// There a mapping is one of the file below, and does not keep the lock.
+TEST_F(SegmentReuseTest, NoFileIsUsedAgainOnAnOverlay) {
+  const fs::path root = directory_.path();
+  for (const char* name : {"lower", "upper", "work", "merged"}) {
+    fs::create_directory(root / name);
+  }
+  const std::string options = "lowerdir=" + (root / "lower").string() +
+                              ",upperdir=" + (root / "upper").string() +
+                              ",workdir=" + (root / "work").string();
+  const fs::path merged = root / "merged";
+  if (::mount("overlay", merged.c_str(), "overlay", 0, options.c_str()) != 0) {
+    GTEST_SKIP() << "no right to mount an overlay";
+  }
+  auto log = SegmentLog::Open(merged / "log", options_, 1, {});
+  ASSERT_TRUE(log.has_value()) << log.error().ToString();
+  EXPECT_FALSE(IsReused(**log));
+  EXPECT_EQ((*log)->disk_bytes(), 0U);
+  log->reset();
+  EXPECT_EQ(::umount(merged.c_str()), 0);
 }
 
 TEST_F(SegmentReuseTest, AFileWithAnotherNameIsNotWrittenOver) {
