@@ -9,6 +9,7 @@
 #include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
+#include "view_engine.h"
 
 namespace larder {
 namespace {
@@ -46,9 +47,11 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
                        "was open, and nothing opens any more"));
   }
   if (options.mode == OpenMode::kReadOnly) {
-    auto store = Store::Open(path, std::move(options));
-    if (store) (*store)->SetMoreFigures(figures);
-    return store;
+    return OpenViewEngine([path, options = std::move(options), figures] {
+      auto store = Store::Open(path, options);
+      if (store) (*store)->SetMoreFigures(figures);
+      return store;
+    });
   }
   PreparedDirectory prepared;  // What was made goes again with it.
   LARDER_FAIL_IF_ERROR(PrepareDirectory(

@@ -13,8 +13,6 @@
 #include <thread>
 #include <utility>
 
-#include <sched.h>
-
 #include "check.h"
 #include "client_channel.h"
 #include "engine_service.h"
@@ -328,7 +326,7 @@ SharedEngine::SharedEngine(Options options) noexcept
 
 SharedEngine::~SharedEngine() {
   at_exit_.reset();  // It may be closing this.
-  Member* const member = member_.load(std::memory_order_relaxed);
+  Member* const member = member_.Peek();
   // In a child that never used it, it is the parent's: leave it alone.
   if (member != nullptr && !member->InChild()) member->Drop();
 }
@@ -337,7 +335,7 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   std::unique_ptr<SharedEngine> engine(new SharedEngine(std::move(options)));
   const Result<Member*> member = Member::Make(engine->options_);
   if (!member) return Fail(member.error());
-  engine->member_.store(*member, std::memory_order_release);
+  engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->Close().IgnoreError(); });
   // A client comes to the seat, and to RocksDB, at any time: not then.
@@ -368,32 +366,7 @@ Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
   if (closed_.load(std::memory_order_relaxed)) {
     return Fail(Status::Closed("the cache was closed"));
   }
-  // Acquire pairs with the release in Open and Reattach.
-  Member* const member = member_.load(std::memory_order_acquire);
-  if (!member->InChild()) [[likely]] {
-    return member;
-  }
-  return Reattach();
-}
-
-// The first thread of a forked child to get here attaches, the others wait. No
-// mutex: another thread of the parent may have held it at the fork.
-Result<SharedEngine::Member*> SharedEngine::Reattach() const noexcept {
-  const std::uint64_t self = ForkNumber();
-  for (;;) {
-    Member* const member = member_.load(std::memory_order_acquire);
-    if (!member->InChild()) return member;
-    std::uint64_t other = reattaching_.load(std::memory_order_acquire);
-    if (other == self || !reattaching_.compare_exchange_strong(other, self)) {
-      ::sched_yield();
-      continue;
-    }
-    const Result<Member*> mine = Member::Make(options_);
-    // The parent's is leaked: not even its destructors may run here.
-    if (mine) member_.store(*mine, std::memory_order_release);
-    reattaching_.store(0, std::memory_order_release);
-    if (!mine) return Fail(mine.error());
-  }
+  return member_.Get([this] { return Member::Make(options_); });
 }
 
 Result<Engine*> SharedEngine::Target() const noexcept {
@@ -504,7 +477,7 @@ Status SharedEngine::Sync() noexcept {
 
 Status SharedEngine::Close() noexcept {
   if (closed_.exchange(true)) return {};  // As often as one likes.
-  Member* const member = member_.load(std::memory_order_acquire);
+  Member* const member = member_.Peek();
   return member->InChild() ? Status() : member->Leave();
 }
 

@@ -13,6 +13,7 @@
 #include "larder/engine/engine.h"
 
 #include "exit_guard.h"
+#include "per_process.h"
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_store.h"
@@ -93,16 +94,11 @@ class SharedEngine final : public Engine {
   // The member of this process; makes one in a forked child. Errors: kClosed,
   // and those of Open.
   [[nodiscard]] Result<Member*> Current() const noexcept;
-  [[nodiscard]] Result<Member*> Reattach() const noexcept;
   // Whoever executes: the store, or the way to it.
   [[nodiscard]] Result<Engine*> Target() const noexcept;
 
   const Options options_;
-  // Of this process or, in a forked child before its first call, the parent's,
-  // which is never destroyed there.
-  mutable std::atomic<Member*> member_{nullptr};
-  // The number of the process that is making a member; 0 = none.
-  mutable std::atomic<std::uint64_t> reattaching_{0};
+  mutable PerProcess<Member> member_;
   std::atomic<bool> closed_{false};
   std::unique_ptr<ClosedAtExit> at_exit_;
 };

@@ -227,6 +227,28 @@ int ChildrenOfABusyParentExit(const char* directory) {
   return 0;
 }
 
+// A cache that is only read, in a global variable. Its children open their own.
+int ReadOnly(const char* directory) {
+  Require(Open(directory)->Close().ok(), "Close");
+  global = std::move(*Cache::Open(directory, {.mode = OpenMode::kReadOnly}));
+  const auto scan = std::move(*global->OpenScan());
+  const auto read = [] {
+    Require(global->Get("main").value().has_value(), "Get of a view");
+  };
+  read();
+  Fork([] {});
+  Fork(read);
+  Fork([&] {
+    const auto page = scan->Next(1);
+    Require(!page && page.error().code() == StatusCode::kClosed, "Next");
+    read();
+    Require(global->Close().ok(), "Close of a view");
+    global.reset();
+  });
+  Require(scan->Next(1).has_value(), "Next of a view");
+  return 0;
+}
+
 int ChildHasMoreChildren(const char* directory) {
   global = Open(directory);
   Fork([] {
@@ -309,6 +331,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"child-uses-and-exits", &ChildUsesAndExits},
     {"child-closes-and-exits", &ChildClosesAndExits},
     {"children-of-a-busy-parent", &ChildrenOfABusyParentExit},
+    {"read-only", &ReadOnly},
     {"grandchild", &ChildHasMoreChildren},
     {"underscore-exit", &ChildEndsByUnderscoreExit},
     {"exec", &ChildExecutes},

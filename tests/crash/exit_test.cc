@@ -67,8 +67,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "function-static", "thread-local", "leaked", "busy",
                       "exit-of-a-thread", "child-exits", "child-uses-and-exits",
                       "child-closes-and-exits", "children-of-a-busy-parent",
-                      "grandchild", "underscore-exit", "exec", "vfork",
-                      "daemon"),
+                      "read-only", "grandchild", "underscore-exit", "exec",
+                      "vfork", "daemon"),
     [](const auto& form) {
       std::string name = form.param;
       std::erase(name, '-');

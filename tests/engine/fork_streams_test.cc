@@ -86,7 +86,7 @@ TEST_P(ForkStreamsTest, AreClosedInAChildAndTheParentGoesOn) {
 // A commit of the child's would be a second record with the sequence number of
 // the parent's next one.
 TEST_P(ForkStreamsTest, AChildsCommitIsNotInTheLogOfAKilledParent) {
-  constexpr int kSets = 3000;
+  constexpr int kSets = 500;
   ForkedProcess parent([this](const ForkedProcess::Pipe& pipe) -> int {
     const auto engine = Open();
     const auto writer = Write(*engine, std::string(200, 'P'));
