@@ -16,6 +16,7 @@
 #include "output.h"
 #include "replay/trace_source.h"
 #include "set_batch.h"
+#include "standard_streams.h"
 
 namespace larder::tools {
 namespace {
@@ -173,8 +174,13 @@ std::string ImportText(const std::string& file, const Importer& importer) {
 }
 
 int Run(const Options& options, const OutputFormat& format) {
+  const bool from_input = options.file == "-";
+  if (const Status input = from_input ? CheckStandardInput() : Status();
+      !input.ok()) {
+    return ReportError(input, "FILE is -", "nothing was changed");
+  }
   auto source =
-      replay::OpenByteSource(options.file == "-" ? "/dev/stdin" : options.file);
+      replay::OpenByteSource(from_input ? "/dev/stdin" : options.file);
   if (!source) {
     return ReportError(source.error(), options.file, kFileRemedy);
   }

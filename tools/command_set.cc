@@ -17,6 +17,7 @@
 #include "command_line.h"
 #include "option_types.h"
 #include "output.h"
+#include "standard_streams.h"
 
 namespace larder::tools {
 namespace {
@@ -180,12 +181,17 @@ int Run(const Options& options, const OutputFormat& format) {
   if (const Status key = CheckKeySize(options.key.key); !key.ok()) {
     return ReportError(key, options.directory);
   }
+  const bool from_input = !options.integer && options.value == "-";
+  if (const Status input = from_input ? CheckStandardInput() : Status();
+      !input.ok()) {
+    return ReportError(input, "VALUE is -", "nothing was changed");
+  }
   const auto store = [&](Cache& cache) -> Result<int> {
     SetCommand command = MakeSetCommand(options);
     command.value = options.value;
     const auto stored = options.integer ? StoreInteger(cache, command, *number)
-                        : options.value == "-" ? StoreInput(cache, command)
-                                               : StoreBytes(cache, command);
+                        : from_input    ? StoreInput(cache, command)
+                                        : StoreBytes(cache, command);
     if (!stored) {
       return Fail(stored.error());
     }

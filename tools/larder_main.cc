@@ -1,7 +1,9 @@
 #include "command_line.h"
+#include "standard_streams.h"
 
 int main(int argc, char** argv) {
   using namespace larder::tools;  // NOLINT(google-build-using-namespace)
+  KeepStandardDescriptors();
   CommandLine line;
   AddSetCommand(line);
   AddItemCommands(line);
