@@ -18,6 +18,7 @@
 #include "hot_layout.h"
 #include "main_region.h"
 #include "ofd_lock.h"
+#include "open_file.h"
 #include "process_identity.h"
 #include "seat.h"
 #include "seat_control.h"
@@ -190,17 +191,10 @@ class Reader {
 // The lock file; no descriptor if there is a cache that was never open.
 Result<UniqueFd> OpenForReading(const std::filesystem::path& path) {
   const std::string file = path / "seat.lock";
-  UniqueFd fd(
-      ::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY));
-  if (fd) return fd;
-  const int error = errno;
-  if (error == ENOENT && ::access((path / kStampName).c_str(), F_OK) == 0) {
-    return fd;
-  }
-  if (error == ENOENT) {
-    return Fail(Status::NotFound("there is no cache in " + path.string()));
-  }
-  return Fail(Status::FromErrno(error, "open " + file));
+  auto fd = OpenFile(FilePlace(file), O_RDONLY);
+  if (fd || fd.error().code() != StatusCode::kNotFound) return fd;
+  if (::access((path / kStampName).c_str(), F_OK) == 0) return UniqueFd();
+  return Fail(Status::NotFound("there is no cache in " + path.string()));
 }
 
 }  // namespace

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <concepts>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 #include <thread>
 
@@ -11,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "unique_fd.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
@@ -23,6 +25,7 @@ std::int64_t Blocks(std::uint64_t size) noexcept {
                                    kBlockSize);
 }
 
+constexpr int kOpenAttemptsMax = 10;
 constexpr auto kLockPatience = std::chrono::seconds(2);
 constexpr auto kLockPause = std::chrono::milliseconds(1);
 
@@ -45,6 +48,30 @@ int TryLock(int fd) {
 }
 
 bool IsWal(const std::string& path) noexcept { return path.ends_with(".log"); }
+
+// Opens by `open`. If that gets a standard descriptor all the same, as somebody
+// who takes no care closed one just now (the C library and RocksDB read files
+// of /proc), it is done again.
+template <typename File, std::invocable Fn>
+rocksdb::IOStatus OpenAbove(const std::string& path, File* file, Fn&& open) {
+  for (int attempt = 0; attempt < kOpenAttemptsMax; ++attempt) {
+    const StandardDescriptorsTaken taken;
+    rocksdb::IOStatus status = std::invoke(open);
+    if (!status.ok() || !IsStandardDescriptor(path.c_str())) return status;
+    file->reset();
+  }
+  return rocksdb::IOStatus::IOError(path,
+                                    "is given a standard descriptor each time");
+}
+
+// The same of a file that is there, or is to be made.
+template <typename File, std::invocable Fn>
+rocksdb::IOStatus OpenChecked(const std::string& path, File* file, Fn&& open) {
+  if (const Status kind = CheckNamesFile(FilePlace(path)); !kind.ok()) {
+    return rocksdb::IOStatus::IOError(kind.message());
+  }
+  return OpenAbove(path, file, std::forward<Fn>(open));
+}
 
 }  // namespace
 
@@ -173,21 +200,84 @@ void CountingFileSystem::Recount(const std::string& directory) {
     wal_bytes_ = 0;
     merging_bytes_ = 0;
   }
-  std::error_code error;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end;
-       it.increment(error)) {
+  const auto count = [&](const char* name) {
+    const fs::path path = fs::path(directory) / name;
     std::error_code gone;
-    const std::uint64_t size = it->file_size(gone);
-    if (!gone) SetSize(it->path().string(), size);
-  }
+    const std::uint64_t size = fs::file_size(path, gone);
+    if (!gone) SetSize(path.string(), size);
+    return true;
+  };
+  // What cannot be listed cannot be opened either, which says why.
+  static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), count));
+}
+
+rocksdb::IOStatus CountingFileSystem::NewSequentialFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSSequentialFile>* file,
+    rocksdb::IODebugContext* context) {
+  return OpenChecked(path, file, [&] {
+    return target()->NewSequentialFile(path, options, file, context);
+  });
+}
+
+rocksdb::IOStatus CountingFileSystem::NewRandomAccessFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+    rocksdb::IODebugContext* context) {
+  return OpenChecked(path, file, [&] {
+    return target()->NewRandomAccessFile(path, options, file, context);
+  });
+}
+
+rocksdb::IOStatus CountingFileSystem::NewRandomRWFile(
+    const std::string& path, const rocksdb::FileOptions& options,
+    std::unique_ptr<rocksdb::FSRandomRWFile>* file,
+    rocksdb::IODebugContext* context) {
+  return OpenChecked(path, file, [&] {
+    return target()->NewRandomRWFile(path, options, file, context);
+  });
+}
+
+rocksdb::IOStatus CountingFileSystem::NewMemoryMappedFileBuffer(
+    const std::string& path,
+    std::unique_ptr<rocksdb::MemoryMappedFileBuffer>* buffer) {
+  return OpenChecked(path, buffer, [&] {
+    return target()->NewMemoryMappedFileBuffer(path, buffer);
+  });
+}
+
+rocksdb::IOStatus CountingFileSystem::NewDirectory(
+    const std::string& path, const rocksdb::IOOptions& options,
+    std::unique_ptr<rocksdb::FSDirectory>* directory,
+    rocksdb::IODebugContext* context) {
+  return OpenAbove(path, directory, [&] {
+    return target()->NewDirectory(path, options, directory, context);
+  });
+}
+
+rocksdb::IOStatus CountingFileSystem::GetChildren(
+    const std::string& path, const rocksdb::IOOptions& options,
+    std::vector<std::string>* names, rocksdb::IODebugContext* context) {
+  const StandardDescriptorsTaken taken;
+  return target()->GetChildren(path, options, names, context);
+}
+
+rocksdb::IOStatus CountingFileSystem::NewLogger(
+    const std::string& path, const rocksdb::IOOptions& options,
+    std::shared_ptr<rocksdb::Logger>* logger,
+    rocksdb::IODebugContext* context) {
+  return OpenChecked(path, logger, [&] {
+    return target()->NewLogger(path, options, logger, context);
+  });
 }
 
 rocksdb::IOStatus CountingFileSystem::NewWritableFile(
     const std::string& path, const rocksdb::FileOptions& options,
     std::unique_ptr<rocksdb::FSWritableFile>* file,
     rocksdb::IODebugContext* context) {
-  rocksdb::IOStatus status =
-      target()->NewWritableFile(path, options, file, context);
+  rocksdb::IOStatus status = OpenChecked(path, file, [&] {
+    return target()->NewWritableFile(path, options, file, context);
+  });
   if (!status.ok()) return status;
   SetSize(path, 0);  // It may have replaced one.
   auto size = std::make_shared<std::atomic<std::uint64_t>>(0);
@@ -206,8 +296,9 @@ rocksdb::IOStatus CountingFileSystem::ReopenWritableFile(
     const std::string& path, const rocksdb::FileOptions& options,
     std::unique_ptr<rocksdb::FSWritableFile>* file,
     rocksdb::IODebugContext* context) {
-  rocksdb::IOStatus status =
-      target()->ReopenWritableFile(path, options, file, context);
+  rocksdb::IOStatus status = OpenChecked(path, file, [&] {
+    return target()->ReopenWritableFile(path, options, file, context);
+  });
   if (!status.ok()) return status;
   std::shared_ptr<std::atomic<std::uint64_t>> size;
   {
@@ -220,6 +311,14 @@ rocksdb::IOStatus CountingFileSystem::ReopenWritableFile(
       std::move(*file), this, IsWal(path) ? Kind::kWal : Kind::kOther,
       std::move(size));
   return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::ReuseWritableFile(
+    const std::string& path, const std::string& /*old_path*/,
+    const rocksdb::FileOptions& /*options*/,
+    std::unique_ptr<rocksdb::FSWritableFile>* /*file*/,
+    rocksdb::IODebugContext* /*context*/) {
+  return rocksdb::IOStatus::NotSupported(path, "logs are not recycled");
 }
 
 rocksdb::IOStatus CountingFileSystem::DeleteFile(
@@ -256,7 +355,8 @@ rocksdb::IOStatus CountingFileSystem::LockFile(
     const std::string& path, const rocksdb::IOOptions& /*options*/,
     rocksdb::FileLock** lock, rocksdb::IODebugContext* /*context*/) {
   *lock = nullptr;
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd fd(OpenDescriptor(AT_FDCWD, path.c_str(),
+                             O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600));
   int error = fd ? TryLock(fd.get()) : errno;
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
   while ((error == EAGAIN || error == EACCES) && fd &&

@@ -26,6 +26,7 @@
 #include "directory_create.h"
 #include "disk_usage.h"
 #include "file_system_kind.h"
+#include "open_file.h"
 #include "path_error.h"
 
 namespace larder {
@@ -129,14 +130,15 @@ Status MakeOrFind(const Path& root, OpenMode mode, bool allow_network,
 // The stamp of the directory, or nullopt if it has none.
 Result<std::optional<DirectoryStamp>> ReadStamp(const Path& root, int fd) {
   const Path path = root / kStampName;
-  const UniqueFd file(
-      ::openat(fd, kStampName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const auto file =
+      OpenFile(FilePlace(fd, kStampName, path), O_RDONLY, 0, kToRead);
   if (!file) {
-    return errno == ENOENT ? Result<std::optional<DirectoryStamp>>(std::nullopt)
-                           : Fail(PathError(errno, "open", path, kToRead));
+    return file.error().code() == StatusCode::kNotFound
+               ? Result<std::optional<DirectoryStamp>>(std::nullopt)
+               : Fail(file.error());
   }
   std::string text(kStampSizeMax, '\0');
-  const ssize_t size = ::pread(file.get(), text.data(), text.size(), 0);
+  const ssize_t size = ::pread(file->get(), text.data(), text.size(), 0);
   if (size < 0) {
     return Fail(PathError(errno, "read", path, kToRead));
   }
@@ -151,21 +153,23 @@ Result<std::optional<DirectoryStamp>> ReadStamp(const Path& root, int fd) {
 
 // REQUIRES: the directory has no stamp.
 Status CheckVacant(const Path& root, OpenMode mode) {
-  std::error_code error;
-  std::filesystem::directory_iterator entries(root, error);
-  for (; !error && entries != std::filesystem::directory_iterator();
-       entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    if (std::find(kVacantNames.begin(), kVacantNames.end(), name) ==
-        kVacantNames.end()) {
-      return {StatusCode::kForeignDirectory,
-              root.string() + " is not a cache: it has no " + kStampName +
-                  " but other things ('" + name +
-                  "'); choose an empty or new directory"};
-    }
+  std::string foreign;
+  const int error =
+      ListDirectory(AT_FDCWD, root.c_str(), [&](const char* name) {
+        if (std::find(kVacantNames.begin(), kVacantNames.end(), name) ==
+            kVacantNames.end()) {
+          foreign = name;
+        }
+        return foreign.empty();
+      });
+  if (error != 0) {
+    return PathError(error, "list", root, kToRead);
   }
-  if (error) {
-    return PathError(error.value(), "list", root, kToRead);
+  if (!foreign.empty()) {
+    return {StatusCode::kForeignDirectory,
+            root.string() + " is not a cache: it has no " + kStampName +
+                " but other things ('" + foreign +
+                "'); choose an empty or new directory"};
   }
   return mode == OpenMode::kCreate
              ? Status::Ok()
@@ -173,9 +177,19 @@ Status CheckVacant(const Path& root, OpenMode mode) {
                                 ": the directory is empty");
 }
 
+// That nothing else has the name of one of our files, before any is made.
+Status CheckFileKinds(const Path& root, int fd) {
+  for (const char* name : {kStampName, kStampTemporaryName, "seat.lock",
+                           "seat.ctl", "marks", kReserveName}) {
+    LARDER_RETURN_IF_ERROR(CheckNamesFile(FilePlace(fd, name, root / name)));
+  }
+  return Status::Ok();
+}
+
 // The stamp, or nullopt for a directory that may become a cache.
 Result<std::optional<DirectoryStamp>> Recognise(const Path& root, int fd,
                                                 OpenMode mode) {
+  LARDER_FAIL_IF_ERROR(CheckFileKinds(root, fd));
   auto stamp = ReadStamp(root, fd);
   if (!stamp || *stamp) {
     return stamp;
@@ -270,7 +284,7 @@ Status PrepareDirectory(const std::filesystem::path& path, OpenMode mode,
   if (!root) return root.error();
   LARDER_RETURN_IF_ERROR(
       MakeOrFind(*root, mode, allow_network_file_system, log, prepared.undo));
-  const UniqueFd fd(::open(root->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd fd = OpenDirectory(AT_FDCWD, root->c_str());
   if (!fd) return PathError(errno, "open", *root, kToRead);
   const auto stamp = Recognise(*root, fd.get(), mode);
   if (!stamp && !(damaged_stamp_allowed &&
@@ -291,7 +305,7 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
   CreationUndo undo;
   LARDER_FAIL_IF_ERROR(
       MakeOrFind(*root, mode, allow_network_file_system, log, undo));
-  UniqueFd fd(::open(root->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd fd = OpenDirectory(AT_FDCWD, root->c_str());
   if (!fd) {
     return Fail(PathError(errno, "open", *root, kToRead));
   }
@@ -326,18 +340,17 @@ bool CacheDirectory::HoldsNothing() const noexcept {
   // A database that was written to has a table or a write-ahead log that is
   // not empty, and values from `large_value_min` on have segments.
   for (const Path& part : {db_path(), log_path()}) {
-    std::error_code error;
-    std::filesystem::directory_iterator files(part, error);
-    for (; !error && files != std::filesystem::directory_iterator();
-         files.increment(error)) {
-      const Path extension = files->path().extension();
-      if (extension == ".sst" || extension == ".seg") return false;
-      if (extension != ".log") continue;
+    bool empty = true;
+    const auto look = [&](const char* name) {
+      const Path extension = Path(name).extension();
       std::error_code unknown;
-      const std::uintmax_t size = files->file_size(unknown);
-      if (unknown || size != 0) return false;
-    }
-    if (error && error != std::errc::no_such_file_or_directory) return false;
+      empty = extension != ".sst" && extension != ".seg" &&
+              (extension != ".log" ||
+               std::filesystem::file_size(part / name, unknown) == 0);
+      return empty;
+    };
+    const int error = ListDirectory(AT_FDCWD, part.c_str(), look);
+    if (!empty || (error != 0 && error != ENOENT)) return false;
   }
   return true;
 }
@@ -379,19 +392,17 @@ Status CacheDirectory::ReleaseReserve() noexcept {
     return {StatusCode::kReadOnly, root_.string() + " is open read-only"};
   }
   const std::lock_guard lock(reserve_mutex_);
-  const UniqueFd fd(
-      ::openat(fd_.get(), kReserveName, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const auto fd = OpenReserve(O_RDWR);
   if (!fd) {
     reserve_bytes_ = 0;
-    return errno == ENOENT
-               ? Status::Ok()
-               : PathError(errno, "open", root_ / kReserveName, kToWrite);
+    return fd.error().code() == StatusCode::kNotFound ? Status::Ok()
+                                                      : fd.error();
   }
   // Synced, since some file systems free blocks only with their journal.
-  if (::ftruncate(fd.get(), 0) != 0 || ::fsync(fd.get()) != 0) {
+  if (::ftruncate(fd->get(), 0) != 0 || ::fsync(fd->get()) != 0) {
     return PathError(errno, "empty", root_ / kReserveName, kToWrite);
   }
-  return MeasureReserve(fd.get());
+  return MeasureReserve(fd->get());
 }
 
 Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
@@ -401,30 +412,38 @@ Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
   const std::lock_guard lock(reserve_mutex_);
   const std::uint64_t size = std::min(bytes_wanted, kReserveBytesMax);
   const Path path = root_ / kReserveName;
-  const UniqueFd fd(::openat(fd_.get(), kReserveName,
-                             O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const auto reserve = OpenReserve(O_RDWR | O_CREAT);
+  if (!reserve) {
+    return reserve.error();
+  }
+  const int fd = reserve->get();
   struct stat info {};
-  if (!fd || ::fstat(fd.get(), &info) != 0) {
-    return PathError(errno, "create", path, kToWrite);
+  if (::fstat(fd, &info) != 0) {
+    return PathError(errno, "look at", path, kToWrite);
   }
   if (static_cast<std::uint64_t>(info.st_size) == size &&
       static_cast<std::uint64_t>(info.st_blocks) * 512 >= size) {
-    return MeasureReserve(fd.get());
+    return MeasureReserve(fd);
   }
-  int error = ::ftruncate(fd.get(), static_cast<off_t>(size)) == 0 ? 0 : errno;
+  int error = ::ftruncate(fd, static_cast<off_t>(size)) == 0 ? 0 : errno;
   if (error == 0 && size > 0) {
-    error = Allocate(fd.get(), size);
+    error = Allocate(fd, size);
   }
-  if (error == 0 && (::fsync(fd.get()) != 0 || ::fsync(fd_.get()) != 0)) {
+  if (error == 0 && (::fsync(fd) != 0 || ::fsync(fd_.get()) != 0)) {
     error = errno;
   }
   if (error != 0) {
     // Half of a reserve would only fill the disk that is full already.
-    static_cast<void>(::ftruncate(fd.get(), 0));
-    MeasureReserve(fd.get()).IgnoreError();  // The first error counts.
+    static_cast<void>(::ftruncate(fd, 0));
+    MeasureReserve(fd).IgnoreError();  // The first error counts.
     return PathError(error, "allocate", path, kToWrite);
   }
-  return MeasureReserve(fd.get());
+  return MeasureReserve(fd);
+}
+
+Result<UniqueFd> CacheDirectory::OpenReserve(int flags) const noexcept {
+  return OpenFile(FilePlace(fd_.get(), kReserveName, root_ / kReserveName),
+                  flags, 0600, kToWrite);
 }
 
 Status CacheDirectory::MeasureReserve(int fd) {

@@ -106,6 +106,7 @@ class CacheDirectory {
                  bool read_only, CreationUndo undo);
   Status Identify() noexcept;
   Status MeasureReserve(int fd);
+  [[nodiscard]] Result<UniqueFd> OpenReserve(int flags) const noexcept;
 
   const std::filesystem::path root_;
   const DirectoryStamp stamp_;

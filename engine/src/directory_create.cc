@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "open_file.h"
 #include "path_error.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {
@@ -27,7 +27,7 @@ constexpr const char* kToCreate =
 // A directory that may be written but not read cannot be synced; the kernel
 // writes it in its own time then.
 Status SyncDirectoryAt(const std::filesystem::path& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd fd = OpenDirectory(AT_FDCWD, path.c_str());
   if (!fd) {
     return errno == EACCES ? Status::Ok()
                            : PathError(errno, "open", path, kToCreate);
@@ -104,17 +104,16 @@ Status MakeSubdirectory(const std::filesystem::path& root, int root_fd,
 Status WriteStamp(const std::filesystem::path& root, int root_fd,
                   const DirectoryStamp& stamp, CreationUndo& undo) {
   const std::filesystem::path temporary = root / kStampTemporaryName;
-  UniqueFd fd(::openat(root_fd, kStampTemporaryName,
-                       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                       0600));
+  const auto fd = OpenFile(FilePlace(root_fd, kStampTemporaryName, temporary),
+                           O_WRONLY | O_CREAT | O_TRUNC, 0600, kToCreate);
   if (!fd) {
-    return PathError(errno, "create", temporary, kToCreate);
+    return fd.error();
   }
   undo.Add(temporary);
-  if (Status status = WriteAll(fd.get(), FormatStamp(stamp)); !status.ok()) {
+  if (Status status = WriteAll(fd->get(), FormatStamp(stamp)); !status.ok()) {
     return {status.code(), temporary.string() + ": " + status.message()};
   }
-  if (::fsync(fd.get()) != 0) {
+  if (::fsync(fd->get()) != 0) {
     return PathError(errno, "sync", temporary, kToCreate);
   }
   if (::renameat(root_fd, kStampTemporaryName, root_fd, kStampName) != 0) {

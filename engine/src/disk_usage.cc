@@ -10,6 +10,8 @@
 #include <fts.h>
 #include <sys/stat.h>
 
+#include "open_file.h"
+
 namespace larder {
 namespace {
 
@@ -20,6 +22,7 @@ struct CloseTree {
 }  // namespace
 
 Result<std::uint64_t> DiskUsage(const std::filesystem::path& path) noexcept {
+  const StandardDescriptorsTaken taken;
   std::string root = path.string();
   const std::array<char*, 2> roots{root.data(), nullptr};
   const std::unique_ptr<FTS, CloseTree> tree(

@@ -17,6 +17,7 @@
 #include <xxhash.h>
 
 #include "coding.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
@@ -60,12 +61,6 @@ std::optional<Slot> Decode(std::string_view bytes) {
   return slot;
 }
 
-UniqueFd OpenFile(const std::filesystem::path& file, int more_flags) noexcept {
-  return UniqueFd(::open(
-      file.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | more_flags,
-      S_IRUSR | S_IWUSR));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<HighWater>> HighWater::Open(
@@ -76,16 +71,12 @@ Result<std::unique_ptr<HighWater>> HighWater::Open(
 }
 
 Status HighWater::Load() {
-  fd_ = OpenFile(file_, 0);
-  if (!fd_) {
-    return errno == ENOENT
-               ? Status::Ok()
-               : Status::FromErrno(errno, "opening " + file_.string());
+  auto fd = OpenFile(FilePlace(file_), O_RDWR);
+  if (!fd) {
+    return fd.error().code() == StatusCode::kNotFound ? Status::Ok()
+                                                      : fd.error();
   }
-  struct stat info {};
-  if (::fstat(fd_.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
-    return Status::IoError(file_.string() + " is not a regular file");
-  }
+  fd_ = std::move(*fd);
   std::array<char, kSlotSize * kSlotCount> bytes{};
   const ssize_t size = ::pread(fd_.get(), bytes.data(), bytes.size(), 0);
   if (size < 0) return Status::FromErrno(errno, "reading " + file_.string());
@@ -123,8 +114,11 @@ Status HighWater::Settle(const HighWaterMarks& marks) noexcept {
 
 Status HighWater::Write(const HighWaterMarks& marks) {
   if (known_ && marks == marks_) return Status::Ok();
-  if (!fd_) fd_ = OpenFile(file_, O_CREAT);
-  if (!fd_) return Status::FromErrno(errno, "making " + file_.string());
+  if (!fd_) {
+    auto fd = OpenFile(FilePlace(file_), O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
+    if (!fd) return std::move(fd.error());
+    fd_ = std::move(*fd);
+  }
   const std::string bytes = Encode({serial_ + 1, marks});
   const auto at = static_cast<off_t>((serial_ + 1) % kSlotCount * kSlotSize);
   ssize_t written = 0;

@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "open_file.h"
+
 namespace larder {
 namespace {
 
@@ -69,8 +71,10 @@ NamedMutex::~NamedMutex() = default;
 
 Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     const std::string& name) noexcept {
-  auto impl =
-      CatchMutexErrors(name, [&name] { return std::make_unique<Impl>(name); });
+  auto impl = CatchMutexErrors(name, [&name] {
+    const StandardDescriptorsTaken taken;  // sem_open opens a file.
+    return std::make_unique<Impl>(name);
+  });
   if (!impl) return Fail(std::move(impl.error()));
   LARDER_FAIL_IF_ERROR(CheckOwner(name));
   return std::unique_ptr<NamedMutex>(new NamedMutex(std::move(*impl)));

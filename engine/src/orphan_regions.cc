@@ -13,6 +13,7 @@
 
 #include "named_mutex.h"
 #include "ofd_lock.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
@@ -55,13 +56,12 @@ std::optional<Epoch> ParseMainName(std::string_view name) {
 }
 
 UniqueFd OpenOwn(const std::filesystem::path& file) noexcept {
-  UniqueFd fd(::open(file.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  auto fd = OpenFile(FilePlace(file), O_RDWR);
   struct stat about {};
-  if (!fd || ::fstat(fd.get(), &about) != 0 || !S_ISREG(about.st_mode) ||
-      about.st_uid != ::geteuid()) {
+  if (!fd || ::fstat(fd->get(), &about) != 0 || about.st_uid != ::geteuid()) {
     return {};
   }
-  return fd;
+  return std::move(*fd);
 }
 
 void RemoveEpoch(const std::filesystem::path& directory, const Epoch& epoch) {
@@ -95,21 +95,19 @@ Result<UniqueFd> HoldMainRegion(const std::filesystem::path& file) noexcept {
 }
 
 void RemoveOrphanRegions(const std::filesystem::path& directory) noexcept {
-  std::error_code error;
-  std::filesystem::directory_iterator it(directory, error);
-  for (int looked_at = 0; !error && looked_at < kLookedAtMax &&
-                          it != std::filesystem::directory_iterator();
-       ++looked_at, it.increment(error)) {
-    const auto epoch = ParseMainName(it->path().filename().string());
-    if (!epoch) continue;
-    const UniqueFd fd = OpenOwn(it->path());
-    if (!fd) continue;
+  int looked_at = 0;
+  const auto look = [&](const char* name) {
+    const auto epoch = ParseMainName(name);
+    const UniqueFd fd = epoch ? OpenOwn(directory / name) : UniqueFd();
     const Result<bool> unused =
-        TryOfdLock(fd.get(), kPresenceByte, OfdLock::kExclusive);
+        fd ? TryOfdLock(fd.get(), kPresenceByte, OfdLock::kExclusive) : false;
     // Removed while we have the lock: whoever made it just now and has not
     // locked it yet will notice.
     if (unused && *unused) RemoveEpoch(directory, *epoch);
-  }
+    return ++looked_at < kLookedAtMax;
+  };
+  // Best effort: the next epoch looks again.
+  static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), look));
 }
 
 }  // namespace larder

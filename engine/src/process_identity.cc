@@ -7,14 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "unique_fd.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
 
 // The first `size_max` bytes of a file of /proc; empty if it cannot be read.
 std::string ReadProc(const std::string& path, std::size_t size_max) noexcept {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(OpenDescriptor(AT_FDCWD, path.c_str(), O_RDONLY));
   if (!fd) return {};
   std::string text(size_max, '\0');
   const ssize_t size = ::read(fd.get(), text.data(), text.size());

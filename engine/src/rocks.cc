@@ -24,6 +24,7 @@
 #include "exit_guard.h"
 #include "ledger_delta.h"
 #include "manifest_check.h"
+#include "open_file.h"
 #include "rocks_threads.h"
 #include "rocks_timer.h"
 #include "wal_check.h"
@@ -303,9 +304,23 @@ RocksSizes RocksSizes::For(std::uint64_t size_limit,
   return sizes;
 }
 
+bool IsDatabaseFile(std::string_view name) noexcept {
+  constexpr std::array<std::string_view, 6> kPrefixes{
+      "CURRENT", "IDENTITY", "LOCK", "LOG", "MANIFEST-", "OPTIONS-"};
+  constexpr std::array<std::string_view, 3> kSuffixes{".log", ".sst", ".dbtmp"};
+  return std::any_of(kPrefixes.begin(), kPrefixes.end(),
+                     [&](auto prefix) { return name.starts_with(prefix); }) ||
+         std::any_of(kSuffixes.begin(), kSuffixes.end(),
+                     [&](auto suffix) { return name.ends_with(suffix); });
+}
+
 std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
                                              std::uint64_t memory_budget) {
+  const auto files =
+      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
   rocksdb::ConfigOptions config;
+  config.env = env.get();
   config.ignore_unknown_options = true;
   config.ignore_unsupported_options = true;
   rocksdb::DBOptions database;
@@ -491,6 +506,10 @@ Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   constexpr std::string_view kNoSpaceText = "No space left on device";
   if (status.ok()) return Status::Ok();
   std::string message = std::string(what) + ": " + status.ToString();
+  // Of CountingFileSystem; RocksDB has no code for it.
+  if (message.find(kNotAFileText) != std::string::npos) {
+    return {StatusCode::kNotAFile, std::move(message)};
+  }
   if (status.IsCorruption()) return Status::Corruption(std::move(message));
   // To a write that waited for a flush or a compaction which then failed, its
   // error is told as text.

@@ -77,6 +77,9 @@ class IndexTables {
   std::atomic<std::uint64_t> merge_bytes_{0};
 };
 
+/// Whether RocksDB would open what has this name as a file.
+[[nodiscard]] bool IsDatabaseFile(std::string_view name) noexcept;
+
 /// RocksDB as larder uses it: three column families, opened and tuned.
 ///
 /// Threads: thread-safe, as RocksDB is; Close excludes everything else.

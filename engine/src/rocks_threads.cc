@@ -4,6 +4,7 @@
 
 #include <rocksdb/threadpool.h>
 
+#include "open_file.h"
 #include "rocks.h"
 #include "signal_mask.h"
 
@@ -22,6 +23,7 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
 
   void Schedule(void (*function)(void*), void* argument, Priority priority,
                 void* /*tag*/, void (* /*unschedule*/)(void*)) override {
+    const StandardDescriptorsTaken taken;  // It may start a thread.
     Pool(priority).SubmitJob([function, argument] {
       const UncountedScope uncounted;
       function(argument);
@@ -30,6 +32,7 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
   // Whatever was submitted runs: RocksDB's jobs end at once when it closes.
   int UnSchedule(void* /*tag*/, Priority /*priority*/) override { return 0; }
   void StartThread(void (*function)(void*), void* argument) override {
+    const StandardDescriptorsTaken taken;
     flushes_->SubmitJob([function, argument] { function(argument); });
   }
   void WaitForJoin() override {}
@@ -49,8 +52,10 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
   }
 
  private:
+  // RocksDB gives its threads names by way of /proc.
   static rocksdb::ThreadPool* NewPool() {
     const SignalsBlocked blocked;
+    const StandardDescriptorsTaken taken;
     return rocksdb::NewThreadPool(1);
   }
   [[nodiscard]] rocksdb::ThreadPool& Pool(Priority priority) const {

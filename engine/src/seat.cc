@@ -30,6 +30,7 @@
 
 #include "check.h"
 #include "directory_create.h"
+#include "open_file.h"
 #include "orphan_regions.h"
 #include "signal_mask.h"
 #include "test_point.h"
@@ -92,15 +93,13 @@ RegionAddress Seat::Address(RegionKind kind, std::uint64_t number) const {
 
 Result<UniqueFd> Seat::OpenLockFile() const noexcept {
   const std::string path = options_.directory / "seat.lock";
-  UniqueFd fd(::open(path.c_str(),
-                     O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
-                     S_IRUSR | S_IWUSR));
-  if (!fd) return Fail(Status::FromErrno(errno, "open " + path));
+  auto fd = OpenFile(FilePlace(path), O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
+  if (!fd) return fd;
   struct stat about {};
-  if (::fstat(fd.get(), &about) != 0) {
+  if (::fstat(fd->get(), &about) != 0) {
     return Fail(Status::FromErrno(errno, "fstat " + path));
   }
-  if (!S_ISREG(about.st_mode) || about.st_uid != ::geteuid()) {
+  if (about.st_uid != ::geteuid()) {
     return Fail(Status(StatusCode::kPermissionDenied,
                        path + " belongs to user " +
                            std::to_string(about.st_uid) + ", not to " +

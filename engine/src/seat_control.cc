@@ -11,7 +11,7 @@
 #include <xxhash.h>
 
 #include "coding.h"
-#include "unique_fd.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
@@ -90,13 +90,13 @@ Status PwriteAll(int fd, std::string_view bytes, off_t offset) noexcept {
 
 Result<std::optional<SeatControl>> ReadSeatControl(
     const std::filesystem::path& file) noexcept {
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  const auto fd = OpenFile(FilePlace(file), O_RDONLY);
   if (!fd) {
-    if (errno == ENOENT) return std::nullopt;
-    return Fail(Status::FromErrno(errno, "open " + file.string()));
+    if (fd.error().code() == StatusCode::kNotFound) return std::nullopt;
+    return Fail(fd.error());
   }
   std::array<char, kSeatControlSize> bytes{};
-  const ssize_t size = ::pread(fd.get(), bytes.data(), bytes.size(), 0);
+  const ssize_t size = ::pread(fd->get(), bytes.data(), bytes.size(), 0);
   if (size < 0) return Fail(Status::FromErrno(errno, "read " + file.string()));
   const std::string_view text(bytes.data(), static_cast<std::size_t>(size));
   bool newer = false;
@@ -120,15 +120,14 @@ Status WriteSeatControl(const std::filesystem::path& file,
     return Status::InvalidArgument(
         "region directory " + control.region_directory + " is too long a path");
   }
-  const UniqueFd fd(::open(file.c_str(),
-                           O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-                           S_IRUSR | S_IWUSR));
-  if (!fd) return Status::FromErrno(errno, "open " + file.string());
+  const auto fd =
+      OpenFile(FilePlace(file), O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
+  if (!fd) return fd.error();
   const std::string copy = Encode(control);
   // Not synced: after a power cut nobody is attached, and it is made anew.
   for (off_t at = 0; at < static_cast<off_t>(kSeatControlSize);
        at += static_cast<off_t>(kCopySize)) {
-    LARDER_RETURN_IF_ERROR(PwriteAll(fd.get(), copy, at));
+    LARDER_RETURN_IF_ERROR(PwriteAll(fd->get(), copy, at));
   }
   return {};
 }

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "check.h"
+#include "open_file.h"
 #include "segment_format.h"
 #include "segment_reuse.h"
 #include "segment_scan.h"
@@ -28,8 +29,9 @@ namespace larder {
 namespace {
 
 constexpr mode_t kFileMode = 0600;
-constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
-constexpr int kWriteFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+constexpr int kReadFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK;
+constexpr int kWriteFlags = O_RDWR | O_NOFOLLOW | O_NONBLOCK;
+constexpr std::string_view kNeeded = "to be its owner";
 // Address space for a file that another process makes longer.
 constexpr std::uint64_t kGrowingMapUnit = 8U << 20;
 constexpr std::array<char, kSegmentAlignment> kZeros{};
@@ -67,9 +69,13 @@ Result<std::shared_ptr<SegmentFile>> SegmentFile::OpenExisting(
   SegmentIo& io = *environment->io;
   const std::string path = SegmentPath(environment->directory, id).string();
   const UniqueFd fd(io.Open(path.c_str(), kReadFlags, 0));
+  if (!fd) {
+    return Fail(OpenFileError(errno, FilePlace(path), kNeeded));
+  }
+  LARDER_FAIL_IF_ERROR(CheckIsFile(fd.get(), FilePlace(path)));
   struct stat info {};
-  if (!fd || ::fstat(fd.get(), &info) != 0) {
-    return Fail(Status::FromErrno(errno, "opening " + path));
+  if (::fstat(fd.get(), &info) != 0) {
+    return Fail(Status::FromErrno(errno, "stat of " + path));
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
   auto file = std::make_shared<SegmentFile>(

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "open_file.h"
+
 namespace larder {
 
 int SegmentIo::Open(const char* path, int flags, mode_t mode) noexcept {
-  return ::open(path, flags, mode);
+  return OpenDescriptor(AT_FDCWD, path, flags, mode);
 }
 
 ssize_t SegmentIo::WriteAt(int fd, const iovec* pieces, int count,

@@ -37,6 +37,7 @@
 
 #include "check.h"
 #include "mapping_clock.h"
+#include "open_file.h"
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
@@ -296,24 +297,29 @@ class LogSnapshot final : public SegmentSnapshot {
 
 Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
                               const std::function<bool(std::uint32_t)>& live) {
+  std::vector<std::uint32_t> ids;
+  const int error = ListDirectory(AT_FDCWD, environment_->directory.c_str(),
+                                  [&](const char* name) {
+                                    if (const auto id = ParseSegmentName(name))
+                                      ids.push_back(*id);
+                                    return true;
+                                  });
+  if (error != 0) {
+    return Status::FromErrno(error,
+                             "listing " + environment_->directory.string());
+  }
   std::uint32_t last = 0;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(environment_->directory, error);
-  for (; !error && entries != std::filesystem::directory_iterator();
-       entries.increment(error)) {
-    const auto id = ParseSegmentName(entries->path().filename().string());
-    if (!id) {
-      continue;
-    }
-    last = std::max(last, *id);
-    if (live && !live(*id) && !environment_->read_only) {
-      const std::string path = entries->path().string();
+  for (const std::uint32_t id : ids) {
+    last = std::max(last, id);
+    if (live && !live(id) && !environment_->read_only) {
+      const std::string path = SegmentPath(environment_->directory, id);
+      LARDER_RETURN_IF_ERROR(CheckNamesFile(FilePlace(path)));
       if (environment_->io->Unlink(path.c_str()) != 0 && errno != ENOENT) {
         return Status::FromErrno(errno, "unlinking " + path);
       }
       continue;
     }
-    auto file = SegmentFile::OpenExisting(environment_, *id);
+    auto file = SegmentFile::OpenExisting(environment_, id);
     if (!file && file.error().code() == StatusCode::kNotFound) {
       continue;  // Its writer removed it just now.
     }
@@ -321,12 +327,8 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
       return file.error();
     }
     if (*file) {
-      table_.emplace(*id, std::move(*file));
+      table_.emplace(id, std::move(*file));
     }
-  }
-  if (error) {
-    return Status::FromErrno(error.value(),
-                             "listing " + environment_->directory.string());
   }
   next_id_ = std::max({next_id_min, last + 1, 1U});
   ids_end_ = next_id_;

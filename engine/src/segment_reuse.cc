@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 
 #include "ofd_lock.h"
+#include "open_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
 #include "segment_mapping.h"
@@ -75,8 +76,11 @@ Result<UniqueFd> OpenSegmentFile(SegmentIo& io,
                                  const std::filesystem::path& directory,
                                  std::uint32_t id, int flags) noexcept {
   const std::string path = SegmentPath(directory, id).string();
-  UniqueFd fd(io.Open(path.c_str(), flags, 0));
-  if (!fd) return Fail(Status::FromErrno(errno, "opening " + path));
+  UniqueFd fd(io.Open(path.c_str(), flags | O_NOFOLLOW | O_NONBLOCK, 0));
+  if (!fd) {
+    return Fail(OpenFileError(errno, FilePlace(path), "to be its owner"));
+  }
+  LARDER_FAIL_IF_ERROR(CheckIsFile(fd.get(), FilePlace(path)));
   LARDER_FAIL_IF_ERROR(HoldSegmentFile(fd.get()));
   // After the lock: from now on the file keeps its name or has lost it before.
   struct stat named {};

@@ -22,7 +22,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "unique_fd.h"
+#include "open_file.h"
 
 namespace larder {
 namespace {
@@ -116,9 +116,9 @@ class MappedSharedRegion final : public SharedRegion {
 
 // Opens a file of our own making; a leftover of ours is replaced once.
 Result<UniqueFd> CreateFile(const std::string& path) noexcept {
-  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
   for (int attempt = 0;; ++attempt) {
-    UniqueFd fd(::open(path.c_str(), kFlags, kRegionMode));
+    UniqueFd fd(OpenDescriptor(AT_FDCWD, path.c_str(), kFlags, kRegionMode));
     if (fd) {
       // The umask may have taken bits away that we need.
       if (::fchmod(fd.get(), kRegionMode) != 0) {
@@ -149,14 +149,12 @@ std::string NamePrefix(const CacheId& id) {
 template <typename Condition>
 void UnlinkIf(const std::filesystem::path& directory,
               const Condition& condition) {
-  std::error_code error;
-  std::filesystem::directory_iterator it(directory, error);
-  for (; !error && it != std::filesystem::directory_iterator();
-       it.increment(error)) {
-    if (condition(it->path().filename().string())) {
-      ::unlink(it->path().c_str());
-    }
-  }
+  // Best effort: whoever begins an epoch tries again.
+  static_cast<void>(
+      ListDirectory(AT_FDCWD, directory.c_str(), [&](const char* name) {
+        if (condition(name)) ::unlink((directory / name).c_str());
+        return true;
+      }));
 }
 
 }  // namespace
@@ -219,8 +217,9 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
     const RegionAddress& address, Access access) noexcept {
   const std::string path = address.Path();
   const int mode = access == Access::kReadOnly ? O_RDONLY : O_RDWR;
-  UniqueFd fd(::open(path.c_str(), mode | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return Fail(Status::FromErrno(errno, "open shared memory " + path));
+  auto opened = OpenFile(FilePlace(path), mode);
+  if (!opened) return Fail(std::move(opened.error()));
+  UniqueFd fd = std::move(*opened);
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) {
     return Fail(Status::FromErrno(errno, "fstat " + path));

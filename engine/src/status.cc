@@ -55,6 +55,8 @@ std::string_view StatusCodeName(StatusCode code) noexcept {
       return "kUnsupportedFileSystem";
     case StatusCode::kInternal:
       return "kInternal";
+    case StatusCode::kNotAFile:
+      return "kNotAFile";
   }
   return "kUnknown";
 }

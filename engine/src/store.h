@@ -440,7 +440,8 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t UsedBytes() const noexcept;
   [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;
   /// Allocates the reserve if it is not there.
-  void RestoreReserve() noexcept;
+  /// Errors: kNotAFile, kNoSpace, kIoError.
+  Status RestoreReserve() noexcept;
   [[nodiscard]] std::uint64_t ReserveWanted() const noexcept;
   /// After the disk was full: whether there is room for more than the reserve.
   [[nodiscard]] bool DiskHasRoom() noexcept;

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "open_file.h"
 #include "segment_format.h"
 #include "signal_mask.h"
 #include "store.h"
@@ -42,31 +43,51 @@ std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
 // Grows with every change of RocksDB's set of files.
 std::uint64_t ManifestBytes(const std::filesystem::path& database) {
   std::uint64_t bytes = 0;
-  std::error_code error;
-  const std::filesystem::directory_iterator files(database, error);
-  if (error) return 0;
-  for (const std::filesystem::directory_entry& file : files) {
-    if (!file.path().filename().string().starts_with("MANIFEST")) continue;
-    const std::uint64_t size = file.file_size(error);
+  const auto add = [&](std::string_view name) {
+    std::error_code error;
+    if (!name.starts_with("MANIFEST")) return true;
+    const std::uint64_t size =
+        std::filesystem::file_size(database / name, error);
     if (!error) bytes += size;
-  }
+    return true;
+  };
+  // What cannot be listed cannot be opened either, which says why.
+  static_cast<void>(ListDirectory(AT_FDCWD, database.c_str(), add));
   return bytes;
 }
 
 std::vector<std::uint32_t> SegmentsIn(const std::filesystem::path& log) {
   std::vector<std::uint32_t> ids;
-  std::error_code error;
-  for (const std::filesystem::directory_entry& file :
-       std::filesystem::directory_iterator(log, error)) {
-    const auto id = ParseSegmentName(file.path().filename().string());
-    if (id) ids.push_back(*id);
-  }
+  const auto add = [&](const char* name) {
+    if (const auto id = ParseSegmentName(name)) ids.push_back(*id);
+    return true;
+  };
+  // What cannot be listed cannot be opened either, which says why.
+  static_cast<void>(ListDirectory(AT_FDCWD, log.c_str(), add));
   return ids;
+}
+
+// That all names of files in a directory are of files.
+Status CheckFiles(const std::filesystem::path& directory,
+                  bool (*is_file)(std::string_view name)) {
+  Status status;
+  const auto check = [&](const char* name) {
+    if (is_file(name)) status = CheckNamesFile(FilePlace(directory / name));
+    return status.ok();
+  };
+  // A directory that cannot be listed is told of by whoever opens it.
+  static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), check));
+  return status;
+}
+
+bool IsSegmentName(std::string_view name) {
+  return ParseSegmentName(name).has_value();
 }
 
 // Everything that larder keeps in a cache directory, and nothing else.
 Status RemoveCacheFiles(const std::filesystem::path& path) {
   for (const char* name : {"db", "log", "reserve", "larder.format"}) {
+    const StandardDescriptorsTaken taken;
     std::error_code error;
     std::filesystem::remove_all(path / name, error);
     if (error) {
@@ -150,7 +171,7 @@ Status Store::Start() noexcept {
   }
   LARDER_RETURN_IF_ERROR(
       read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
-  RestoreReserve();
+  RestoreReserve().IgnoreError();  // A full disk has none to give.
   options_pending_ = false;
   if (!read_only_) {
     StartRecent();
@@ -214,6 +235,10 @@ Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
 }
 
 Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
+  // Before RocksDB writes anything. It would also take a link to nothing for a
+  // database that is to be made.
+  LARDER_RETURN_IF_ERROR(CheckFiles(directory_->db_path(), IsDatabaseFile));
+  LARDER_RETURN_IF_ERROR(CheckFiles(directory_->log_path(), IsSegmentName));
   ForgetRecent();
   DropKeyFilter();
   Rocks::Options rocks;

@@ -157,7 +157,10 @@ void Store::UpdateBudget() noexcept {
 Status Store::MakeRoom(const Incoming& incoming) noexcept {
   if (!incoming.empty() && (disk_full_ || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
-    RestoreReserve();
+    if (Status restored = RestoreReserve();
+        restored.code() == StatusCode::kNotAFile) {
+      return restored;
+    }
     if (directory_->reserve_bytes() == 0 || !DiskHasRoom()) {
       return Status::NoSpace("no space left on the device of " +
                              directory().string() +
@@ -918,10 +921,9 @@ std::uint64_t Store::ReserveWanted() const noexcept {
   return std::clamp(size_limit_ / 256, kReserveBytesMin, kReserveBytesMax);
 }
 
-void Store::RestoreReserve() noexcept {
-  if (read_only_ || directory_->reserve_bytes() != 0) return;
-  // A full disk has no reserve to give; tried again in a second.
-  directory_->RestoreReserve(ReserveWanted()).IgnoreError();
+Status Store::RestoreReserve() noexcept {
+  if (read_only_ || directory_->reserve_bytes() != 0) return Status::Ok();
+  return directory_->RestoreReserve(ReserveWanted());
 }
 
 bool Store::DiskHasRoom() noexcept {
@@ -980,8 +982,8 @@ void Store::HousekeepLoop() noexcept {
     if (closed_ || faulted_ || gone_) continue;
     Housekeep();
     if (idle || round % kRoundsPerSave == 0) {
-      SaveTotals().IgnoreError();  // Repeated in a second.
-      RestoreReserve();
+      SaveTotals().IgnoreError();      // Repeated in a second.
+      RestoreReserve().IgnoreError();  // Likewise: the disk may be full.
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
+#include "open_file.h"
 #include "trace_writer.h"
 
 namespace larder {
@@ -86,8 +87,8 @@ class ZstdSink final : public TraceSink {
 }  // namespace
 
 Result<std::unique_ptr<TraceSink>> OpenTraceSink(const std::string& path) {
-  const int fd =
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int fd = OpenDescriptor(AT_FDCWD, path.c_str(),
+                                O_WRONLY | O_CREAT | O_TRUNC, 0666);
   if (fd < 0) return Fail(Status::FromErrno(errno, path));
   std::unique_ptr<TraceSink> file = std::make_unique<FileSink>(fd, path);
   if (!path.ends_with(".zst")) return file;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what a compiler does not: one rule of style over the whole tree.
 # Usage: check_style.sh RULE ROOT
-#   RULE: ascii, guards, names, arrows or format
+#   RULE: ascii, guards, names, arrows, opens or format
 # Prints one line for each fault. Exit code: 0 none, 1 some, 2 usage, 77 cannot
 # be checked here.
 set -u
@@ -137,6 +137,24 @@ check_arrows() {
   done
 }
 
+# Only engine/src/open_file.cc gets descriptors from the system: it keeps them
+# from becoming standard input or output, and pipes and links from being opened.
+check_opens() {
+  local line
+  while IFS= read -r line; do
+    case $line in
+    '' | engine/src/open_file.cc:*) ;;
+    *) fault "$line: opens a file; see open_file.h" ;;
+    esac
+  done < <(
+    files_below engine cache -- '*.h' '*.cc' | tr '\n' '\0' |
+      xargs -0 grep -nE \
+        -e '(^|[^A-Za-z0-9_])(::|std::)(open|openat|creat|opendir|fdopendir|fopen|freopen|shm_open|sem_open|mkstemp|mkostemp|tmpfile|memfd_create|dup|dup2|dup3|pipe|pipe2|popen|socket|socketpair|eventfd|epoll_create1|inotify_init1|signalfd|timerfd_create)\(' \
+        -e '(fstream|filebuf|directory_iterator)([^a-z_>]|$)' \
+        -e 'F_DUPFD' /dev/null | cut -d: -f1,2
+  )
+}
+
 # As clang-format of the version that Debian 12 has would write it.
 check_format() {
   local tool=${CLANG_FORMAT:-clang-format} faulty
@@ -153,9 +171,9 @@ check_format() {
 }
 
 case $rule in
-ascii | guards | names | arrows | format) "check_$rule" ;;
+ascii | guards | names | arrows | opens | format) "check_$rule" ;;
 *)
-  echo "usage: check_style.sh ascii|guards|names|arrows|format ROOT" >&2
+  echo "usage: check_style.sh ascii|guards|names|arrows|opens|format ROOT" >&2
   exit 2
   ;;
 esac

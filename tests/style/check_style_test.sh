@@ -50,7 +50,7 @@ finds() {
 }
 
 fresh_tree
-for rule in ascii guards names arrows; do
+for rule in ascii guards names arrows opens; do
   expect "$rule" 0 ''
 done
 expect unknown 2 'usage'
@@ -82,6 +82,16 @@ finds arrows engine/include/larder/engine/store.h '#include <rocksdb/db.h>' \
   'public headers'
 finds arrows engine/include/larder/engine/store.h '#include <unistd.h>' \
   'public headers'
+
+finds opens engine/src/store.cc 'int fd = ::open(path, 0);' 'store.cc:2'
+finds opens engine/src/store.cc '  return UniqueFd(::openat(d, p, 0));' 'opens a'
+finds opens engine/src/store.cc 'std::ifstream file(path);' 'see open_file.h'
+finds opens cache/src/cache.cc 'for (auto& e : fs::directory_iterator(p)) {' \
+  'cache.cc:2'
+finds opens cache/src/cache.cc '::fcntl(fd, F_DUPFD_CLOEXEC, 0);' 'cache.cc:2'
+fresh_tree
+echo 'return ::openat(d, p, 0);' >"$root/engine/src/open_file.cc"
+expect opens 0 ''
 
 if "$check" format "$root" >/dev/null 2>&1; [ $? -ne 77 ]; then
   finds format engine/src/store.cc 'int  x ;' 'engine/src/store.cc:2'

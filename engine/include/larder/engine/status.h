@@ -61,6 +61,9 @@ enum class StatusCode : std::uint8_t {
   kUnsupportedFileSystem = 22,
   /// A defect of larder itself.
   kInternal = 23,
+  /// Something else (a directory, a link, a pipe, a device) has the name of a
+  /// file of the cache. Nothing was changed.
+  kNotAFile = 24,
 };
 
 /// The name of `code` as in the source, for example "kTooLarge".
