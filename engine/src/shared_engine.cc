@@ -7,6 +7,7 @@
 
 #include "shared_engine.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
@@ -346,18 +347,29 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   return engine;
 }
 
-// Whoever has the store may have others in force.
+// Whoever has the store may have others in force. What forbids evictions comes
+// first: a lower limit must not evict what the next setting is to keep.
 Status SharedEngine::ApplySettings() noexcept {
   if (options_.settings.empty()) return {};
-  Settings current = CurrentSettings();
+  Settings wanted = CurrentSettings();
+  std::vector<std::pair<std::string, std::string>> changed;
   for (const auto& [name, value] : options_.settings) {
-    Result<Settings> next = WithSetting(current, name, value);
+    Result<Settings> next = WithSetting(wanted, name, value);
     if (!next) return next.error();
-    const auto before = FormatSetting(current, name);
+    const auto before = FormatSetting(wanted, name);
     const auto after = FormatSetting(*next, name);
     if (before && after && *before == *after) continue;
+    changed.emplace_back(name, value);
+    wanted = *std::move(next);
+  }
+  const auto forbids = [&wanted](const auto& setting) {
+    return (setting.first == "when_full" &&
+            wanted.when_full == WhenFull::kFail) ||
+           (setting.first == "policy" && wanted.policy == "none");
+  };
+  std::stable_partition(changed.begin(), changed.end(), forbids);
+  for (const auto& [name, value] : changed) {
     LARDER_RETURN_IF_ERROR(Reset(name, value));
-    current = *std::move(next);
   }
   return {};
 }

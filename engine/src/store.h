@@ -259,8 +259,12 @@ class Store final : public SessionStore, private LivenessJudge {
                                                   const Entry& entry) noexcept;
   Result<std::optional<ValueHandle>> ReadSegments(std::string_view key,
                                                   const Entry& entry) noexcept;
-  void DropDamaged(std::string_view key, std::uint64_t version,
-                   bool corrupt) noexcept;
+  /// Its bytes are damaged, or are not where it says.
+  enum class Unreadable : std::uint8_t { kDamaged, kGone };
+  /// Drops the item as `read`, unless it changed or moved. One that was evicted
+  /// may lose its bytes; any other counts as damage, never as an eviction.
+  void DropUnreadable(std::string_view key, const Entry& read,
+                      Unreadable why) noexcept;
   void NoteHit(std::string_view key, const Entry& entry) noexcept;
 
   // store_write.cc
@@ -449,7 +453,14 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t ItemBytesMax() const noexcept;
   void UpdateFreeSpace() noexcept;
   void UpdateBudget() noexcept;
-  Status EvictRow(bool& evicted) noexcept;
+  /// Room is needed, which when_full may forbid to get like this; or it was
+  /// asked for.
+  enum class EvictionCause : std::uint8_t { kRoom, kCull };
+  [[nodiscard]] bool MayEvict(EvictionCause cause) const noexcept;
+  /// The only place where an item is evicted: never with when_full=fail or
+  /// the policy none, at Open and at a takeover neither, and never a pinned
+  /// one.
+  Status EvictRow(EvictionCause cause, bool& evicted) noexcept;
   Status SaveCutoffs() noexcept;
   /// Gives back what is kept for new segments, if what is not for them needs
   /// it. False: there was none, or no need.

@@ -628,6 +628,10 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
                                  SettingKey(name), *text),
                 "writing a setting"));
   LARDER_RETURN_IF_ERROR(ApplySettings(*next));
+  // Who began to evict before has done so.
+  if (!MayEvict(EvictionCause::kRoom)) {
+    const std::scoped_lock lock(space_mutex_);
+  }
   // A lower limit takes effect at once.
   Status room = MakeRoom({});
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;

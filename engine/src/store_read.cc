@@ -5,7 +5,9 @@
 #include "check.h"
 #include "store.h"
 #include "store_keys.h"
+#include "store_locks.h"
 #include "store_pin.h"
+#include "test_point.h"
 
 // Reading. No lock of ours is held but the gate that keeps the database open:
 // an entry is immutable once read, and a value is found by a place that is used
@@ -15,7 +17,17 @@
 namespace larder {
 namespace {
 
-constexpr int kReadAttemptsMax = 8;
+// Without the key's stripe; one more with it.
+constexpr int kReadAttemptsMax = 3;
+
+// Where a value was looked for in vain.
+struct Tried {
+  std::uint64_t version = 0;
+  Extents extents;
+  [[nodiscard]] bool Is(const Entry& entry) const noexcept {
+    return version == entry.version && extents == entry.extents;
+  }
+};
 
 Result<std::optional<ValueHandle>> Gone() {
   return std::optional<ValueHandle>();
@@ -46,8 +58,10 @@ void Store::Get(const GetCommand& command, Reply& reply,
                HotValueSizeFor(caller));
   const TimePoint now = clock_.Now();
   const EntryKey key(command.key);
-  std::uint64_t version_tried = 0;
-  for (int attempt = 0; attempt < kReadAttemptsMax; ++attempt) {
+  Tried tried;
+  std::optional<StripeLocks> stripe;
+  for (int attempt = 0; attempt <= kReadAttemptsMax; ++attempt) {
+    if (attempt == kReadAttemptsMax) stripe.emplace(*this).LockOne(command.key);
     auto pin = std::make_unique<EntryPin>();
     const rocksdb::Status read =
         rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
@@ -79,9 +93,8 @@ void Store::Get(const GetCommand& command, Reply& reply,
     }
     ItemInfo info = InfoOf(entry);
     const Rank rank = entry.rank;
-    const std::uint64_t version = entry.version;
     const SegmentPlace place = PlaceForTier(entry);
-    NoteHit(command.key, entry);
+    if (attempt == 0) NoteHit(command.key, entry);
     if (LeaveInPlace(command.key, entry, caller, fill, reply)) return;
     Result<std::optional<ValueHandle>> value =
         ReadValue(command.key, entry, pin);
@@ -91,7 +104,8 @@ void Store::Get(const GetCommand& command, Reply& reply,
         return;
       }
       Log("dropping a damaged item: " + value.error().message());
-      DropDamaged(command.key, version, /*corrupt=*/true);
+      stripe.reset();
+      DropUnreadable(command.key, entry, Unreadable::kDamaged);
       break;
     }
     if (value->has_value()) {
@@ -106,12 +120,14 @@ void Store::Get(const GetCommand& command, Reply& reply,
       }
       return;
     }
-    // The same version without its value twice: it was not moved but freed.
-    if (version_tried == version) {
-      DropDamaged(command.key, version, /*corrupt=*/false);
+    // The same place without the value twice: it was not moved but freed.
+    if (stripe || tried.Is(entry)) {
+      stripe.reset();
+      DropUnreadable(command.key, entry, Unreadable::kGone);
       break;
     }
-    version_tried = version;
+    tried = {entry.version, entry.extents};
+    TestPoint("get.moved");
   }
   if (command.with_value) misses_.Add();
 }
@@ -306,20 +322,29 @@ Result<std::optional<ValueHandle>> Store::ReadSegments(
   return std::optional<ValueHandle>(ValueHandle::FromString(std::move(bytes)));
 }
 
-void Store::DropDamaged(std::string_view key, std::uint64_t version,
-                        bool corrupt) noexcept {
-  if (corrupt) corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+void Store::DropUnreadable(std::string_view key, const Entry& read,
+                           Unreadable why) noexcept {
+  if (why == Unreadable::kDamaged) {
+    corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+  }
   if (read_only_ || faulted_) return;
   const std::string keys[] = {std::string(key)};
   std::uint64_t count = 0;
-  // The read was answered; a failure here shows at the next write.
+  // The read was answered; a failure here shows at the next write. What has
+  // been moved or written since is another matter.
   DeleteKeys(
-      keys, corrupt ? std::optional<Total>() : Total::kEvictions,
-      [version](std::string_view, const Entry& entry) {
-        return entry.version == version;
+      keys,
+      why == Unreadable::kGone ? std::optional(Total::kCorruptions)
+                               : std::nullopt,
+      [&read](std::string_view, const Entry& entry) {
+        return entry.version == read.version && entry.extents == read.extents;
       },
       count)
       .IgnoreError();
+  // An evicted item loses its bytes some time, and counts no more.
+  if (why == Unreadable::kGone && count != 0) {
+    Log("dropping an item whose file has gone");
+  }
 }
 
 void Store::NoteHit(std::string_view key, const Entry& entry) noexcept {

@@ -231,8 +231,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming) noexcept {
     if (fits && HasItemRoom(incoming.items)) return Status::Ok();
     bool progress = false;
     if (fits) {  // Too many items: only eviction helps.
-      if (when_full_ == WhenFull::kFail) break;
-      LARDER_RETURN_IF_ERROR(EvictRow(progress));
+      LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
       if (!progress) break;
       continue;
     }
@@ -265,8 +264,8 @@ Status Store::Reclaim(const Incoming& incoming, bool& progress,
       if (progress) return Status::Ok();
     }
   }
-  if (when_full_ == WhenFull::kEvict) {
-    LARDER_RETURN_IF_ERROR(EvictRow(progress));
+  if (MayEvict(EvictionCause::kRoom)) {
+    LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
     // What died in the index gives no room by itself: another step, or one row
     // after the other would be evicted for nothing.
     if (index_steps != kNoIndexSteps) index_steps = std::max(index_steps, 1);
@@ -312,13 +311,20 @@ Status Store::FullStatus() const noexcept {
   return Status::NoSpace(std::move(message));
 }
 
-Status Store::EvictRow(bool& evicted) noexcept {
+bool Store::MayEvict(EvictionCause cause) const noexcept {
+  return cause == EvictionCause::kCull || when_full_ == WhenFull::kEvict;
+}
+
+Status Store::EvictRow(EvictionCause cause, bool& evicted) noexcept {
+  evicted = false;
+  if (!MayEvict(cause)) return Status::Ok();
   {
     const std::scoped_lock lock(ledger_mutex_);
-    evicted = false;
     if (!policy_->evicts()) return Status::Ok();
+    const std::uint64_t pinned = ledger_.space().class_bytes(kClassPinned);
     cutoffs_raised_.fetch_add(1);
     const auto eviction = ledger_.Evict(policy_->probation_share());
+    LARDER_CHECK(ledger_.space().class_bytes(kClassPinned) == pinned);
     if (eviction) {
       evicted = true;
       evictions_unsaved_.fetch_add(

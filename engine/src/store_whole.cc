@@ -156,7 +156,7 @@ Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
     const std::scoped_lock space(space_mutex_);
     while (live_bytes_target && live_bytes_ > *live_bytes_target) {
       bool evicted = false;
-      LARDER_RETURN_IF_ERROR(EvictRow(evicted));
+      LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kCull, evicted));
       if (!evicted) break;
     }
     std::size_t freed = 0;

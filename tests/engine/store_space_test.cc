@@ -17,6 +17,7 @@
 #include "larder/engine/policy.h"
 
 #include "engine/store_fixture.h"
+#include "test_point.h"
 #include "test_values.h"
 
 // The directory under its limit: eviction, freeing and cleaning, seen from
@@ -266,6 +267,79 @@ TEST_F(StoreSpace, PolicyNoneRefusesWhenFull) {
   EXPECT_EQ(Stats().count, static_cast<std::uint64_t>(stored));
   EXPECT_EQ(Set("more", MakeValue(1, 65536)).code(), StatusCode::kNoSpace);
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+/// A reader that finds a value gone, before it looks for it again.
+class StoreOvertaken : public StoreSpace {
+ protected:
+  StoreOvertaken() { overtaken_ = this; }
+  ~StoreOvertaken() override { test_point_hook = nullptr; }
+
+  void OnMoved() {
+    if (++moves_ == 1) {  // Cleaning moves it elsewhere meanwhile.
+      HideSegments(false);
+      std::thread([this] { Fill(64 * kMiB, 1000, 4096); }).join();
+      HideSegments(true);
+    } else {
+      HideSegments(false);
+    }
+  }
+  /// Files that are not open are not found, as if they had been cleaned.
+  void HideSegments(bool hide) const {
+    const std::filesystem::path log = path_ / "log";
+    const std::filesystem::path away = directory_.path() / "away";
+    std::filesystem::create_directory(away);
+    const std::filesystem::path& from = hide ? log : away;
+    for (const auto& file : std::filesystem::directory_iterator(from)) {
+      std::filesystem::rename(file.path(),
+                              (hide ? away : log) / file.path().filename());
+    }
+  }
+  static void Hook(const char* name) {
+    if (std::string_view(name) == "get.moved") overtaken_->OnMoved();
+  }
+
+  static inline StoreOvertaken* overtaken_ = nullptr;
+  int moves_ = 0;
+};
+
+TEST_F(StoreOvertaken, TwiceByCleaningAReaderLosesNothing) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  ASSERT_EQ(Set("dead", MakeValue(1, 400'000)).ToString(), "kOk");
+  ASSERT_EQ(Set("kept", MakeValue(2, 4096)).ToString(), "kOk");
+  ASSERT_NO_FATAL_FAILURE(Reopen());
+  ASSERT_TRUE(Run(DeleteCommand{.key = "dead"}).applied);
+  HideSegments(true);
+  test_point_hook = Hook;
+  EXPECT_TRUE(Get("kept") == MakeValue(2, 4096));
+  EXPECT_EQ(moves_, 2);
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().corruptions, 0U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+TEST_F(StoreOvertaken, WhatHasGoneForGoodIsDamageAndNoEviction) {
+  Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});
+  ASSERT_EQ(Set("gone", MakeValue(1, 65536)).ToString(), "kOk");
+  ASSERT_NO_FATAL_FAILURE(Reopen());
+  HideSegments(true);
+  EXPECT_EQ(Get("gone"), std::nullopt);
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().corruptions, 1U);
+}
+
+// A second process says how it wants the cache, one setting after the other.
+TEST_F(StoreSpace, ALowerLimitComesAfterWhatForbidsEvictions) {
+  Open({{"size_limit", "32MiB"}});
+  const int stored = Fill(20 * kMiB);
+  EngineOptions options;
+  options.clock = &clock_;
+  options.settings = {{"size_limit", "16MiB"}, {"when_full", "fail"}};
+  const auto second = OpenEngine(path_, options);
+  ASSERT_TRUE(second.has_value()) << second.error().ToString();
+  EXPECT_EQ(Stats().evictions, 0U);
+  EXPECT_EQ(Stats().count, static_cast<std::uint64_t>(stored));
+  EXPECT_EQ(Set("more", MakeValue(1, 65536)).code(), StatusCode::kNoSpace);
 }
 
 TEST_F(StoreSpace, ItemCountLimitHolds) {
