@@ -1,6 +1,7 @@
 // larder torture: many writers of one cache, killed at random, and the proof
 // that nothing they were told is lost.
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "command_line.h"
 #include "option_types.h"
 #include "output.h"
+#include "storm_command.h"
 #include "torture_proof.h"
 #include "torture_run.h"
 #include "torture_writer.h"
@@ -27,6 +29,9 @@ struct TortureArguments {
   double hang_after_seconds = 20;
   std::uint64_t kill_every_ms = 200;
   SettingList settings;
+  bool full = false;
+  double round_seconds = 30;
+  bool fill_disk = false;
 };
 
 // Journals and such, outside the cache. Removed when all went well.
@@ -183,7 +188,7 @@ int Prove(const TortureArguments& given, const TortureEvents& events,
     } else {
       Print(ProofText(given.options, events, *proof));
     }
-    return IsOk(events, *proof) ? kExitOk : kExitError;
+    return IsOk(events, *proof) ? kExitOk : kExitMiss;
   };
   const int code = ChangeCache(given.options.directory, format, prove);
   if (code == kExitOk) {
@@ -216,11 +221,35 @@ int Run(TortureArguments given, const OutputFormat& format) {
   return Prove(given, *events, *work, format);
 }
 
+// What was not said has other defaults there.
+int RunFull(const CLI::App& command, const TortureArguments& given,
+            const OutputFormat& format) {
+  StormArguments storm;
+  storm.directory = given.options.directory;
+  storm.processes = std::min(given.options.processes, kStormProcessesMax);
+  storm.seed = given.options.seed;
+  storm.round_seconds = given.round_seconds;
+  storm.fill_disk = given.fill_disk;
+  if (command.count("--seconds") != 0) storm.seconds = given.options.seconds;
+  if (command.count("--kill-every") != 0) {
+    storm.kill_every_ms = given.kill_every_ms;
+  }
+  if (command.count("--hang-after") != 0) {
+    storm.hang_after_seconds = given.hang_after_seconds;
+  }
+  return RunStormRounds(storm, format);
+}
+
 void AddTorture(CommandLine& line) {
   auto given = std::make_shared<TortureArguments>();
+  auto self = std::make_shared<CLI::App*>(nullptr);
   CLI::App* command = line.AddCommand(
-      "torture", "Kill writers at random, prove that nothing is lost",
-      [given](const OutputFormat& format) { return Run(*given, format); });
+      "torture", "Kill processes at random, prove that nothing is lost",
+      [given, self](const OutputFormat& format) {
+        return given->full ? RunFull(**self, *given, format)
+                           : Run(*given, format);
+      });
+  *self = command;
   // Nothing may be evicted, or what is missing might have been.
   given->settings = {{"policy", "none"}, {"when_full", "fail"}};
   TortureOptions& options = given->options;
@@ -242,6 +271,16 @@ void AddTorture(CommandLine& line) {
   command->add_option("--journals", given->journals,
                       "Where writers keep their journals; removed if all went "
                       "well");
+  command->add_flag("--full", given->full,
+                    "Readers that hold what they read, streams, clears, forks, "
+                    "faults, too: 600 s, in rounds");
+  command
+      ->add_option("--round-seconds", given->round_seconds,
+                   "With --full: how long each cache is used, 30")
+      ->check(CLI::Range(0.1, 1e6));
+  command->add_flag("--fill-disk", given->fill_disk,
+                    "With --full: fill the file system now and then; one made "
+                    "for that, of up to 8 GiB");
   AddCreateOptions(command, given->settings);
 }
 
@@ -277,6 +316,7 @@ void AddTortureWriter(CommandLine& line) {
 void AddTortureCommand(CommandLine& line) {
   AddTorture(line);
   AddTortureWriter(line);
+  AddStormWorker(line);
 }
 
 }  // namespace larder::tools
