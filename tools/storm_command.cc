@@ -48,10 +48,11 @@ Result<StormReport> RunRound(const StormArguments& arguments,
   if (report && report->ok()) {
     fs::remove_all(place, error);
   } else if (report) {
-    report->problems.push_back(fmt::format(
-        "what round {} left is in {}; again: larder torture DIR --full --seed "
-        "{} --seconds {:.0f}",
-        seed, place.string(), seed, seconds));
+    report->problems.insert(report->problems.begin(),
+                            fmt::format("what round {} left is in {}; again: "
+                                        "larder torture DIR --full --seed "
+                                        "{} --seconds {:.0f}",
+                                        seed, place.string(), seed, seconds));
   }
   return report;
 }
