@@ -1,22 +1,33 @@
 // On Linux Boost's named_mutex is a POSIX semaphore of value 1 with a name in
 // /dev/shm. Its calls throw, also EINTR when a signal handler without
 // SA_RESTART runs; nothing is thrown out of here.
+//
+// Every process of the user can write to that file, and glibc ends a process
+// that gives a scribbled semaphore free ("The futex facility returned an
+// unexpected error code"); one that was cut is SIGBUS. So it is read before
+// each use, by a descriptor, which neither can do anything to: but for its
+// count it must be as glibc makes one. What happens in the instant between the
+// look and the use is beyond us.
 
 #include "named_mutex.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <concepts>
+#include <cstring>
 #include <functional>
 #include <utility>
 
 #include <boost/date_time/posix_time/posix_time_types.hpp>
 #include <boost/interprocess/permissions.hpp>
 #include <boost/interprocess/sync/named_mutex.hpp>
+#include <fcntl.h>
+#include <semaphore.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "open_file.h"
+#include "unique_fd.h"
 
 namespace larder {
 namespace {
@@ -25,6 +36,10 @@ namespace ipc = boost::interprocess;
 
 // Where glibc keeps semaphores.
 constexpr const char* kSemaphorePrefix = "/dev/shm/sem.";
+// The count, with the number of those who wait.
+constexpr std::size_t kCountSize = sizeof(std::uint64_t);
+// Unlocked more often than that: not by us.
+constexpr int kCountMax = 64;
 
 // Calls `fn` again while a signal interrupts it.
 template <std::invocable Fn>
@@ -55,14 +70,41 @@ Status CheckOwner(const std::string& name) noexcept {
                                              ": remove it"};
 }
 
+// What does not change in a semaphore that processes share, as glibc makes it.
+sem_t FreshSemaphore() noexcept {
+  sem_t fresh;
+  std::memset(&fresh, 0, sizeof(fresh));
+  ::sem_init(&fresh, /*pshared=*/1, 0);
+  return fresh;
+}
+
 }  // namespace
 
 struct NamedMutex::Impl {
   explicit Impl(const std::string& its_name)
       : name(its_name),
         mutex(ipc::open_or_create, its_name.c_str(), ipc::permissions(0600)) {}
+
+  // True unless it is known to be damaged.
+  [[nodiscard]] bool IsSound() const noexcept {
+    static const sem_t kFresh = FreshSemaphore();
+    if (!file) return true;  // Elsewhere: cannot say.
+    sem_t now;
+    if (::pread(file.get(), &now, sizeof(now), 0) !=
+        static_cast<ssize_t>(sizeof(now))) {
+      return false;
+    }
+    int count = 0;
+    return std::memcmp(reinterpret_cast<const char*>(&now) + kCountSize,
+                       reinterpret_cast<const char*>(&kFresh) + kCountSize,
+                       sizeof(now) - kCountSize) == 0 &&
+           ::sem_getvalue(&now, &count) == 0 && count >= 0 &&
+           count <= kCountMax;
+  }
+
   std::string name;
   ipc::named_mutex mutex;
+  UniqueFd file;
 };
 
 NamedMutex::NamedMutex(std::unique_ptr<Impl> impl) noexcept
@@ -76,6 +118,9 @@ Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     return std::make_unique<Impl>(name);
   });
   if (!impl) return Fail(std::move(impl.error()));
+  (*impl)->file.Reset(OpenDescriptor(AT_FDCWD,
+                                     (kSemaphorePrefix + name).c_str(),
+                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   LARDER_FAIL_IF_ERROR(CheckOwner(name));
   return std::unique_ptr<NamedMutex>(new NamedMutex(std::move(*impl)));
 }
@@ -84,7 +129,14 @@ void NamedMutex::Remove(const std::string& name) noexcept {
   ipc::named_mutex::remove(name.c_str());
 }
 
+Status NamedMutex::CheckSound() const noexcept {
+  if (impl_->IsSound()) return {};
+  return Status::Corruption(kSemaphorePrefix + impl_->name +
+                            " was written to or cut by something else");
+}
+
 Result<bool> NamedMutex::TryLock() noexcept {
+  LARDER_FAIL_IF_ERROR(CheckSound());
   return CatchMutexErrors(impl_->name,
                           [this] { return impl_->mutex.try_lock(); });
 }
@@ -95,6 +147,7 @@ Status NamedMutex::Lock(SteadyTime deadline) noexcept {
     const auto slice = std::chrono::duration_cast<std::chrono::microseconds>(
         std::clamp<SteadyTime::duration>(rest, SteadyTime::duration(0),
                                          kWaitSlice));
+    LARDER_RETURN_IF_ERROR(CheckSound());
     // Boost measures on the wall clock; short slices keep a jump of it short.
     const auto locked = CatchMutexErrors(impl_->name, [&] {
       return impl_->mutex.timed_lock(
@@ -121,6 +174,7 @@ Status NamedMutex::Adopt() noexcept {
 }
 
 Status NamedMutex::Unlock() noexcept {
+  LARDER_RETURN_IF_ERROR(CheckSound());
   const auto done = CatchMutexErrors(impl_->name, [this] {
     impl_->mutex.unlock();
     return true;

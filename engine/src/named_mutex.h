@@ -14,7 +14,10 @@ namespace larder {
 /// its traps covered. It has no owner: if a process dies inside, it stays
 /// locked for ever, and an unlock too many would let two in. So it is never
 /// used alone: whoever takes it holds a lock of the kernel's first (OfdLock),
-/// which says that no other process can be inside, and then Adopts it.
+/// which says that no other process can be inside, and then Adopts it. Its
+/// memory is anybody's of the same user: each call but Open looks whether it is
+/// still a semaphore, and is kCorruption if not. Who has the kernel's lock goes
+/// on without it then.
 ///
 /// Threads:   thread-safe, as a mutex is; no thread of this process owns it.
 /// Processes: any number of the same user. The name must not be removed while
@@ -33,19 +36,21 @@ class NamedMutex {
   NamedMutex(const NamedMutex&) = delete;
   NamedMutex& operator=(const NamedMutex&) = delete;
 
+  /// Errors: kCorruption.
   [[nodiscard]] Result<bool> TryLock() noexcept;
-  /// Waits in slices of 50 ms. Errors: kTimedOut.
+  /// Waits in slices of 50 ms. Errors: kTimedOut, kCorruption.
   [[nodiscard]] Status Lock(SteadyTime deadline) noexcept;
   /// Locks it whatever its state: free, left locked by a dead process, or
   /// unlocked once too often. REQUIRES: no living process is inside, by the
-  /// word of the kernel's lock.
+  /// word of the kernel's lock. Errors: kCorruption.
   [[nodiscard]] Status Adopt() noexcept;
-  /// REQUIRES: locked by this process.
+  /// REQUIRES: locked by this process. Errors: kCorruption.
   [[nodiscard]] Status Unlock() noexcept;
 
  private:
   struct Impl;
   explicit NamedMutex(std::unique_ptr<Impl> impl) noexcept;
+  [[nodiscard]] Status CheckSound() const noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

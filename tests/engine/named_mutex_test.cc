@@ -1,6 +1,9 @@
 #include "named_mutex.h"
 
 #include <atomic>
+#include <fstream>
+#include <random>
+#include <string>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -8,6 +11,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "forked_process.h"
 
@@ -41,6 +45,12 @@ class NamedMutexTest : public ::testing::Test {
     ::sem_getvalue(semaphore, &value);
     ::sem_close(semaphore);
     return value;
+  }
+  [[nodiscard]] std::string File() const { return "/dev/shm/sem." + name_; }
+  void Scribble(const std::string& bytes) const {
+    std::fstream file(File(), std::ios::binary | std::ios::in | std::ios::out);
+    file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    ASSERT_TRUE(file.flush().good());
   }
   const std::string name_;
 };
@@ -123,10 +133,54 @@ TEST_F(NamedMutexTest, AdoptMendsACountOfTwo) {
 
 TEST_F(NamedMutexTest, AMutexThatOthersCanUseIsRefused) {
   { Open(); }
-  const std::string file = "/dev/shm/sem." + name_;
-  ASSERT_EQ(::chmod(file.c_str(), 0666), 0);
+  ASSERT_EQ(::chmod(File().c_str(), 0666), 0);
   EXPECT_EQ(NamedMutex::Open(name_).error().code(),
             StatusCode::kPermissionDenied);
+}
+
+// Whatever is written into it, nobody dies of it and nobody waits.
+TEST_F(NamedMutexTest, AScribbledOneIsCorrupt) {
+  std::minstd_rand random(7);
+  for (int round = 0; round < 50; ++round) {
+    NamedMutex::Remove(name_);
+    const auto mutex = Open();
+    if (round % 2 == 0) {
+      ASSERT_TRUE(mutex->TryLock().value());
+    }
+    std::string bytes(sizeof(sem_t), '\xff');
+    for (char& byte : bytes) {
+      if (round != 0) byte = static_cast<char>(random());
+    }
+    Scribble(bytes);
+    EXPECT_EQ(mutex->TryLock().error().code(), StatusCode::kCorruption);
+    EXPECT_EQ(mutex->Adopt().code(), StatusCode::kCorruption);
+    EXPECT_EQ(mutex->Unlock().code(), StatusCode::kCorruption);
+    EXPECT_EQ(mutex->Lock(After(20s)).code(), StatusCode::kCorruption);
+    EXPECT_EQ(Open()->Adopt().code(), StatusCode::kCorruption);
+  }
+}
+
+TEST_F(NamedMutexTest, ACountBeyondReasonIsCorrupt) {
+  const auto mutex = Open();
+  Scribble(std::string("\xff\xff\xff\x7f", 4));
+  EXPECT_EQ(mutex->Adopt().code(), StatusCode::kCorruption);
+}
+
+TEST_F(NamedMutexTest, ACutOneIsCorrupt) {
+  const auto mutex = Open();
+  for (const off_t size : {off_t{8}, off_t{0}}) {
+    ASSERT_EQ(::truncate(File().c_str(), size), 0);
+    EXPECT_EQ(mutex->TryLock().error().code(), StatusCode::kCorruption);
+    EXPECT_EQ(mutex->Unlock().code(), StatusCode::kCorruption);
+    EXPECT_EQ(Open()->TryLock().error().code(), StatusCode::kCorruption);
+  }
+}
+
+TEST_F(NamedMutexTest, AnUnlinkedOneIsOursStill) {
+  const auto mutex = Open();
+  ASSERT_EQ(::unlink(File().c_str()), 0);
+  EXPECT_TRUE(mutex->Adopt().ok());
+  EXPECT_TRUE(mutex->Unlock().ok());
 }
 
 }  // namespace
