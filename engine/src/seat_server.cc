@@ -164,6 +164,13 @@ void SeatServer::Visit(std::size_t slot) noexcept {
 }
 
 void SeatServer::OpenClient(std::size_t slot, std::uint64_t uid) noexcept {
+  // A slot that says it is another one's has been scribbled: with two readers
+  // of one ring, each would see the other's half of it.
+  if (FindClient(uid) != nullptr) {
+    std::uint64_t expected = uid;
+    main_.slots[slot].uid.compare_exchange_strong(expected, 0);
+    return;
+  }
   auto region = SharedRegion::Open(seat_.Address(RegionKind::kClient, uid),
                                    SharedRegion::Access::kReadWrite);
   if (!region || (*region)->size() < sizeof(ClientRegion)) {
@@ -181,6 +188,13 @@ void SeatServer::OpenClient(std::size_t slot, std::uint64_t uid) noexcept {
   client->shared->client.WakeIfAsleep();
   clients_[slot] = std::move(client);
   client_count_.fetch_add(1, std::memory_order_relaxed);
+}
+
+SeatServer::Client* SeatServer::FindClient(std::uint64_t uid) const noexcept {
+  for (const auto& client : clients_) {
+    if (client != nullptr && client->uid == uid) return client.get();
+  }
+  return nullptr;
 }
 
 void SeatServer::DropClient(std::size_t slot) noexcept {
@@ -318,14 +332,12 @@ bool SeatServer::SendCompleted() noexcept {
     completed.swap(completed_);
   }
   for (Completed& answer : completed) {
-    for (const auto& client : clients_) {
-      if (client == nullptr || client->uid != answer.uid) continue;
-      // Else it gave up, and its next request is under way.
-      if (client->ready && client->answering.sequence == answer.sequence &&
-          client->answering_size != 0) {
-        Answer(*client, std::move(answer.reply));
-      }
-      break;
+    Client* const client = FindClient(answer.uid);
+    // Else it gave up, and its next request is under way.
+    if (client != nullptr && client->ready &&
+        client->answering.sequence == answer.sequence &&
+        client->answering_size != 0) {
+      Answer(*client, std::move(answer.reply));
     }
   }
   return !completed.empty();

@@ -90,6 +90,7 @@ class SeatServer {
   void Run() noexcept;
   bool ServeOnce() noexcept;
   void Visit(std::size_t slot) noexcept;
+  [[nodiscard]] Client* FindClient(std::uint64_t uid) const noexcept;
   void OpenClient(std::size_t slot, std::uint64_t uid) noexcept;
   void DropClient(std::size_t slot) noexcept;
   void EvictClient(std::size_t slot) noexcept;
