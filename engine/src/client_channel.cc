@@ -48,7 +48,7 @@ Status ClosedStatus(std::string_view outcome) {
 
 Result<std::unique_ptr<ClientChannel>> ClientChannel::Open(
     Seat& seat) noexcept {
-  auto fd = seat.OpenLockFile();
+  auto fd = seat.ReopenLockFile();
   if (!fd) return Fail(std::move(fd.error()));
   return std::unique_ptr<ClientChannel>(
       new ClientChannel(seat, std::move(*fd)));

@@ -23,6 +23,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "directory_anchor.h"
 #include "directory_create.h"
 #include "disk_usage.h"
 #include "file_system_kind.h"
@@ -151,11 +152,11 @@ Result<std::optional<DirectoryStamp>> ReadStamp(const Path& root, int fd) {
   return std::optional<DirectoryStamp>(std::move(*stamp));
 }
 
-// REQUIRES: the directory has no stamp.
-Status CheckVacant(const Path& root, OpenMode mode) {
+// `reached`: a path to it. REQUIRES: the directory has no stamp.
+Status CheckVacant(const Path& root, const Path& reached, OpenMode mode) {
   std::string foreign;
   const int error =
-      ListDirectory(AT_FDCWD, root.c_str(), [&](const char* name) {
+      ListDirectory(AT_FDCWD, reached.c_str(), [&](const char* name) {
         if (std::find(kVacantNames.begin(), kVacantNames.end(), name) ==
             kVacantNames.end()) {
           foreign = name;
@@ -187,14 +188,16 @@ Status CheckFileKinds(const Path& root, int fd) {
 }
 
 // The stamp, or nullopt for a directory that may become a cache.
-Result<std::optional<DirectoryStamp>> Recognise(const Path& root, int fd,
+Result<std::optional<DirectoryStamp>> Recognise(const DirectoryAnchor& anchor,
                                                 OpenMode mode) {
+  const Path& root = anchor.root();
+  const int fd = anchor.fd();
   LARDER_FAIL_IF_ERROR(CheckFileKinds(root, fd));
   auto stamp = ReadStamp(root, fd);
   if (!stamp || *stamp) {
     return stamp;
   }
-  const Status vacant = CheckVacant(root, mode);
+  const Status vacant = CheckVacant(root, anchor.Path(), mode);
   // What looks foreign may be a cache that is being made just now.
   stamp = ReadStamp(root, fd);
   if (stamp && !*stamp && !vacant.ok()) {
@@ -284,57 +287,50 @@ Status PrepareDirectory(const std::filesystem::path& path, OpenMode mode,
   if (!root) return root.error();
   LARDER_RETURN_IF_ERROR(
       MakeOrFind(*root, mode, allow_network_file_system, log, prepared.undo));
-  const UniqueFd fd = OpenDirectory(AT_FDCWD, root->c_str());
-  if (!fd) return PathError(errno, "open", *root, kToRead);
-  const auto stamp = Recognise(*root, fd.get(), mode);
+  auto anchor = DirectoryAnchor::Open(*root);
+  if (!anchor) return anchor.error();
+  const auto stamp = Recognise(**anchor, mode);
   if (!stamp && !(damaged_stamp_allowed &&
                   stamp.error().code() == StatusCode::kCorruption)) {
     return stamp.error();
   }
   prepared.root = std::move(*root);
-  return CheckWritable(prepared.root, fd.get());
+  prepared.anchor = std::move(*anchor);
+  return mode == OpenMode::kReadOnly
+             ? Status::Ok()
+             : CheckWritable(prepared.root, prepared.anchor->fd());
 }
 
 Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     const std::filesystem::path& path, OpenMode mode,
     bool allow_network_file_system, LogCallback log) noexcept {
-  const Result<Path> root = AbsolutePath(path);
-  if (!root) {
-    return Fail(root.error());
-  }
-  CreationUndo undo;
-  LARDER_FAIL_IF_ERROR(
-      MakeOrFind(*root, mode, allow_network_file_system, log, undo));
-  UniqueFd fd = OpenDirectory(AT_FDCWD, root->c_str());
-  if (!fd) {
-    return Fail(PathError(errno, "open", *root, kToRead));
-  }
-  auto stamp = Recognise(*root, fd.get(), mode);
+  PreparedDirectory prepared;
+  LARDER_FAIL_IF_ERROR(PrepareDirectory(path, mode, allow_network_file_system,
+                                        /*damaged_stamp_allowed=*/false, log,
+                                        prepared));
+  return Open(std::move(prepared.anchor), mode, log, std::move(prepared.undo));
+}
+
+Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
+    std::shared_ptr<DirectoryAnchor> anchor, OpenMode mode,
+    const LogCallback& log, CreationUndo undo) noexcept {
+  auto stamp = Recognise(*anchor, mode);
   if (!stamp) {
     return Fail(stamp.error());
   }
   const bool read_only = mode == OpenMode::kReadOnly;
   if (!read_only) {
-    LARDER_FAIL_IF_ERROR(CheckWritable(*root, fd.get()));
-    auto completed = Complete(*root, fd.get(), log, undo);
+    LARDER_FAIL_IF_ERROR(CheckWritable(anchor->root(), anchor->fd()));
+    auto completed = Complete(anchor->root(), anchor->fd(), log, undo);
     if (!completed) {
       return Fail(completed.error());
     }
     *stamp = std::move(*completed);
   }
-  std::unique_ptr<CacheDirectory> directory(new CacheDirectory(
-      *root, std::move(**stamp), std::move(fd), read_only, std::move(undo)));
-  LARDER_FAIL_IF_ERROR(directory->Identify());
-  return directory;
+  LARDER_FAIL_IF_ERROR(anchor->HoldParts());
+  return std::unique_ptr<CacheDirectory>(new CacheDirectory(
+      std::move(anchor), std::move(**stamp), read_only, std::move(undo)));
 }
-
-CacheDirectory::CacheDirectory(std::filesystem::path root, DirectoryStamp stamp,
-                               UniqueFd fd, bool read_only, CreationUndo undo)
-    : root_(std::move(root)),
-      stamp_(std::move(stamp)),
-      fd_(std::move(fd)),
-      read_only_(read_only),
-      undo_(std::move(undo)) {}
 
 bool CacheDirectory::HoldsNothing() const noexcept {
   // A database that was written to has a table or a write-ahead log that is
@@ -355,41 +351,22 @@ bool CacheDirectory::HoldsNothing() const noexcept {
   return true;
 }
 
-Status CacheDirectory::Identify() noexcept {
+CacheDirectory::CacheDirectory(std::shared_ptr<DirectoryAnchor> anchor,
+                               DirectoryStamp stamp, bool read_only,
+                               CreationUndo undo)
+    : anchor_(std::move(anchor)),
+      stamp_(std::move(stamp)),
+      read_only_(read_only),
+      undo_(std::move(undo)) {
   struct stat info {};
-  if (::fstat(fd_.get(), &info) != 0) {
-    return PathError(errno, "look at", root_, kToRead);
-  }
-  device_ = info.st_dev;
-  inode_ = info.st_ino;
-  if (::fstatat(fd_.get(), kReserveName, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+  if (::fstatat(anchor_->fd(), kReserveName, &info, AT_SYMLINK_NOFOLLOW) == 0) {
     reserve_bytes_ = static_cast<std::uint64_t>(info.st_blocks) * 512;
   }
-  return Status::Ok();
-}
-
-Status CacheDirectory::CheckPresent() const noexcept {
-  struct stat info {};
-  if (::stat(root_.c_str(), &info) == 0) {
-    if (info.st_dev == device_ && info.st_ino == inode_) {
-      return Status::Ok();
-    }
-    return {StatusCode::kGone, root_.string() +
-                                   " was replaced by another directory while "
-                                   "the cache was open; open it again"};
-  }
-  if (errno == ENOENT || errno == ENOTDIR) {
-    return {StatusCode::kGone,
-            root_.string() +
-                " was removed or renamed while the cache was open; open it "
-                "again"};
-  }
-  return PathError(errno, "look at", root_, kToRead);
 }
 
 Status CacheDirectory::ReleaseReserve() noexcept {
   if (read_only_) {
-    return {StatusCode::kReadOnly, root_.string() + " is open read-only"};
+    return {StatusCode::kReadOnly, root().string() + " is open read-only"};
   }
   const std::lock_guard lock(reserve_mutex_);
   const auto fd = OpenReserve(O_RDWR);
@@ -398,20 +375,23 @@ Status CacheDirectory::ReleaseReserve() noexcept {
     return fd.error().code() == StatusCode::kNotFound ? Status::Ok()
                                                       : fd.error();
   }
+  // Now that it is open: it may be that of a cache that is here by now.
+  LARDER_RETURN_IF_ERROR(CheckParts());
   // Synced, since some file systems free blocks only with their journal.
   if (::ftruncate(fd->get(), 0) != 0 || ::fsync(fd->get()) != 0) {
-    return PathError(errno, "empty", root_ / kReserveName, kToWrite);
+    return PathError(errno, "empty", root() / kReserveName, kToWrite);
   }
   return MeasureReserve(fd->get());
 }
 
 Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
   if (read_only_) {
-    return {StatusCode::kReadOnly, root_.string() + " is open read-only"};
+    return {StatusCode::kReadOnly, root().string() + " is open read-only"};
   }
   const std::lock_guard lock(reserve_mutex_);
   const std::uint64_t size = std::min(bytes_wanted, kReserveBytesMax);
-  const Path path = root_ / kReserveName;
+  const Path path = root() / kReserveName;
+  LARDER_RETURN_IF_ERROR(CheckParts());
   const auto reserve = OpenReserve(O_RDWR | O_CREAT);
   if (!reserve) {
     return reserve.error();
@@ -421,6 +401,7 @@ Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
   if (::fstat(fd, &info) != 0) {
     return PathError(errno, "look at", path, kToWrite);
   }
+  LARDER_RETURN_IF_ERROR(CheckParts());  // As in ReleaseReserve.
   if (static_cast<std::uint64_t>(info.st_size) == size &&
       static_cast<std::uint64_t>(info.st_blocks) * 512 >= size) {
     return MeasureReserve(fd);
@@ -429,7 +410,7 @@ Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
   if (error == 0 && size > 0) {
     error = Allocate(fd, size);
   }
-  if (error == 0 && (::fsync(fd) != 0 || ::fsync(fd_.get()) != 0)) {
+  if (error == 0 && (::fsync(fd) != 0 || ::fsync(anchor_->fd()) != 0)) {
     error = errno;
   }
   if (error != 0) {
@@ -442,14 +423,14 @@ Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
 }
 
 Result<UniqueFd> CacheDirectory::OpenReserve(int flags) const noexcept {
-  return OpenFile(FilePlace(fd_.get(), kReserveName, root_ / kReserveName),
+  return OpenFile(FilePlace(anchor_->fd(), kReserveName, root() / kReserveName),
                   flags, 0600, kToWrite);
 }
 
 Status CacheDirectory::MeasureReserve(int fd) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) {
-    return PathError(errno, "look at", root_ / kReserveName, kToRead);
+    return PathError(errno, "look at", root() / kReserveName, kToRead);
   }
   reserve_bytes_ = static_cast<std::uint64_t>(info.st_blocks) * 512;
   return Status::Ok();
@@ -462,10 +443,18 @@ Result<std::uint64_t> CacheDirectory::DiskBytes(
 
 Result<std::uint64_t> CacheDirectory::FreeBytes() const noexcept {
   struct statvfs info {};
-  if (::fstatvfs(fd_.get(), &info) != 0) {
-    return Fail(PathError(errno, "look at", root_, kToRead));
+  if (::fstatvfs(anchor_->fd(), &info) != 0) {
+    return Fail(PathError(errno, "look at", root(), kToRead));
   }
   return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+Result<std::uint64_t> CacheDirectory::TotalBytes() const noexcept {
+  struct statvfs info {};
+  if (::fstatvfs(anchor_->fd(), &info) != 0) {
+    return Fail(PathError(errno, "look at", root(), kToRead));
+  }
+  return static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize;
 }
 
 }  // namespace larder

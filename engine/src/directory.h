@@ -8,14 +8,12 @@
 #include <mutex>
 #include <string>
 
-#include <sys/types.h>
-
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
+#include "directory_anchor.h"
 #include "directory_create.h"
 #include "directory_stamp.h"
-#include "unique_fd.h"
 
 namespace larder {
 
@@ -25,11 +23,13 @@ inline constexpr std::uint64_t kReserveBytesMax = 4U << 20;
 /// A directory that is a cache or may become one.
 struct PreparedDirectory {
   std::filesystem::path root;  ///< Absolute. It exists.
-  CreationUndo undo;           ///< Takes away what was made for it.
+  std::shared_ptr<DirectoryAnchor> anchor;
+  CreationUndo undo;  ///< Takes away what was made for it.
 };
 
 /// What everyone who wants to use the cache directory `path` does before the
 /// seat: makes it and its parents (kCreate), and refuses what can be refused.
+/// kReadOnly needs no write permission.
 /// `damaged_stamp_allowed`: whoever gets the seat will throw everything away.
 /// Errors: as CacheDirectory::Open; nothing is changed then.
 [[nodiscard]] Status PrepareDirectory(const std::filesystem::path& path,
@@ -57,21 +57,31 @@ class CacheDirectory {
   [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
       const std::filesystem::path& path, OpenMode mode,
       bool allow_network_file_system, LogCallback log) noexcept;
+  /// The same of the directory that `anchor` is of, whatever its name is by
+  /// now; what is there now are its parts. `undo`: of what was made before.
+  [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
+      std::shared_ptr<DirectoryAnchor> anchor, OpenMode mode,
+      const LogCallback& log, CreationUndo undo = {}) noexcept;
 
   CacheDirectory(const CacheDirectory&) = delete;
   CacheDirectory& operator=(const CacheDirectory&) = delete;
 
   /// 32 hexadecimal digits that no other cache has.
   [[nodiscard]] const std::string& id() const noexcept { return stamp_.id; }
-  /// Absolute.
+  /// Absolute; for people only.
   [[nodiscard]] const std::filesystem::path& root() const noexcept {
-    return root_;
+    return anchor_->root();
   }
-  [[nodiscard]] std::filesystem::path db_path() const { return root_ / "db"; }
-  [[nodiscard]] std::filesystem::path log_path() const { return root_ / "log"; }
+  /// Through their descriptors.
+  [[nodiscard]] std::filesystem::path db_path() const {
+    return anchor_->PathOf(DirectoryPart::kDatabase);
+  }
+  [[nodiscard]] std::filesystem::path log_path() const {
+    return anchor_->PathOf(DirectoryPart::kLog);
+  }
   /// See HighWater.
   [[nodiscard]] std::filesystem::path marks_path() const {
-    return root_ / "marks";
+    return anchor_->Path() / "marks";
   }
 
   /// What was made to open it stays.
@@ -81,8 +91,14 @@ class CacheDirectory {
   /// not this.
   [[nodiscard]] bool HoldsNothing() const noexcept;
 
-  /// kGone if the directory was removed or another one has its name. One stat.
-  [[nodiscard]] Status CheckPresent() const noexcept;
+  /// kGone if the directory or a part of it was removed or replaced.
+  [[nodiscard]] Status CheckPresent() const noexcept {
+    return anchor_->CheckPresent();
+  }
+  /// kGone if a part of it was: then nothing of it may be touched any more.
+  [[nodiscard]] Status CheckParts() const noexcept {
+    return anchor_->CheckParts();
+  }
 
   /// Gives the blocks of the file `reserve` back to the file system, so that
   /// there is room for what frees space. Errors: kReadOnly, kIoError.
@@ -100,21 +116,19 @@ class CacheDirectory {
       const std::filesystem::path& path) noexcept;
   /// Bytes that this user may still fill in the file system. Errors: kIoError.
   [[nodiscard]] Result<std::uint64_t> FreeBytes() const noexcept;
+  /// Of the file system. Errors: kIoError.
+  [[nodiscard]] Result<std::uint64_t> TotalBytes() const noexcept;
 
  private:
-  CacheDirectory(std::filesystem::path root, DirectoryStamp stamp, UniqueFd fd,
+  CacheDirectory(std::shared_ptr<DirectoryAnchor> anchor, DirectoryStamp stamp,
                  bool read_only, CreationUndo undo);
-  Status Identify() noexcept;
   Status MeasureReserve(int fd);
   [[nodiscard]] Result<UniqueFd> OpenReserve(int flags) const noexcept;
 
-  const std::filesystem::path root_;
+  const std::shared_ptr<DirectoryAnchor> anchor_;  // Perhaps the seat's.
   const DirectoryStamp stamp_;
-  const UniqueFd fd_;
   const bool read_only_;
   CreationUndo undo_;
-  dev_t device_ = 0;
-  ino_t inode_ = 0;
   std::mutex reserve_mutex_;  // Taken alone; held over changes of the file.
   std::atomic<std::uint64_t> reserve_bytes_{0};
 };

@@ -26,7 +26,7 @@ namespace {
 using internal::fork_word;
 
 // Most descriptors that children close; later ones stay open in a child.
-constexpr std::size_t kDescriptorCountMax = 1024;
+constexpr std::size_t kDescriptorCountMax = 4096;
 
 // 0 = free, else descriptor + 1. Atomics only: the child handler may run while
 // another thread of the parent was in the middle of anything.

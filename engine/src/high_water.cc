@@ -115,7 +115,9 @@ Status HighWater::Settle(const HighWaterMarks& marks) noexcept {
 Status HighWater::Write(const HighWaterMarks& marks) {
   if (known_ && marks == marks_) return Status::Ok();
   if (!fd_) {
-    auto fd = OpenFile(FilePlace(file_), O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
+    // One that has been made meanwhile is not of this cache.
+    auto fd = OpenFile(FilePlace(file_), O_RDWR | O_CREAT | O_EXCL,
+                       S_IRUSR | S_IWUSR);
     if (!fd) return std::move(fd.error());
     fd_ = std::move(*fd);
   }

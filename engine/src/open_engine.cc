@@ -25,14 +25,13 @@ Status CheckSettings(const EngineOptions& options) {
 }
 
 Result<std::unique_ptr<SessionStore>> OpenStore(
-    const std::filesystem::path& root, EngineOptions options,
-    const SharedEngine::StoreOpening& opening,
+    EngineOptions options, const SharedEngine::StoreOpening& opening,
     const RecordingFigures& figures) {
   if (!opening.by_open) {
     options.mode = OpenMode::kExisting;
     options.settings.clear();
   }
-  auto store = Store::Open(root, std::move(options));
+  auto store = Store::Open(opening.directory, std::move(options));
   if (store) (*store)->SetMoreFigures(figures);
   return store;
 }
@@ -70,9 +69,9 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   // replays a trace wants every access to reach the policy.
   const bool exact = !options.background || options.logical_capacity != 0;
   shared.hot_tier_bytes = exact ? 0 : options.hot_tier_bytes;
-  shared.open_store = [root = prepared.root, options = std::move(options),
+  shared.open_store = [options = std::move(options),
                        figures](const SharedEngine::StoreOpening& opening) {
-    return OpenStore(root, options, opening, figures);
+    return OpenStore(options, opening, figures);
   };
   auto engine = SharedEngine::Open(std::move(shared));
   if (engine) prepared.undo.Keep();

@@ -54,7 +54,7 @@ RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
                            RemoteCaller::Options options) noexcept
     : seat_(seat),
       caller_(std::make_shared<RemoteCaller>(channel, std::move(options))),
-      places_(seat.directory()) {}
+      places_(seat.anchor()) {}
 
 Result<ValueHandle> RemoteEngine::ReadPlaced(
     std::string_view key, std::uint64_t version,

@@ -40,8 +40,9 @@ Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log() noexcept {
   SegmentLogOptions options;
   options.read_only = true;
   options.mapping_count_max = kMappingsMax;
-  auto log = SegmentLog::Open(directory_ / "log", options, 1, {});
-  if (!log) return Fail(std::move(log.error()));
+  auto log =
+      SegmentLog::Open(directory_->PathOf(DirectoryPart::kLog), options, 1, {});
+  if (!log) return Fail(NameDescriptors(log.error()));
   LARDER_FAIL_IF_ERROR(StartJanitor());
   log_ = std::move(*log);
   changed_.notify_one();
@@ -114,9 +115,10 @@ RemotePlaces::OpenForWriting(std::uint32_t segment) noexcept {
   const std::lock_guard lock(mutex_);
   ++uses_;
   if (segment_ != nullptr && segment_->id == segment) return segment_;
-  auto fd = OpenSegmentFile(*SegmentIo::System(), directory_ / "log", segment,
+  auto fd = OpenSegmentFile(*SegmentIo::System(),
+                            directory_->PathOf(DirectoryPart::kLog), segment,
                             O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-  if (!fd) return Fail(std::move(fd.error()));
+  if (!fd) return Fail(NameDescriptors(fd.error()));
   LARDER_FAIL_IF_ERROR(StartJanitor());
   segment_ =
       std::make_shared<const OpenSegment>(OpenSegment{segment, std::move(*fd)});

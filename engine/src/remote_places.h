@@ -4,7 +4,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "larder/engine/value_handle.h"
 
 #include "command_codec.h"
+#include "directory_anchor.h"
 #include "message_codec.h"
 #include "segment_log.h"
 #include "unique_fd.h"
@@ -34,7 +34,8 @@ namespace larder {
 class RemotePlaces {
  public:
   /// The cache directory. Nothing is opened yet.
-  explicit RemotePlaces(std::filesystem::path directory) noexcept
+  explicit RemotePlaces(
+      std::shared_ptr<const DirectoryAnchor> directory) noexcept
       : directory_(std::move(directory)) {}
   ~RemotePlaces();
   RemotePlaces(const RemotePlaces&) = delete;
@@ -73,7 +74,7 @@ class RemotePlaces {
   [[nodiscard]] Result<std::shared_ptr<const OpenSegment>> OpenForWriting(
       std::uint32_t segment) noexcept;
 
-  const std::filesystem::path directory_;
+  const std::shared_ptr<const DirectoryAnchor> directory_;
   std::mutex mutex_;  // Guards what follows.
   std::shared_ptr<SegmentLog> log_;
   std::uint64_t uses_ = 0;

@@ -21,6 +21,7 @@
 #include <xxhash.h>
 
 #include "coding.h"
+#include "directory_anchor.h"
 #include "exit_guard.h"
 #include "ledger_delta.h"
 #include "manifest_check.h"
@@ -51,7 +52,7 @@ class LineLogger final : public rocksdb::Logger {
     if (!log_) return;
     std::array<char, 512> line{};
     std::vsnprintf(line.data(), line.size(), format, arguments);
-    log_(line.data());
+    log_(NameDescriptors(line.data()));
   }
 
  private:
@@ -505,7 +506,8 @@ void Rocks::Abandon() noexcept {
 Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   constexpr std::string_view kNoSpaceText = "No space left on device";
   if (status.ok()) return Status::Ok();
-  std::string message = std::string(what) + ": " + status.ToString();
+  std::string message =
+      NameDescriptors(std::string(what) + ": " + status.ToString());
   // Of CountingFileSystem; RocksDB has no code for it.
   if (message.find(kNotAFileText) != std::string::npos) {
     return {StatusCode::kNotAFile, std::move(message)};

@@ -38,6 +38,9 @@
 namespace larder {
 namespace {
 
+constexpr const char* kLockName = "seat.lock";
+constexpr const char* kControlName = "seat.ctl";
+constexpr const char* kRegionsName = "regions";
 // How often another epoch is tried when a stranger has our names.
 constexpr int kEpochAttemptsMax = 16;
 // Pause of a monitor whose callback gave the seat back.
@@ -67,6 +70,12 @@ Status ClosedInChild() {
   return Status::Closed("a forked child does not share its parent's seat");
 }
 
+Status Gone(const std::filesystem::path& directory) {
+  return {StatusCode::kGone, directory.string() +
+                                 " was removed, moved or replaced while it was "
+                                 "open; close this cache and open it again"};
+}
+
 bool IsUnusable(const Status& status) {
   return status.code() == StatusCode::kNotFound ||
          status.code() == StatusCode::kNoSpace ||
@@ -75,12 +84,24 @@ bool IsUnusable(const Status& status) {
 
 }  // namespace
 
-Seat::Seat(SeatOptions options) noexcept : options_(std::move(options)) {}
+Seat::Seat(SeatOptions options,
+           std::shared_ptr<DirectoryAnchor> anchor) noexcept
+    : options_(std::move(options)), anchor_(std::move(anchor)) {}
 
 Seat::~Seat() { Detach().IgnoreError(); }  // Nobody is left to be told.
 
 std::filesystem::path Seat::ControlFile() const {
-  return options_.directory / "seat.ctl";
+  return anchor_->Path() / kControlName;
+}
+
+Result<std::optional<SeatControl>> Seat::ReadControl() const noexcept {
+  auto control = ReadSeatControl(ControlFile());
+  if (!control) return Fail(NameDescriptors(control.error()));
+  return control;
+}
+
+Status Seat::WriteControl() noexcept {
+  return NameDescriptors(WriteSeatControl(ControlFile(), control_));
 }
 
 RegionAddress Seat::Address(RegionKind kind, std::uint64_t number) const {
@@ -91,31 +112,52 @@ RegionAddress Seat::Address(RegionKind kind, std::uint64_t number) const {
           .number = number};
 }
 
-Result<UniqueFd> Seat::OpenLockFile() const noexcept {
-  const std::string path = options_.directory / "seat.lock";
-  auto fd = OpenFile(FilePlace(path), O_RDWR | O_CREAT, S_IRUSR | S_IWUSR);
+Result<UniqueFd> Seat::OpenLockFile(int flags) const noexcept {
+  const std::filesystem::path path = options_.directory / kLockName;
+  auto fd = OpenFile(FilePlace(anchor_->fd(), kLockName, path), O_RDWR | flags,
+                     S_IRUSR | S_IWUSR);
   if (!fd) return fd;
   struct stat about {};
   if (::fstat(fd->get(), &about) != 0) {
-    return Fail(Status::FromErrno(errno, "fstat " + path));
+    return Fail(Status::FromErrno(errno, "fstat " + path.string()));
   }
   if (about.st_uid != ::geteuid()) {
     return Fail(Status(StatusCode::kPermissionDenied,
-                       path + " belongs to user " +
+                       path.string() + " belongs to user " +
                            std::to_string(about.st_uid) + ", not to " +
                            std::to_string(::geteuid())));
   }
   return fd;
 }
 
+Result<UniqueFd> Seat::ReopenLockFile() const noexcept {
+  auto fd = OpenLockFile(0);
+  if (!fd && fd.error().code() != StatusCode::kNotFound) return fd;
+  if (!fd || !IsLockFile(fd->get())) return Fail(Gone(options_.directory));
+  return fd;
+}
+
+Status Seat::CheckParts() const noexcept {
+  return LockFileIsCurrent() ? anchor_->CheckParts() : Gone(options_.directory);
+}
+
 Result<std::unique_ptr<Seat>> Seat::Attach(
     const SeatOptions& options) noexcept {
-  std::unique_ptr<Seat> seat(new Seat(options));
+  auto anchor = DirectoryAnchor::Open(options.directory);
+  if (options.identity) {
+    const bool another = anchor && (*anchor)->identity() != *options.identity;
+    if (another ||
+        (!anchor && anchor.error().code() == StatusCode::kNotFound)) {
+      return Fail(Gone(options.directory));
+    }
+  }
+  if (!anchor) return Fail(std::move(anchor.error()));
+  std::unique_ptr<Seat> seat(new Seat(options, std::move(*anchor)));
   const SteadyTime deadline =
       std::chrono::steady_clock::now() + options.attach_timeout;
   for (;;) {
     if (!seat->lock_fd_) {
-      auto fd = seat->OpenLockFile();
+      auto fd = seat->OpenLockFile(O_CREAT);
       if (!fd) return Fail(std::move(fd.error()));
       seat->lock_fd_ = ForkSafeFd(std::move(*fd));
     }
@@ -175,11 +217,18 @@ void Seat::LeaveMembers() noexcept {
   member_.reset();
 }
 
+bool Seat::IsLockFile(int fd) const noexcept {
+  struct stat other {};
+  struct stat locked {};
+  return ::fstat(fd, &other) == 0 && ::fstat(lock_fd_.get(), &locked) == 0 &&
+         other.st_ino == locked.st_ino && other.st_dev == locked.st_dev;
+}
+
 bool Seat::LockFileIsCurrent() const noexcept {
   struct stat named {};
   struct stat locked {};
-  const std::string path = options_.directory / "seat.lock";
-  return ::lstat(path.c_str(), &named) == 0 &&
+  return ::fstatat(anchor_->fd(), kLockName, &named, AT_SYMLINK_NOFOLLOW) ==
+             0 &&
          ::fstat(lock_fd_.get(), &locked) == 0 &&
          named.st_ino == locked.st_ino && named.st_dev == locked.st_dev;
 }
@@ -213,7 +262,7 @@ Result<bool> Seat::TryAttach() noexcept {
 
 // Nobody else is attached: what there is, is left over.
 Status Seat::FoundEpoch() noexcept {
-  auto old = ReadSeatControl(ControlFile());
+  auto old = ReadControl();
   if (!old) return std::move(old.error());
   CacheId id = options_.id;
   std::uint64_t epoch_min = 1;
@@ -241,7 +290,7 @@ Status Seat::FoundEpoch() noexcept {
   LARDER_RETURN_IF_ERROR(CreateRegions(id, epoch_min));
   TestPoint("attach.regions_created");
   ++control_.serial;
-  LARDER_RETURN_IF_ERROR(WriteSeatControl(ControlFile(), control_));
+  LARDER_RETURN_IF_ERROR(WriteControl());
   attached_ = true;
   return {};
 }
@@ -249,9 +298,11 @@ Status Seat::FoundEpoch() noexcept {
 Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
   control_.id = id;
   Status last;
-  const std::filesystem::path fallback = options_.directory / "regions";
+  const std::filesystem::path fallback = options_.directory / kRegionsName;
   for (const auto& directory : {options_.region_directory, fallback}) {
-    if (directory == fallback) ::mkdir(fallback.c_str(), S_IRWXU);
+    if (directory == fallback) {
+      ::mkdirat(anchor_->fd(), kRegionsName, S_IRWXU);
+    }
     control_.region_directory = directory;
     for (int attempt = 0; attempt < kEpochAttemptsMax; ++attempt) {
       control_.epoch = epoch_min + static_cast<std::uint64_t>(attempt);
@@ -263,7 +314,8 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
         const Result<bool> held = HoldRegion();
         if (!held) return held.error();
         if (!*held) continue;  // Taken for an orphan: try the next epoch.
-        return OpenMutexes();
+        OpenMutexes();
+        return {};
       }
       last = std::move(region.error());
       // Somebody else's file has our name: try the next one.
@@ -283,29 +335,34 @@ Result<bool> Seat::HoldRegion() noexcept {
   return true;
 }
 
-Status Seat::OpenMutexes() noexcept {
+// Whatever has their names keeps nobody out.
+void Seat::OpenMutexes() noexcept {
   for (auto [mutex, what] :
        {std::pair(&seat_mutex_, "seat"), std::pair(&control_mutex_, "ctl")}) {
     auto opened = NamedMutex::Open(MutexName(control_, what));
-    if (opened) {
-      *mutex = std::move(*opened);
-    } else if (!IsUnusable(opened.error()) &&
-               opened.error().code() != StatusCode::kIoError) {
-      return std::move(opened.error());
-    }
+    if (opened) *mutex = std::move(*opened);
   }
-  return {};
+}
+
+// The kernel's lock is what counts: a mutex that is damaged is left alone.
+void Seat::AdoptMutex(std::unique_ptr<NamedMutex>& mutex) noexcept {
+  if (mutex != nullptr && !mutex->Adopt().ok()) mutex.reset();
+}
+
+void Seat::UnlockMutex(std::unique_ptr<NamedMutex>& mutex) noexcept {
+  if (mutex != nullptr && !mutex->Unlock().ok()) mutex.reset();
 }
 
 // False: not there (yet).
 Result<bool> Seat::JoinEpoch() noexcept {
-  auto control = ReadSeatControl(ControlFile());
+  auto control = ReadControl();
   if (!control) return Fail(std::move(control.error()));
   if (!*control || (*control)->boot_id != BootId()) return false;
   control_ = std::move(**control);
   if (!options_.id.empty() && options_.id != control_.id) {
-    return Fail(Status::Corruption(ControlFile().string() +
-                                   " names another cache: remove it"));
+    return Fail(
+        Status::Corruption((options_.directory / kControlName).string() +
+                           " names another cache: remove it"));
   }
   auto region = SharedRegion::Open(Address(RegionKind::kMain, 0),
                                    SharedRegion::Access::kReadWrite);
@@ -320,7 +377,7 @@ Result<bool> Seat::JoinEpoch() noexcept {
   region_ = std::move(*region);
   const Result<bool> held = HoldRegion();
   if (!held || !*held) return held;
-  LARDER_FAIL_IF_ERROR(OpenMutexes());
+  OpenMutexes();
   attached_ = true;
   return true;
 }
@@ -340,19 +397,21 @@ Result<bool> Seat::TryTake() noexcept {
 
 // The kernel has given us the seat: no other living process is inside.
 Status Seat::Win() noexcept {
-  if (seat_mutex_ != nullptr) LARDER_RETURN_IF_ERROR(seat_mutex_->Adopt());
+  // Of a directory that is there no more, or has become another cache's.
+  LARDER_RETURN_IF_ERROR(CheckParts());
+  AdoptMutex(seat_mutex_);
   TestPoint("take.adopted");
   const ProcessIdentity self = ProcessIdentity::Self();
   main().SetHolder(self);
   // Whatever space the last holder granted is nobody's from now on.
   main().log_generation.store(0, std::memory_order_release);
   main().generation.Open();
-  auto control = ReadSeatControl(ControlFile());
+  auto control = ReadControl();
   if (control && *control) control_.serial = (*control)->serial;
   ++control_.serial;
   control_.holder = self;
   // For people only: a full disk must not keep us from serving.
-  WriteSeatControl(ControlFile(), control_).IgnoreError();
+  WriteControl().IgnoreError();
   TestPoint("take.told");
   // Release pairs with held().
   held_.store(true, std::memory_order_release);
@@ -366,12 +425,11 @@ Status Seat::Release() noexcept {
   main().SetHolder({});
   TestPoint("release.announced");
   held_.store(false, std::memory_order_release);
-  Status unlocked;
-  if (seat_mutex_ != nullptr) unlocked = seat_mutex_->Unlock();
+  UnlockMutex(seat_mutex_);
   TestPoint("release.unlocked");
   const Result<bool> freed =
       TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone);
-  return freed ? unlocked : freed.error();
+  return freed ? Status() : freed.error();
 }
 
 Status Seat::StartMonitor(SeatCallback won) noexcept {
@@ -401,9 +459,11 @@ void Seat::RunMonitor() {
     ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
     if (error == 0) {
       if (monitor_stops_.load(std::memory_order_relaxed)) return;
-      if (Win().ok() && won_()) return;
+      const Status won = Win();
+      if (won.ok() && won_()) return;
       if (held()) Release().IgnoreError();  // The next one tries.
       static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
+      if (won.code() == StatusCode::kGone) return;
     }
     const SteadyTime until = std::chrono::steady_clock::now() + kSeatRetryPause;
     while (!monitor_stops_.load(std::memory_order_relaxed) &&
@@ -443,21 +503,13 @@ Result<Seat::ControlLock> Seat::LockControl(SteadyTime deadline) noexcept {
     }
     BackOff();
   }
-  if (control_mutex_ != nullptr) {
-    const Status adopted = control_mutex_->Adopt();
-    if (!adopted.ok()) {
-      static_cast<void>(
-          TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kNone));
-      control_section_.unlock();
-      return Fail(adopted);
-    }
-  }
+  AdoptMutex(control_mutex_);
   TestPoint("control.locked");
   return ControlLock(*this);
 }
 
 void Seat::UnlockControl() noexcept {
-  if (control_mutex_ != nullptr) control_mutex_->Unlock().IgnoreError();
+  UnlockMutex(control_mutex_);
   static_cast<void>(TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kNone));
   control_section_.unlock();
 }
@@ -471,13 +523,14 @@ void Seat::RemoveRegions(const SeatControl& control) noexcept {
 // What never became a cache is left as it was found. Whoever waits at the door
 // meanwhile sees that the lock file is not there any more.
 void Seat::RemoveTraces() noexcept {
-  const auto at = [this](const char* name) {
-    return (options_.directory / name).string();
-  };
-  if (::access(at(kStampName).c_str(), F_OK) == 0 || errno != ENOENT) return;
-  ::unlink(at("seat.ctl").c_str());
-  ::rmdir(at("regions").c_str());
-  ::unlink(at("seat.lock").c_str());
+  const int root = anchor_->fd();
+  if (::faccessat(root, kStampName, F_OK, 0) == 0 || errno != ENOENT ||
+      !LockFileIsCurrent()) {
+    return;
+  }
+  ::unlinkat(root, kControlName, 0);
+  ::unlinkat(root, kRegionsName, AT_REMOVEDIR);
+  ::unlinkat(root, kLockName, 0);
 }
 
 Status Seat::Detach() noexcept {

@@ -12,6 +12,7 @@
 
 #include "larder/engine/status.h"
 
+#include "directory_anchor.h"
 #include "fork_guard.h"
 #include "main_region.h"
 #include "named_mutex.h"
@@ -41,6 +42,8 @@ struct SeatOptions {
   std::filesystem::path region_directory{kRegionDirectoryDefault};
   /// Of the directory; empty: the one in `seat.ctl`, or a new one.
   CacheId id;
+  /// Which directory it must be, if that is known; else kGone.
+  std::optional<FileIdentity> identity = {};
   std::chrono::milliseconds attach_timeout{10'000};
 };
 
@@ -62,7 +65,7 @@ class Seat {
   /// Becomes a member; makes the main region if nobody else is.
   /// Errors: kSeatUnavailable (a member's regions are not visible from here,
   /// or somebody was stuck at the door), kNoSpace, kPermissionDenied,
-  /// kUnsupportedFormat, kIoError.
+  /// kUnsupportedFormat, kGone, kIoError.
   static Result<std::unique_ptr<Seat>> Attach(
       const SeatOptions& options) noexcept;
   ~Seat();
@@ -121,13 +124,23 @@ class Seat {
   [[nodiscard]] bool IsSlotAlive(std::size_t slot) const noexcept {
     return IsOfdLocked(lock_fd_.get(), kSlotByte + slot).value_or(true);
   }
-  /// Opens `seat.lock` once more, for locks of another owner.
-  [[nodiscard]] Result<UniqueFd> OpenLockFile() const noexcept;
+  /// Opens `seat.lock` once more, for locks of another owner. Errors: kGone
+  /// (it was replaced), kPermissionDenied, kIoError.
+  [[nodiscard]] Result<UniqueFd> ReopenLockFile() const noexcept;
   [[nodiscard]] const CacheId& id() const noexcept { return control_.id; }
   [[nodiscard]] std::uint64_t epoch() const noexcept { return control_.epoch; }
+  /// Its name: for people only.
   [[nodiscard]] const std::filesystem::path& directory() const noexcept {
     return options_.directory;
   }
+  /// The way to what is in it.
+  [[nodiscard]] const std::shared_ptr<DirectoryAnchor>& anchor()
+      const noexcept {
+    return anchor_;
+  }
+  /// kGone if the directory, a part of it or `seat.lock` has been removed or
+  /// replaced: then nothing in it may be touched any more.
+  [[nodiscard]] Status CheckParts() const noexcept;
   /// Regions lie in the cache directory, where their bytes count.
   [[nodiscard]] bool RegionsAreInDirectory() const noexcept {
     return control_.region_directory ==
@@ -139,13 +152,17 @@ class Seat {
   [[nodiscard]] Status DescribeTimeout(std::string_view outcome) const noexcept;
 
  private:
-  explicit Seat(SeatOptions options) noexcept;
+  Seat(SeatOptions options, std::shared_ptr<DirectoryAnchor> anchor) noexcept;
+  [[nodiscard]] Result<UniqueFd> OpenLockFile(int flags) const noexcept;
   Result<bool> TryAttach() noexcept;
+  [[nodiscard]] bool IsLockFile(int fd) const noexcept;
   [[nodiscard]] bool LockFileIsCurrent() const noexcept;
   Status FoundEpoch() noexcept;
   Result<bool> JoinEpoch() noexcept;
   Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;
-  Status OpenMutexes() noexcept;
+  void OpenMutexes() noexcept;
+  static void AdoptMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
+  static void UnlockMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
   Result<bool> HoldRegion() noexcept;
   void EnterMembers() noexcept;
   void LeaveMembers() noexcept;
@@ -156,14 +173,18 @@ class Seat {
   void RemoveRegions(const SeatControl& control) noexcept;
   void RemoveTraces() noexcept;
   [[nodiscard]] std::filesystem::path ControlFile() const;
+  [[nodiscard]] Result<std::optional<SeatControl>> ReadControl() const noexcept;
+  Status WriteControl() noexcept;
 
   const SeatOptions options_;
+  const std::shared_ptr<DirectoryAnchor> anchor_;
   const ForkGuard guard_;
   ForkSafeFd lock_fd_;
   ForkSafeFd presence_fd_;  // See HoldMainRegion.
   SeatControl control_;
   std::unique_ptr<SharedRegion> region_;
-  // Both may be absent (no /dev/shm); the kernel's locks carry the proof.
+  // Both may be absent (no /dev/shm, or somebody else wrote to them); the
+  // kernel's locks carry the proof. Guarded by these locks.
   std::unique_ptr<NamedMutex> seat_mutex_;
   std::unique_ptr<NamedMutex> control_mutex_;
   // Held over a whole control section. Lock order: first.

@@ -24,6 +24,9 @@ namespace larder {
 /// What all files of one log have in common. Files may outlive the log, by
 /// grants that are out.
 struct SegmentEnvironment {
+  UniqueFd directory_fd;
+  /// Through it, so that a file that outlives the log, or whose directory has
+  /// been replaced, still reaches its own and no other.
   std::filesystem::path directory;
   SegmentIo* io = nullptr;
   std::shared_ptr<SegmentCounters> counters;

@@ -36,6 +36,7 @@
 #include "larder/engine/limits.h"
 
 #include "check.h"
+#include "directory_anchor.h"
 #include "mapping_clock.h"
 #include "open_file.h"
 #include "segment_file.h"
@@ -142,9 +143,8 @@ Result<std::string_view> CheckedPayload(const SegmentMapping& mapping,
 class SegmentLogOnDisk final : public SegmentLog {
  public:
   SegmentLogOnDisk(SegmentFile::Environment environment,
-                   const SegmentLogOptions& options, UniqueFd directory_fd)
+                   const SegmentLogOptions& options)
       : environment_(std::move(environment)),
-        directory_fd_(std::move(directory_fd)),
         spares_(environment_),
         clock_(options.mapping_count_max),
         segment_size_(ClampSegmentSize(options.segment_size_bytes)),
@@ -255,7 +255,6 @@ class SegmentLogOnDisk final : public SegmentLog {
                   std::uint64_t* damaged_bytes);
 
   const SegmentFile::Environment environment_;
-  const UniqueFd directory_fd_;
   SegmentSpares spares_;
   MappingClock clock_;
   std::atomic<std::uint32_t> segment_size_;
@@ -305,8 +304,8 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
                                     return true;
                                   });
   if (error != 0) {
-    return Status::FromErrno(error,
-                             "listing " + environment_->directory.string());
+    return NameDescriptors(Status::FromErrno(
+        error, "listing " + environment_->directory.string()));
   }
   std::uint32_t last = 0;
   for (const std::uint32_t id : ids) {
@@ -315,7 +314,7 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
       const std::string path = SegmentPath(environment_->directory, id);
       LARDER_RETURN_IF_ERROR(CheckNamesFile(FilePlace(path)));
       if (environment_->io->Unlink(path.c_str()) != 0 && errno != ENOENT) {
-        return Status::FromErrno(errno, "unlinking " + path);
+        return NameDescriptors(Status::FromErrno(errno, "unlinking " + path));
       }
       continue;
     }
@@ -597,12 +596,12 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
     }
   }
   if (directory_unsynced_.exchange(false) &&
-      environment_->io->SyncDirectory(directory_fd_.get()) != 0) {
+      environment_->io->SyncDirectory(environment_->directory_fd.get()) != 0) {
     const int error = errno;
     directory_unsynced_ = true;
     if (first.ok()) {
-      first = Status::FromErrno(error,
-                                "syncing " + environment_->directory.string());
+      first = NameDescriptors(Status::FromErrno(
+          error, "syncing " + environment_->directory.string()));
     }
   }
   earlier_synced_ = earlier_synced_ || (earlier && first.ok());
@@ -818,7 +817,6 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     std::uint32_t next_id_min,
     const std::function<bool(std::uint32_t id)>& live) noexcept {
   auto environment = std::make_shared<SegmentEnvironment>();
-  environment->directory = directory;
   environment->io = options.io != nullptr ? options.io : SegmentIo::System();
   environment->counters = std::make_shared<SegmentCounters>();
   environment->read_only = options.read_only;
@@ -832,8 +830,10 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     environment->block_size =
         std::clamp<std::uint64_t>(info.f_frsize, kBlockSizeMin, kBlockSizeMax);
   }
-  auto log = std::make_unique<SegmentLogOnDisk>(std::move(environment), options,
-                                                std::move(*fd));
+  environment->directory_fd = std::move(*fd);
+  environment->directory = DescriptorPath(environment->directory_fd.get());
+  auto log =
+      std::make_unique<SegmentLogOnDisk>(std::move(environment), options);
   LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live));
   return log;
 }

@@ -109,6 +109,10 @@ class SessionStore : public Engine, public PlacedReader {
     return Fail(Status::NotFound("this store has no segment files"));
   }
 
+  /// Looks whether the files of the store are still in their place; if not,
+  /// every call is kGone from now on. Cost: three system calls.
+  virtual void LookForDirectory() noexcept {}
+
   /// What has left since the subscriber asked last; see EvictionBoard.
   [[nodiscard]] virtual EvictionNotices TakeEvictions(
       std::uint64_t subscriber) noexcept {

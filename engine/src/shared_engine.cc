@@ -40,17 +40,24 @@ bool IsSmallChange(const Command& command) noexcept {
 
 }  // namespace
 
+// Two looks in a second, and some time for the answer.
+constexpr std::chrono::milliseconds kWatchPeriod{400};
+
 // Shared by what it has handed out. It keeps itself until its engine goes, as a
 // forked child must not even give up its share of its parent's.
 class SharedEngine::Member : public std::enable_shared_from_this<Member> {
  public:
-  static Result<Member*> Make(const Options& options) noexcept {
-    auto member = std::make_shared<Member>(options);
+  static Result<Member*> Make(const Options& options,
+                              const std::optional<FileIdentity>& identity,
+                              std::atomic<State>& state) noexcept {
+    auto member = std::make_shared<Member>(options, identity, state);
     LARDER_FAIL_IF_ERROR(member->Join());
     member->self_ = member;
     return member.get();
   }
-  explicit Member(const Options& options) noexcept : options_(options) {}
+  Member(const Options& options, const std::optional<FileIdentity>& identity,
+         std::atomic<State>& state) noexcept
+      : options_(options), identity_(identity), state_(state) {}
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
   Status Leave() noexcept;
@@ -72,6 +79,9 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
     return store != nullptr ? static_cast<Engine&>(*store) : *remote_;
   }
   [[nodiscard]] HotView& hot() noexcept { return *hot_view_; }
+  [[nodiscard]] const FileIdentity& identity() const noexcept {
+    return seat_->anchor()->identity();
+  }
   [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
   // REQUIRES: local().
   [[nodiscard]] bool HasClients() const noexcept {
@@ -87,11 +97,16 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   void StopHotOpener() noexcept;
   void RetainClients() noexcept;
   void ListenToHolder() noexcept;
+  void BeginWatch() noexcept;
+  void Watch() noexcept;
+  void EndWatch() noexcept;
   void Log(const std::string& line) const noexcept {
     if (options_.log) options_.log(line);
   }
 
   const Options options_;
+  const std::optional<FileIdentity> identity_;
+  std::atomic<State>& state_;  // Of the engine; not used after Leave.
   std::shared_ptr<Member> self_;
   const ForkGuard guard_;
   std::unique_ptr<Seat> seat_;
@@ -112,12 +127,19 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   std::mutex hot_opener_mutex_;
   std::condition_variable hot_opener_wake_;
   bool hot_opener_stops_ = false;  // Guarded by hot_opener_mutex_.
+  // Looks where the directory is.
+  std::thread watch_;
+  std::mutex watch_mutex_;
+  std::condition_variable watch_wake_;
+  bool watch_stops_ = false;  // Guarded by watch_mutex_.
 };
 
 Status SharedEngine::Member::Join() noexcept {
   const SteadyTime deadline =
       std::chrono::steady_clock::now() + options_.seat.attach_timeout;
-  auto seat = Seat::Attach(options_.seat);
+  SeatOptions seat_options = options_.seat;
+  if (identity_) seat_options.identity = identity_;
+  auto seat = Seat::Attach(seat_options);
   if (!seat) return std::move(seat.error());
   seat_ = std::move(*seat);
   auto channel = ClientChannel::Open(*seat_);
@@ -134,7 +156,11 @@ Status SharedEngine::Member::Join() noexcept {
   hot_view_ = std::make_unique<HotView>(*seat_, *options_.clock);
   const Result<bool> taken = seat_->TryTake();
   if (!taken) return taken.error();
-  if (*taken) return Take(/*by_open=*/true);
+  if (*taken) {
+    LARDER_RETURN_IF_ERROR(Take(/*by_open=*/true));
+    BeginWatch();
+    return {};
+  }
   LARDER_RETURN_IF_ERROR(seat_->StartMonitor([this] {
     // Who made the cache may have died before it was one; then we make it.
     const Status status = Take(/*by_open=*/!joined_.load());
@@ -146,8 +172,56 @@ Status SharedEngine::Member::Join() noexcept {
   }));
   LARDER_RETURN_IF_ERROR(AwaitHolder(deadline));
   joined_.store(true);
+  // While somebody serves, what is there are the cache's parts.
+  if (local() == nullptr) {
+    LARDER_RETURN_IF_ERROR(seat_->anchor()->HoldParts());
+  }
   if (options_.on_eviction) ListenToHolder();
+  BeginWatch();
   return {};
+}
+
+void SharedEngine::Member::BeginWatch() noexcept {
+  try {
+    const SignalsBlocked blocked;
+    watch_ = std::thread([this] { Watch(); });
+  } catch (const std::system_error& e) {
+    // Nothing else is touched without it either.
+    Log(std::string("calls are not told if the directory is replaced: cannot "
+                    "start a thread: ") +
+        e.what());
+  }
+}
+
+// By polling: a directory is also lost if one above it is moved, of which
+// inotify says nothing. Goes on although it is lost: with another name it has
+// clients perhaps, and loses its parts later.
+void SharedEngine::Member::Watch() noexcept {
+  std::unique_lock lock(watch_mutex_);
+  while (!watch_wake_.wait_for(lock, kWatchPeriod,
+                               [this] { return watch_stops_; })) {
+    lock.unlock();
+    const Status name = seat_->anchor()->CheckName();
+    const Status parts = seat_->CheckParts();
+    const bool parts_gone = parts.code() == StatusCode::kGone;
+    if (parts_gone && local() != nullptr) local()->LookForDirectory();
+    State open = State::kOpen;
+    if ((parts_gone || name.code() == StatusCode::kGone) &&
+        state_.compare_exchange_strong(open, State::kGone)) {
+      Log((parts_gone ? parts : name).message());
+    }
+    lock.lock();
+  }
+}
+
+void SharedEngine::Member::EndWatch() noexcept {
+  if (!watch_.joinable()) return;
+  {
+    const std::lock_guard lock(watch_mutex_);
+    watch_stops_ = true;
+  }
+  watch_wake_.notify_all();
+  watch_.join();
 }
 
 void SharedEngine::Member::ListenToHolder() noexcept {
@@ -182,7 +256,8 @@ Status SharedEngine::Member::AwaitHolder(SteadyTime deadline) noexcept {
 // The seat is ours: opens the store and serves the others.
 Status SharedEngine::Member::Take(bool by_open) noexcept {
   TestPoint("member.seated");
-  auto store = options_.open_store({.by_open = by_open});
+  auto store =
+      options_.open_store({.by_open = by_open, .directory = seat_->anchor()});
   if (!store) {
     seat_->Release().IgnoreError();  // The reason is the store's.
     return std::move(store.error());
@@ -302,6 +377,7 @@ Status SharedEngine::Member::Leave() noexcept {
   if (left_ || InChild()) return {};
   left_ = true;
   if (seat_ == nullptr) return {};
+  EndWatch();
   poller_.reset();
   seat_->StopMonitor();
   Status closed;
@@ -334,8 +410,10 @@ SharedEngine::~SharedEngine() {
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   std::unique_ptr<SharedEngine> engine(new SharedEngine(std::move(options)));
-  const Result<Member*> member = Member::Make(engine->options_);
+  const Result<Member*> member =
+      Member::Make(engine->options_, engine->identity_, engine->state_);
   if (!member) return Fail(member.error());
+  engine->identity_ = (*member)->identity();
   engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->Close().IgnoreError(); });
@@ -374,11 +452,22 @@ Status SharedEngine::ApplySettings() noexcept {
   return {};
 }
 
+Status SharedEngine::NotOpen(State state) const noexcept {
+  if (state == State::kClosed) return Status::Closed("the cache was closed");
+  return {StatusCode::kGone, directory().string() +
+                                 " was removed, moved or replaced while the "
+                                 "cache was open; close this cache and open "
+                                 "it again"};
+}
+
 Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
-  if (closed_.load(std::memory_order_relaxed)) {
-    return Fail(Status::Closed("the cache was closed"));
+  // Relaxed: it orders nothing.
+  const State state = state_.load(std::memory_order_relaxed);
+  if (state != State::kOpen) [[unlikely]] {
+    return Fail(NotOpen(state));
   }
-  return member_.Get([this] { return Member::Make(options_); });
+  return member_.Get(
+      [this] { return Member::Make(options_, identity_, state_); });
 }
 
 Result<Engine*> SharedEngine::Target() const noexcept {
@@ -488,7 +577,8 @@ Status SharedEngine::Sync() noexcept {
 }
 
 Status SharedEngine::Close() noexcept {
-  if (closed_.exchange(true)) return {};  // As often as one likes.
+  // As often as one likes.
+  if (state_.exchange(State::kClosed) == State::kClosed) return {};
   Member* const member = member_.Peek();
   return member->InChild() ? Status() : member->Leave();
 }

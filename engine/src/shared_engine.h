@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "larder/engine/engine.h"
 
+#include "directory_anchor.h"
 #include "exit_guard.h"
 #include "per_process.h"
 #include "remote_engine.h"
@@ -27,6 +29,8 @@ namespace larder {
 /// Threads:   thread-safe.
 /// Processes: see Seat. In a forked child it attaches anew, as a process of
 ///            its own, at the first call; what the parent had is left alone.
+///            If the directory is removed, moved or replaced, or a part of it,
+///            every call is kGone within a second, in every process.
 class SharedEngine final : public Engine {
  public:
   /// How a process that just got the seat opens the store.
@@ -34,6 +38,8 @@ class SharedEngine final : public Engine {
     /// The call to Open does it; else the seat came to it later, and what was
     /// asked of Open (to create the cache, to change settings) was done then.
     bool by_open = false;
+    /// The directory that the seat is of, whatever its name leads to by now.
+    std::shared_ptr<DirectoryAnchor> directory = {};
   };
   using OpenStore =
       std::function<Result<std::unique_ptr<SessionStore>>(const StoreOpening&)>;
@@ -89,7 +95,9 @@ class SharedEngine final : public Engine {
 
  private:
   class Member;  // This process's part; another one in a forked child.
+  enum class State : std::uint8_t { kOpen, kGone, kClosed };
   explicit SharedEngine(Options options) noexcept;
+  [[nodiscard]] Status NotOpen(State state) const noexcept;
   [[nodiscard]] Status ApplySettings() noexcept;
   // The member of this process; makes one in a forked child. Errors: kClosed,
   // and those of Open.
@@ -99,7 +107,10 @@ class SharedEngine final : public Engine {
 
   const Options options_;
   mutable PerProcess<Member> member_;
-  std::atomic<bool> closed_{false};
+  // Of the directory that was opened; set by Open.
+  std::optional<FileIdentity> identity_;
+  // Looked at by every call. Changed by the member's watch and by Close.
+  mutable std::atomic<State> state_{State::kOpen};
   std::unique_ptr<ClosedAtExit> at_exit_;
 };
 

@@ -65,6 +65,11 @@ class Store final : public SessionStore, private LivenessJudge {
   /// REQUIRES: the caller has the seat, unless it opens read-only.
   static Result<std::unique_ptr<Store>> Open(const std::filesystem::path& path,
                                              EngineOptions options) noexcept;
+  /// The same in the directory that `anchor` is of. Errors: as above, and
+  /// kGone (parts of it that were known are not there any more).
+  static Result<std::unique_ptr<Store>> Open(
+      const std::shared_ptr<DirectoryAnchor>& anchor,
+      EngineOptions options) noexcept;
   ~Store() override;
 
   /// What Stats adds to its figures. Before the store is used.
@@ -86,6 +91,7 @@ class Store final : public SessionStore, private LivenessJudge {
       const Session& session) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
+  void LookForDirectory() noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
   void SetLogGeneration(
       std::atomic<std::uint64_t>* published) noexcept override;
@@ -220,8 +226,10 @@ class Store final : public SessionStore, private LivenessJudge {
   Status Reopen(Reserve reserve) noexcept;
   /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
-  /// True if the directory was removed or replaced.
+  /// True if a part of the directory was removed or replaced.
+  /// REQUIRES: it is not closed, or nobody else is in the store.
   bool NoteIfGone() noexcept;
+  [[nodiscard]] Status GoneStatus() const;
   /// OK, or why writes are refused just now.
   Status CheckWritable() noexcept;
   /// Opens the database again after a failed write; if that fails, not again

@@ -2,11 +2,11 @@
 #include <cstdio>
 #include <filesystem>
 
-#include <sys/statvfs.h>
 #include <xxhash.h>
 
 #include "check.h"
 #include "coding.h"
+#include "directory_anchor.h"
 #include "open_file.h"
 #include "segment_format.h"
 #include "signal_mask.h"
@@ -77,22 +77,27 @@ Status CheckFiles(const std::filesystem::path& directory,
   };
   // A directory that cannot be listed is told of by whoever opens it.
   static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), check));
-  return status;
+  return NameDescriptors(status);
 }
 
 bool IsSegmentName(std::string_view name) {
   return ParseSegmentName(name).has_value();
 }
 
-// Everything that larder keeps in a cache directory, and nothing else.
+// Everything that larder keeps in a cache directory, and nothing else. The
+// directories in it stay, as other processes know the cache by them.
 Status RemoveCacheFiles(const std::filesystem::path& path) {
   for (const char* name : {"db", "log", "reserve", "larder.format"}) {
-    const StandardDescriptorsTaken taken;
     std::error_code error;
-    std::filesystem::remove_all(path / name, error);
+    if (std::filesystem::is_directory(
+            std::filesystem::symlink_status(path / name, error))) {
+      LARDER_RETURN_IF_ERROR(EmptyDirectory(path / name));
+      continue;
+    }
+    std::filesystem::remove(path / name, error);
     if (error) {
-      return Status::FromErrno(error.value(),
-                               "removing " + (path / name).string());
+      return NameDescriptors(Status::FromErrno(
+          error.value(), "removing " + (path / name).string()));
     }
   }
   return Status::Ok();
@@ -104,6 +109,11 @@ void KeepForEver(std::shared_ptr<rocksdb::Cache> cache) {
   static auto* const kept = new std::vector<std::shared_ptr<rocksdb::Cache>>;
   const std::scoped_lock lock(mutex);
   kept->push_back(std::move(cache));
+}
+
+bool MayReset(const EngineOptions& options) noexcept {
+  return options.when_damaged == WhenDamaged::kReset &&
+         options.mode != OpenMode::kReadOnly;
 }
 
 }  // namespace
@@ -118,17 +128,25 @@ Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
 
 Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
                                            EngineOptions options) noexcept {
-  const auto open_directory = [&] {
-    return CacheDirectory::Open(path, options.mode,
-                                options.allow_network_file_system, options.log);
-  };
-  Result<std::unique_ptr<CacheDirectory>> directory = open_directory();
+  PreparedDirectory prepared;
+  LARDER_FAIL_IF_ERROR(
+      PrepareDirectory(path, options.mode, options.allow_network_file_system,
+                       MayReset(options), options.log, prepared));
+  auto store = Open(prepared.anchor, std::move(options));
+  if (store) prepared.undo.Keep();
+  return store;
+}
+
+Result<std::unique_ptr<Store>> Store::Open(
+    const std::shared_ptr<DirectoryAnchor>& anchor,
+    EngineOptions options) noexcept {
+  LARDER_FAIL_IF_ERROR(anchor->CheckParts());
+  auto directory = CacheDirectory::Open(anchor, options.mode, options.log);
   if (!directory && directory.error().code() == StatusCode::kCorruption &&
-      options.when_damaged == WhenDamaged::kReset &&
-      options.mode != OpenMode::kReadOnly) {
+      MayReset(options)) {
     // Only the stamp can be meant: what it names is thrown away with it.
-    LARDER_FAIL_IF_ERROR(RemoveCacheFiles(path));
-    directory = open_directory();
+    LARDER_FAIL_IF_ERROR(RemoveCacheFiles(anchor->Path()));
+    directory = CacheDirectory::Open(anchor, options.mode, options.log);
   }
   if (!directory) return Fail(directory.error());
   std::unique_ptr<Store> store(
@@ -166,7 +184,7 @@ Status Store::Start() noexcept {
   options_pending_ = true;
   if (!read_only_ && !high_water_) {
     auto high_water = HighWater::Open(directory_->marks_path());
-    if (!high_water) return high_water.error();
+    if (!high_water) return NameDescriptors(high_water.error());
     high_water_ = std::move(*high_water);
   }
   LARDER_RETURN_IF_ERROR(
@@ -191,11 +209,8 @@ RocksSizes Store::SizesFor(std::uint64_t size_limit,
                            std::uint64_t index_bytes) const noexcept {
   // On a file system that is smaller than the limit, buffers have to fit that:
   // a flush must find room for what they hold.
-  struct statvfs file_system = {};
-  if (::statvfs(path_.c_str(), &file_system) == 0) {
-    const std::uint64_t total =
-        std::uint64_t{file_system.f_blocks} * file_system.f_frsize;
-    size_limit = std::min(size_limit, std::max(total, kSizeLimitBytesMin));
+  if (const auto total = directory_->TotalBytes()) {
+    size_limit = std::min(size_limit, std::max(*total, kSizeLimitBytesMin));
   }
   return RocksSizes::For(size_limit, options_.memory_budget_bytes, index_bytes);
 }
@@ -255,7 +270,7 @@ Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
       reserve == Reserve::kSpend && directory_->ReleaseReserve().ok()) {
     opened = Rocks::Open(rocks);
   }
-  if (!opened) return opened.error();
+  if (!opened) return NameDescriptors(opened.error());
   rocks_ = std::move(*opened);
   block_cache_ = rocks_->cache();
   return Status::Ok();
@@ -539,7 +554,7 @@ Status Store::OpenLog() noexcept {
   Result<std::unique_ptr<SegmentLog>> log =
       SegmentLog::Open(directory_->log_path(), options, next_id,
                        [&live](std::uint32_t id) { return live.contains(id); });
-  if (!log) return log.error();
+  if (!log) return NameDescriptors(log.error());
   log_ = std::move(*log);
   PublishLogGeneration();
   return Status::Ok();
@@ -573,16 +588,17 @@ void Store::SetLogGeneration(std::atomic<std::uint64_t>* published) noexcept {
 Status Store::ResetDirectory() noexcept {
   LARDER_RETURN_IF_ERROR(KeepMarks());
   Shut().IgnoreError();  // It is thrown away.
-  std::error_code error;
-  std::filesystem::remove_all(directory_->db_path(), error);
-  // Not the directory itself, which others may have locked.
+  LARDER_RETURN_IF_ERROR(directory_->CheckParts());
+  LARDER_RETURN_IF_ERROR(EmptyDirectory(directory_->db_path()));
   for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
-    if (error) break;
+    std::error_code error;
     std::filesystem::remove(SegmentPath(directory_->log_path(), id), error);
+    if (error) {
+      return Status::FromErrno(error.value(),
+                               "emptying " + directory().string());
+    }
   }
-  return error ? Status::FromErrno(error.value(),
-                                   "emptying " + directory().string())
-               : Status::Ok();
+  return Status::Ok();
 }
 
 // The index that says what was given before is to be lost, and others may still
@@ -668,8 +684,12 @@ Status Store::Shut() noexcept {
     const std::scoped_lock lock(scans_mutex_);
     for (StoreScan* scan : scans_) scan->Invalidate();
   }
+  // What is there now is somebody else's; whatever is left to write is lost.
+  const bool gone = !read_only_ && directory_ != nullptr && NoteIfGone();
   Status status;
-  if (rocks_ && log_ && !read_only_ && !faulted_) {
+  if (gone) {
+    status = GoneStatus();
+  } else if (rocks_ && log_ && !read_only_ && !faulted_) {
     status = SaveTotals();
     std::string state;
     std::string name;
@@ -703,7 +723,7 @@ Status Store::Shut() noexcept {
     const std::scoped_lock lock(grants_mutex_);
     grants_.clear();
   }
-  if (log_ && high_water_) {
+  if (log_ && high_water_ && !gone) {
     // Else the next numbers are larger than they had to be.
     high_water_
         ->Settle({.segment = log_->next_id(), .version = runs_.next_version()})
@@ -711,7 +731,8 @@ Status Store::Shut() noexcept {
   }
   DropLog();
   if (rocks_) {
-    if (faulted_ || disk_full_) {  // No flush: there is no room for it.
+    // No flush: there is no room for it, or it is not to be.
+    if (faulted_ || disk_full_ || gone) {
       rocks_->Abandon();
     } else {
       const Status closed = rocks_->Close();
@@ -742,17 +763,24 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
 }
 
 bool Store::NoteIfGone() noexcept {
-  if (directory_->CheckPresent().code() == StatusCode::kGone) gone_ = true;
+  if (directory_->CheckParts().code() == StatusCode::kGone) gone_ = true;
   return gone_;
+}
+
+void Store::LookForDirectory() noexcept {
+  const auto gate = store_gate_.Enter();
+  if (!closed_ && !read_only_) NoteIfGone();
+}
+
+Status Store::GoneStatus() const {
+  return {StatusCode::kGone, directory().string() +
+                                 " was removed or replaced while it was open; "
+                                 "close this cache and open it again"};
 }
 
 Status Store::CheckOpen() const noexcept {
   if (closed_) return ClosedStatus();
-  if (gone_) {
-    return {StatusCode::kGone, directory().string() +
-                                   " was removed or replaced while it was "
-                                   "open; close this cache and open it again"};
-  }
+  if (gone_) return GoneStatus();
   if (rocks_ && log_) return Status::Ok();
   const std::scoped_lock lock(fault_mutex_);
   return fault_;  // Not even a read-only reopening worked.
@@ -818,7 +846,8 @@ Status Store::Reopen(Reserve reserve) noexcept {
   DropLog();
   cutoffs_saved_ = cutoffs_raised_.load();
   evictions_unsaved_ = 0;  // What was not saved is undone.
-  Status status = OpenFiles(/*writable=*/true, reserve);
+  Status status =
+      NoteIfGone() ? GoneStatus() : OpenFiles(/*writable=*/true, reserve);
   if (hot != nullptr) hot->EndInvalidation();
   if (status.ok()) return status;
   // Reads go on without a writable database.

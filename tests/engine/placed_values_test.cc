@@ -37,12 +37,15 @@ class PlacedValuesTest : public ::testing::Test {
                                      .background = false});
     ASSERT_TRUE(store.has_value()) << store.error().ToString();
     store_ = *std::move(store);
+    auto anchor = DirectoryAnchor::Open(path_);
+    ASSERT_TRUE(anchor.has_value()) << anchor.error().ToString();
+    places_ = std::make_unique<RemotePlaces>(*std::move(anchor));
     store_->SetLogGeneration(&generation_);
   }
   Status Write(std::string_view key, std::string_view value,
                const Grant& grant) {
-    return places_.Write(SetCommand{.key = key, .value = value}, grant,
-                         generation_);
+    return places_->Write(SetCommand{.key = key, .value = value}, grant,
+                          generation_);
   }
   Grant GrantFor(std::string_view key, std::size_t size) {
     auto grant = store_->GrantPlaces(
@@ -127,7 +130,7 @@ class PlacedValuesTest : public ::testing::Test {
   WhenDamaged when_damaged_ = WhenDamaged::kFail;
   std::atomic<std::uint64_t> generation_{0};
   std::unique_ptr<Store> store_;
-  RemotePlaces places_{path_};
+  std::unique_ptr<RemotePlaces> places_;
   std::uint64_t sequence_ = 0;
 };
 
@@ -145,16 +148,17 @@ TEST_F(PlacedValuesTest, ReadingSaysWhereAndTheClientReadsThere) {
   const std::string value = MakeValue(2, 100'000);
   PlacedValues placed;
   ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
-  const auto read = places_.Read("key", placed.found[0], VerifyReads::kAlways);
+  const auto read = places_->Read("key", placed.found[0], VerifyReads::kAlways);
   ASSERT_TRUE(read.has_value()) << read.error().ToString();
   EXPECT_TRUE(read->bytes() == value);
   // Not taken for another key's, or another version's.
-  EXPECT_EQ(
-      places_.Read("kez", placed.found[0], VerifyReads::kAlways).error().code(),
-      StatusCode::kCorruption);
+  EXPECT_EQ(places_->Read("kez", placed.found[0], VerifyReads::kAlways)
+                .error()
+                .code(),
+            StatusCode::kCorruption);
   PlacedValue older = placed.found[0];
   --older.version;
-  EXPECT_EQ(places_.Read("key", older, VerifyReads::kAlways).error().code(),
+  EXPECT_EQ(places_->Read("key", older, VerifyReads::kAlways).error().code(),
             StatusCode::kCorruption);
 }
 
@@ -172,13 +176,13 @@ TEST_F(PlacedValuesTest, FilesAreLetGoWithoutAnotherRead) {
   const std::string value = MakeValue(2, 100'000);
   PlacedValues placed;
   ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
-  ASSERT_TRUE(places_.Read("key", placed.found[0], VerifyReads::kOnce));
+  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce));
   EXPECT_EQ(mapped(), 1U);
   for (int i = 0; i < 1'000 && mapped() != 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_EQ(mapped(), 0U);
-  ASSERT_TRUE(places_.Read("key", placed.found[0], VerifyReads::kOnce));
+  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce));
   EXPECT_EQ(mapped(), 1U);
 }
 

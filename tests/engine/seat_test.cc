@@ -19,6 +19,7 @@
 
 #include "directory_create.h"
 #include "forked_process.h"
+#include "orphan_regions.h"
 #include "temporary_directory.h"
 #include "test_point.h"
 
@@ -109,6 +110,26 @@ TEST_F(SeatTest, OnlyOneHoldsTheSeat) {
   ASSERT_TRUE(first->Release().ok());
   EXPECT_EQ(MutexCount(), 1);
   EXPECT_TRUE(second->TryTake().value());
+}
+
+// The kernel's locks alone decide then: one after another has the seat.
+TEST_F(SeatTest, AScribbledMutexEndsNobody) {
+  auto first = Attach();
+  const auto second = Attach();
+  ASSERT_TRUE(first->TryTake().value());
+  for (const char* what : {"seat", "ctl"}) {
+    const SeatControl control = Control();
+    const std::string file =
+        "/dev/shm/sem." + EpochMutexName(control.id, control.epoch, what);
+    std::ofstream(file, std::ios::binary) << std::string(32, '\xff');
+  }
+  EXPECT_TRUE(first->LockControl(std::chrono::steady_clock::now() + 20s));
+  EXPECT_FALSE(second->TryTake().value());
+  ASSERT_TRUE(first->Release().ok());
+  EXPECT_TRUE(second->TryTake().value());
+  EXPECT_TRUE(Attach()->LockControl(std::chrono::steady_clock::now() + 20s));
+  EXPECT_FALSE(first->TryTake().value());
+  ASSERT_TRUE(second->Release().ok());
 }
 
 TEST_F(SeatTest, TheGenerationTellsHoldersApart) {

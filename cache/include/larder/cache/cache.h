@@ -35,9 +35,10 @@ using CacheOptions = EngineOptions;
 /// Lifetime:  destroy every Value, scan, writer and reader before Close and
 ///            before the cache itself.
 /// Errors:    besides those named at each call: kKeyTooLarge (over
-///            kKeySizeBytesMax), kClosed, kGone (the directory vanished),
-///            kIoError; calls that write also kReadOnly and kNoSpace. A call
-///            that fails has changed nothing.
+///            kKeySizeBytesMax), kClosed, kGone (the directory was removed,
+///            moved or replaced; within a second, and whatever is in its place
+///            is left alone), kIoError; calls that write also kReadOnly and
+///            kNoSpace. A call that fails has changed nothing.
 /// Cost:      a call on one item adds no allocation to what the engine does,
 ///            unless the value is compressed or encoded by cereal.
 class Cache {

@@ -49,7 +49,8 @@ enum class StatusCode : std::uint8_t {
   kSeatUnavailable = 16,
   /// The process that holds the seat lives but does not answer.
   kHolderNotResponding = 17,
-  /// The directory vanished or was replaced while it was open.
+  /// The directory, or a part of it, was removed, moved or replaced while it
+  /// was open: close this cache and open it again.
   kGone = 18,
   /// The cache, stream or scan was closed before.
   kClosed = 19,
