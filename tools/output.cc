@@ -42,6 +42,8 @@ std::string_view Remedy(StatusCode code) {
       return "look at the disk and the kernel log";
     case StatusCode::kTimedOut:
       return "try again";
+    case StatusCode::kOutcomeUnknown:
+      return "see 'larder get' what is there before trying again";
     case StatusCode::kSeatUnavailable:
       return "try again when it has closed the cache";
     case StatusCode::kHolderNotResponding:

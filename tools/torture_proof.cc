@@ -16,7 +16,7 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 // Codes that a call may end with while processes are killed and stopped.
 bool IsExpected(StatusCode code) {
-  return code == StatusCode::kTimedOut ||
+  return code == StatusCode::kTimedOut || code == StatusCode::kOutcomeUnknown ||
          code == StatusCode::kHolderNotResponding ||
          code == StatusCode::kSeatUnavailable;
 }

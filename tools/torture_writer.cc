@@ -102,7 +102,7 @@ class Writer {
 
   static TortureOutcome OutcomeOf(const Status& status) {
     if (status.ok()) return TortureOutcome::kAcknowledged;
-    return status.message().find("outcome unknown") != std::string::npos
+    return status.code() == StatusCode::kOutcomeUnknown
                ? TortureOutcome::kUnknown
                : TortureOutcome::kNotApplied;
   }

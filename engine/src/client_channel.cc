@@ -2,7 +2,8 @@
 //
 // 1. At most one request of a lane is under way; its sequence is larger than
 //    any before it.
-// 2. "Not applied" is said only if no holder ever claimed the request.
+// 2. "Not applied" is said of a change only if no holder ever claimed it;
+//    else it is kOutcomeUnknown.
 // 3. The rings are made afresh for each holder, by the client, while no holder
 //    looks at them (ring_generation is another one until they are ready).
 
@@ -33,6 +34,7 @@ struct ClientChannel::Lane {
   bool evicted = false;
   // This request was claimed by a holder that is gone.
   bool maybe_applied = false;
+  ClientChannel::Effect effect = ClientChannel::Effect::kChange;
 };
 
 namespace {
@@ -197,7 +199,8 @@ void ClientChannel::Close() noexcept {
 
 Result<std::string> ClientChannel::Call(std::string_view message,
                                         SteadyTime deadline,
-                                        const RunHere& run_here) noexcept {
+                                        const RunHere& run_here,
+                                        Effect effect) noexcept {
   if (guard_.InChild()) {
     return Fail(
         Status::Closed("a forked child does not share its parent's channel"));
@@ -210,6 +213,7 @@ Result<std::string> ClientChannel::Call(std::string_view message,
     return run_here(message, 0, 0);
   const Result<Lane*> lane = TakeLane(deadline);
   if (!lane) return Fail(lane.error());
+  (*lane)->effect = effect;
   auto reply = Run(**lane, message, deadline, run_here);
   // Not before run_here is done: with the lane its session record goes.
   GiveLane(*lane);
@@ -251,16 +255,21 @@ Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
 Status ClientChannel::GiveUp(Lane& lane, Wait why) noexcept {
   TestPoint("call.give_up");
   const bool cancelled = lane.shared->request_state.Cancel(lane.sequence);
-  const std::string_view outcome =
-      cancelled && !lane.maybe_applied ? kNotApplied : kUnknown;
+  const bool unknown =
+      lane.effect == Effect::kChange && (!cancelled || lane.maybe_applied);
+  const std::string_view outcome = unknown ? kUnknown : kNotApplied;
+  Status status;
   if (why == Wait::kClosed || closed_.load(std::memory_order_relaxed)) {
-    return ClosedStatus(outcome);
+    status = ClosedStatus(outcome);
+  } else if (why == Wait::kTimedOut) {
+    status = seat_.DescribeTimeout(outcome);
+  } else {
+    lane.evicted = true;
+    status = {StatusCode::kAborted,
+              "the process that has " + seat_.directory().string() +
+                  " open took this client off; " + std::string(outcome)};
   }
-  if (why == Wait::kTimedOut) return seat_.DescribeTimeout(outcome);
-  lane.evicted = true;
-  return {StatusCode::kAborted,
-          "the process that has " + seat_.directory().string() +
-              " open took this client off; " + std::string(outcome)};
+  return unknown ? Status::OutcomeUnknown(status.message()) : status;
 }
 
 // Waits until somebody serves; false: nobody did before the deadline, or the

@@ -54,11 +54,14 @@ class ClientChannel {
   /// Returns the answer. `run_here` is called if this process gets the seat
   /// before there is one. REQUIRES: `message` is not empty and at most
   /// kMessageSizeBytesMax long.
-  /// Errors: kTimedOut, kHolderNotResponding, kSeatUnavailable (each says "not
-  /// applied" or "outcome unknown"), kNoSpace (too many clients, no memory for
-  /// a lane), kAborted (the holder took this client off), kClosed.
+  /// Errors: kTimedOut, kHolderNotResponding, kSeatUnavailable, kAborted (the
+  /// holder took this client off) and kClosed, of which nothing came; of a
+  /// change that may have been made kOutcomeUnknown instead. kNoSpace (too many
+  /// clients, no memory for a lane).
+  enum class Effect : std::uint8_t { kNone, kChange };
   Result<std::string> Call(std::string_view message, SteadyTime deadline,
-                           const RunHere& run_here) noexcept;
+                           const RunHere& run_here,
+                           Effect effect = Effect::kChange) noexcept;
 
   /// Tells calls under way that this process holds the seat (and must not wait
   /// for itself); false: not any more. Lanes are given back with true. To be

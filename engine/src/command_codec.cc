@@ -315,7 +315,7 @@ void PutStatus(std::string& out, const Status& status) {
 
 Status ReadStatus(WireReader& in) {
   const auto code = static_cast<StatusCode>(
-      in.Enumerator(static_cast<std::uint8_t>(StatusCode::kNotAFile) + 1));
+      in.Enumerator(static_cast<std::uint8_t>(kStatusCodeLast) + 1));
   const std::string_view text = in.String();
   if (text.size() > kStatusMessageSizeMax) in.Refuse();
   return {code, std::string(in.ok() ? text : std::string_view())};

@@ -33,7 +33,8 @@ std::string BodyOf(std::uint64_t number) {
 }  // namespace
 
 Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
-                                       Patience patience) noexcept {
+                                       Patience patience,
+                                       Effect effect) noexcept {
   std::string message;
   message.reserve(body.size() + 4);
   PutMessageHead(message, kind);
@@ -41,8 +42,9 @@ Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
   const auto timeout = patience == Patience::kLong    ? options_.long_timeout
                        : patience == Patience::kShort ? options_.short_timeout
                                                       : options_.timeout;
-  auto reply = channel_.Call(
-      message, std::chrono::steady_clock::now() + timeout, options_.run_here);
+  auto reply =
+      channel_.Call(message, std::chrono::steady_clock::now() + timeout,
+                    options_.run_here, effect);
   if (!reply) return Fail(std::move(reply.error()));
   auto bytes = std::make_shared<const std::string>(std::move(*reply));
   auto decoded = DecodeOutcome(*bytes);
@@ -120,9 +122,12 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
   LARDER_RETURN_IF_ERROR(EncodeCommands(body, commands, {}, options));
   const bool is_long =
       std::any_of(commands.begin(), commands.end(), IsWholeCache);
-  auto answer = caller_->Ask(MessageKind::kExecute, body,
-                             is_long ? RemoteCaller::Patience::kLong
-                                     : RemoteCaller::Patience::kNormal);
+  auto answer = caller_->Ask(
+      MessageKind::kExecute, body,
+      is_long ? RemoteCaller::Patience::kLong : RemoteCaller::Patience::kNormal,
+      std::any_of(commands.begin(), commands.end(), IsMutation)
+          ? RemoteCaller::Effect::kChange
+          : RemoteCaller::Effect::kNone);
   if (!answer) return std::move(answer.error());
   auto decoded = DecodeReplies(answer->bytes, answer->body, replies);
   if (!decoded) return std::move(decoded.error());
@@ -162,7 +167,9 @@ bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
   elsewhere.value = {};
   const Command message = elsewhere;
   if (!EncodeCommands(body, {&message, 1}, placed, options).ok()) return false;
-  auto answer = caller_->Ask(MessageKind::kExecute, body);
+  auto answer =
+      caller_->Ask(MessageKind::kExecute, body, RemoteCaller::Patience::kNormal,
+                   RemoteCaller::Effect::kChange);
   if (!answer) {
     status = std::move(answer.error());
     return true;
@@ -322,7 +329,8 @@ Status RemoteEngine::Reset(std::string_view name,
   std::string body;
   EncodeSettings(body, {{std::string(name), std::string(value)}});
   const auto answer =
-      caller_->Ask(MessageKind::kReset, body, RemoteCaller::Patience::kLong);
+      caller_->Ask(MessageKind::kReset, body, RemoteCaller::Patience::kLong,
+                   RemoteCaller::Effect::kChange);
   return answer ? Status() : answer.error();
 }
 

@@ -41,11 +41,13 @@ class RemoteCaller {
       : channel_(channel), options_(std::move(options)) {}
 
   enum class Patience : std::uint8_t { kShort, kNormal, kLong };
+  using Effect = ClientChannel::Effect;
   /// `body` is appended to the message's head. Errors: those of
   /// ClientChannel::Call, those of the answer, kCorruption.
   [[nodiscard]] Result<RemoteAnswer> Ask(
       MessageKind kind, std::string_view body,
-      Patience patience = Patience::kNormal) noexcept;
+      Patience patience = Patience::kNormal,
+      Effect effect = Effect::kNone) noexcept;
 
  private:
   ClientChannel& channel_;

@@ -90,14 +90,15 @@ class RemoteWriter final : public ValueWriter {
     failed_ = Status::Closed("the stream was committed");
     std::string body;
     EncodeNumber(body, handle_.number());
-    const auto answer = handle_.caller().Ask(MessageKind::kWriterCommit, body);
+    const auto answer = handle_.caller().Ask(MessageKind::kWriterCommit, body,
+                                             RemoteCaller::Patience::kNormal,
+                                             RemoteCaller::Effect::kChange);
     if (!answer) {
       // Lost before or after the commit, which is one moment for the holder.
-      reply.status =
-          answer.error().code() == StatusCode::kGone
-              ? Status(StatusCode::kAborted,
-                       answer.error().message() + "; outcome unknown")
-              : answer.error();
+      reply.status = answer.error().code() == StatusCode::kGone
+                         ? Status::OutcomeUnknown(answer.error().message() +
+                                                  "; outcome unknown")
+                         : answer.error();
       return reply;
     }
     handle_.Release();

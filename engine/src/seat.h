@@ -148,7 +148,7 @@ class Seat {
   }
   /// What to tell a caller whose deadline passed: kHolderNotResponding if the
   /// holder is stopped or blocked, kSeatUnavailable if there is none, else
-  /// kTimedOut. `outcome` is "not applied" or "outcome unknown".
+  /// kTimedOut. `outcome` ends the message.
   [[nodiscard]] Status DescribeTimeout(std::string_view outcome) const noexcept;
 
  private:

@@ -57,6 +57,8 @@ std::string_view StatusCodeName(StatusCode code) noexcept {
       return "kInternal";
     case StatusCode::kNotAFile:
       return "kNotAFile";
+    case StatusCode::kOutcomeUnknown:
+      return "kOutcomeUnknown";
   }
   return "kUnknown";
 }

@@ -255,7 +255,7 @@ TEST_F(SeatServerTest, ARequestThatWasTakenHasAnUnknownOutcome) {
   const auto server = Serve(*holder, handler);
   const auto channel = Connect(*mine);
   const auto reply = channel->Call("echo:stick", After(50ms), kNotHere);
-  EXPECT_EQ(reply.error().code(), StatusCode::kTimedOut);
+  EXPECT_EQ(reply.error().code(), StatusCode::kOutcomeUnknown);
   EXPECT_NE(reply.error().message().find("outcome unknown"), std::string::npos);
   release = true;
   // The late answer is not taken for another one.

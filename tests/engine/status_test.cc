@@ -25,7 +25,7 @@ TEST(Status, ErrnoPicksTheCode) {
 }
 
 TEST(Status, EveryCodeHasAName) {
-  for (int code = 0; code <= static_cast<int>(StatusCode::kNotAFile); ++code) {
+  for (int code = 0; code <= static_cast<int>(kStatusCodeLast); ++code) {
     EXPECT_EQ(StatusCodeName(static_cast<StatusCode>(code)).front(), 'k');
   }
 }

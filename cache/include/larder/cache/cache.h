@@ -37,8 +37,9 @@ using CacheOptions = EngineOptions;
 /// Errors:    besides those named at each call: kKeyTooLarge (over
 ///            kKeySizeBytesMax), kClosed, kGone (the directory was removed,
 ///            moved or replaced; within a second, and whatever is in its place
-///            is left alone), kIoError; calls that write also kReadOnly and
-///            kNoSpace. A call that fails has changed nothing.
+///            is left alone), kIoError; calls that write also kReadOnly,
+///            kNoSpace and kOutcomeUnknown: the change may have been made. A
+///            call that fails otherwise has changed nothing.
 /// Cost:      a call on one item adds no allocation to what the engine does,
 ///            unless the value is compressed or encoded by cereal.
 class Cache {

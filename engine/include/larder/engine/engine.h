@@ -205,7 +205,9 @@ class ValueWriter {
   virtual ~ValueWriter() = default;
   /// Errors: kTooLarge, kNoSpace, kIoError; after one the writer is dead.
   [[nodiscard]] virtual Status Append(std::string_view bytes) noexcept = 0;
-  /// `applied` false: the condition of the SetCommand did not hold.
+  /// `applied` false: the condition of the SetCommand did not hold. Errors: as
+  /// a Set, and kOutcomeUnknown if the process with the store changed
+  /// meanwhile.
   [[nodiscard]] virtual Reply Commit() noexcept = 0;
 };
 
@@ -259,11 +261,12 @@ class Engine {
   /// or none, and no reader sees some of them. Each sees the effects of the
   /// ones before it.
   /// A failed command (its `status`) does not stop the others; a failed commit
-  /// sets the status of every mutation and nothing was changed.
+  /// sets the status of every mutation and nothing was changed, but with
+  /// kOutcomeUnknown.
   /// EvictTag, Clear, Expire and Cull must be alone in their call.
   /// REQUIRES: replies.size() == commands.size().
   /// Returns what concerns the call as a whole: kInvalidArgument, kClosed,
-  /// kGone, and the commit's kNoSpace or kIoError.
+  /// kGone, and the commit's kNoSpace, kIoError or kOutcomeUnknown.
   [[nodiscard]] virtual Status Execute(
       std::span<const Command> commands, std::span<Reply> replies,
       const ExecuteOptions& options = {}) noexcept = 0;

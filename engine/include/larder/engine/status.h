@@ -41,7 +41,8 @@ enum class StatusCode : std::uint8_t {
   kCorruption = 12,
   /// The operating system failed a read or write.
   kIoError = 13,
-  /// The deadline passed. The message says "not applied" or "outcome unknown".
+  /// The deadline passed. A change was not applied: else it is
+  /// kOutcomeUnknown.
   kTimedOut = 14,
   /// Given up on purpose: a throwing callback, a cancelled scan.
   kAborted = 15,
@@ -65,7 +66,13 @@ enum class StatusCode : std::uint8_t {
   /// Something else (a directory, a link, a pipe, a device) has the name of a
   /// file of the cache. Nothing was changed.
   kNotAFile = 24,
+  /// Whether the change was made cannot be known: nobody answered in time after
+  /// taking it on, or the device failed while it was written. Look, or make a
+  /// change that may be made twice; Incr, Add and Pop may not.
+  kOutcomeUnknown = 25,
 };
+/// The one with the largest number.
+inline constexpr StatusCode kStatusCodeLast = StatusCode::kOutcomeUnknown;
 
 /// The name of `code` as in the source, for example "kTooLarge".
 std::string_view StatusCodeName(StatusCode code) noexcept;
@@ -110,6 +117,9 @@ class [[nodiscard]] Status {
   }
   static Status ParseError(std::string message) noexcept {
     return {StatusCode::kParseError, std::move(message)};
+  }
+  static Status OutcomeUnknown(std::string message) noexcept {
+    return {StatusCode::kOutcomeUnknown, std::move(message)};
   }
   static Status Internal(std::string message) noexcept {
     return {StatusCode::kInternal, std::move(message)};
