@@ -54,6 +54,13 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
     return bytes_written_.load(std::memory_order_relaxed);
   }
 
+  /// True once a sync of the log, or of the directory, has failed: what was
+  /// written before may or may not be found by the next opening. RocksDB does
+  /// not know: who syncs the log asks here afterwards.
+  [[nodiscard]] bool log_sync_failed() const noexcept {
+    return log_sync_failed_.load(std::memory_order_acquire);
+  }
+
   using FileSystemWrapper::DeleteFile;
   // Whatever RocksDB opens is a regular file and does not become one of the
   // standard descriptors; see open_file.h.
@@ -119,6 +126,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
 
  private:
   friend class CountingFile;
+  friend class WatchedDirectory;
   static std::uint64_t Positive(
       const std::atomic<std::int64_t>& value) noexcept {
     // Relaxed: a figure, which orders nothing.
@@ -135,6 +143,11 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   }
   /// What a file adds to, besides the sum of all.
   enum class Kind : std::uint8_t { kOther, kWal, kMerging };
+  rocksdb::IOStatus NoteSync(rocksdb::IOStatus status) noexcept {
+    // Release pairs with log_sync_failed(), of who is told of the failure.
+    if (!status.ok()) log_sync_failed_.store(true, std::memory_order_release);
+    return status;
+  }
   /// A file that is written grew from `before` to `after` bytes.
   void Grow(Kind kind, std::uint64_t before, std::uint64_t after) noexcept;
 
@@ -142,6 +155,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<std::int64_t> wal_bytes_{0};
   std::atomic<std::int64_t> merging_bytes_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
+  std::atomic<bool> log_sync_failed_{false};
   std::mutex mutex_;
   // Guarded by mutex_. A file being written is brought up to date here when it
   // is closed or deleted; its growth shows in the sums at once.

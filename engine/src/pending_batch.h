@@ -43,8 +43,8 @@ struct PendingBatch {
   /// A run whose start is not known to be on disk; the batch carries it.
   std::uint32_t run_carried = 0;
   TimePoint earliest_expiry = kNeverExpires;
-  /// Something lies in segment files (a sync must include them).
-  bool wrote_segments = false;
+  /// Where its entries have their values (a sync must include these files).
+  std::vector<std::uint32_t> segments;
   /// Of the records that it refers to: their segments are neither sealed nor
   /// freed before it is committed. See GrantScope.
   std::vector<SegmentGrant> grants;
@@ -97,7 +97,7 @@ struct PendingBatch {
     user_bytes = 0;
     run_carried = 0;
     earliest_expiry = kNeverExpires;
-    wrote_segments = false;
+    segments.clear();
     grants.clear();
     keep_hot = false;
     constexpr std::size_t kKeepHotMax = 1024;

@@ -4,9 +4,11 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 
+#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/convenience.h>
@@ -18,6 +20,8 @@
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/options_util.h>
 #include <rocksdb/write_buffer_manager.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "coding.h"
@@ -28,6 +32,7 @@
 #include "open_file.h"
 #include "rocks_threads.h"
 #include "rocks_timer.h"
+#include "unique_fd.h"
 #include "wal_check.h"
 
 // Options that are not obvious:
@@ -275,6 +280,33 @@ rocksdb::Status OpenWithoutTimer(
   return status;
 }
 
+// What is found in the log is taken for safe by all that comes: the next sync
+// is of the next log, and RocksDB never syncs one that it was not running for.
+Status SyncFoundLogs(const std::filesystem::path& path) {
+  const UniqueFd directory = OpenDirectory(AT_FDCWD, path.c_str());
+  if (!directory) return Status::Ok();  // It is to be made.
+  bool found = false;
+  Status status;
+  const int error = ListDirectory(directory.get(), ".", [&](const char* name) {
+    if (!std::string_view(name).ends_with(".log")) return true;
+    const FilePlace place(directory.get(), name, path / name);
+    const Result<UniqueFd> fd = OpenFile(place, O_RDONLY);
+    struct stat info {};
+    if (!fd || ::fstat(fd->get(), &info) != 0 || info.st_size == 0) return true;
+    found = true;
+    if (::fdatasync(fd->get()) != 0) {
+      status = Status::FromErrno(errno, "syncing " + place.shown.string());
+    }
+    return status.ok();
+  });
+  LARDER_RETURN_IF_ERROR(status);
+  if (error != 0) return Status::FromErrno(error, "reading " + path.string());
+  if (found && ::fsync(directory.get()) != 0) {
+    return Status::FromErrno(errno, "syncing " + path.string());
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 RocksSizes RocksSizes::For(std::uint64_t size_limit,
@@ -380,6 +412,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
       {"access",
        AccessFamily(options, cache, rocks->judging_, rocks->index_memtables_)},
       {"counters", CountersFamily(options, cache)}};
+  if (!options.read_only) LARDER_FAIL_IF_ERROR(SyncFoundLogs(options.path));
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = OpenWithoutTimer(
       options.read_only, db_options, path, families, &rocks->families_, &db);

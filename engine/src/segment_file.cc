@@ -82,7 +82,7 @@ Result<std::shared_ptr<SegmentFile>> SegmentFile::OpenExisting(
       environment, id,
       environment->read_only ? RoundUp(size + 1, kGrowingMapUnit) : size);
   file->holds_ = 0;
-  file->from_earlier_run_ = true;
+  file->earlier_unsynced_ = true;
   file->readable_end_ = size;
   file->file_size_ = size;
   file->SetAccounted(AllocatedBytes(info));

@@ -127,11 +127,10 @@ class SegmentFile {
   [[nodiscard]] bool sync_failed() const noexcept {
     return sync_failed_.load();
   }
-  /// The data of an earlier run, which may have been written without a sync.
-  [[nodiscard]] bool from_earlier_run() const noexcept {
-    return from_earlier_run_;
+  /// From now on Sync means what an earlier run has written, too.
+  void IncludeEarlierRun() noexcept {
+    if (earlier_unsynced_.exchange(false)) unsynced_ = true;
   }
-  void MarkUnsynced() noexcept { unsynced_ = true; }
 
   // Readers ------------------------------------------------------------------
   /// The mapping if there is one that covers [0, end), else nullptr.
@@ -189,7 +188,6 @@ class SegmentFile {
   const Environment environment_;
   const std::uint32_t id_;
   const std::uint64_t capacity_;
-  bool from_earlier_run_ = false;
   bool was_another_ = false;  // Its file has bytes of another segment.
 
   std::atomic<State> state_{State::kOpen};
@@ -200,6 +198,7 @@ class SegmentFile {
   std::atomic<std::uint64_t> file_size_{0};
   std::atomic<std::uint64_t> record_count_{0};
   std::atomic<bool> unsynced_{false};
+  std::atomic<bool> earlier_unsynced_{false};  // It may not have synced it.
   std::atomic<bool> sync_failed_{false};
   // Of the file while it is open; whoever uses it has a hold or copies it.
   std::shared_ptr<const UniqueFd> fd_;

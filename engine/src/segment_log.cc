@@ -174,6 +174,7 @@ class SegmentLogOnDisk final : public SegmentLog {
                            std::uint64_t version,
                            VerifyReads verify) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
+  Status SyncSegments(std::span<const std::uint32_t> ids) noexcept override;
   Status SyncAll() noexcept override;
   Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept override;
   bool ShrinkReusable(std::uint64_t bytes) noexcept override;
@@ -249,6 +250,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status SealLocked(OpenSegment& open);
   void CountSlack(OpenSegment& open) noexcept;
   Status SyncFiles(bool earlier);
+  Status SyncNames();  // Under sync_mutex_.
   Status ScanFile(std::uint32_t id,
                   const std::function<Result<SegmentScanResult>(
                       int fd, std::uint64_t size)>& scan,
@@ -268,8 +270,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   const std::uint64_t generation_ = NewGeneration();
 
   std::mutex sync_mutex_;  // Held over a sync, so that a second caller waits.
-  bool earlier_synced_ = false;  // Under sync_mutex_.
-  std::atomic<bool> directory_unsynced_{false};
+  bool earlier_synced_ = false;                 // Under sync_mutex_.
+  std::atomic<bool> directory_unsynced_{true};  // An earlier run may not have.
 
   std::mutex snapshot_mutex_;  // Guards the snapshots and what they hold.
   std::uint64_t snapshot_count_ = 0;
@@ -581,9 +583,7 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
   {
     const std::shared_lock table_lock(table_mutex_);
     for (const auto& [id, file] : table_) {
-      if (earlier && !earlier_synced_ && file->from_earlier_run()) {
-        file->MarkUnsynced();
-      }
+      if (earlier) file->IncludeEarlierRun();
       if (file->unsynced()) {
         files.push_back(file);
       }
@@ -595,17 +595,33 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
       first = std::move(status);
     }
   }
-  if (directory_unsynced_.exchange(false) &&
-      environment_->io->SyncDirectory(environment_->directory_fd.get()) != 0) {
-    const int error = errno;
-    directory_unsynced_ = true;
-    if (first.ok()) {
-      first = NameDescriptors(Status::FromErrno(
-          error, "syncing " + environment_->directory.string()));
-    }
+  if (Status status = SyncNames(); !status.ok() && first.ok()) {
+    first = std::move(status);
   }
-  earlier_synced_ = earlier_synced_ || (earlier && first.ok());
   return first;
+}
+
+Status SegmentLogOnDisk::SyncNames() {
+  if (!directory_unsynced_.exchange(false) ||
+      environment_->io->SyncDirectory(environment_->directory_fd.get()) == 0) {
+    return Status::Ok();
+  }
+  const int error = errno;
+  directory_unsynced_ = true;
+  return NameDescriptors(
+      Status::FromErrno(error, "syncing " + environment_->directory.string()));
+}
+
+Status SegmentLogOnDisk::SyncSegments(
+    std::span<const std::uint32_t> ids) noexcept {
+  const std::lock_guard lock(sync_mutex_);
+  for (const std::uint32_t id : ids) {
+    const FilePtr file = Find(id);
+    if (!file) continue;  // It has gone, and so has what it held.
+    file->IncludeEarlierRun();
+    LARDER_RETURN_IF_ERROR(file->Sync());
+  }
+  return SyncNames();
 }
 
 Status SegmentLogOnDisk::SyncAll() noexcept { return SyncFiles(true); }

@@ -198,6 +198,9 @@ class SegmentLog {
   /// failed once may have lost pages for good: it gets no more records, and
   /// Sync goes on failing until it is removed or the log is opened anew.
   virtual Status Sync() noexcept = 0;
+  /// The same for these segments only, whoever wrote them, whatever became of
+  /// others.
+  virtual Status SyncSegments(std::span<const std::uint32_t> ids) noexcept = 0;
   /// The same for what earlier runs left, too: one fdatasync per segment, once.
   virtual Status SyncAll() noexcept = 0;
   /// Removes a sealed segment. Handles and snapshots that hold it go on

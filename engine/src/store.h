@@ -18,7 +18,10 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
+
+#include <rocksdb/snapshot.h>
 
 #include "larder/engine/engine.h"
 
@@ -54,7 +57,8 @@ class StoreScan;
 ///    large one: a committed entry never points at bytes that are not there,
 ///    until cleaning frees them, which it does only to dead entries.
 /// 3. A cutoff that a batch relies on is on disk no later than the batch.
-/// 4. Bytes are freed only after what killed them is in the WAL.
+/// 4. Bytes are freed only after what killed them is in the WAL, and is as safe
+///    as they were (store_durability.cc).
 ///
 /// Lock order: store_gate_, space_mutex_, write_gate_, rescue_mutex_, stripes
 /// (ascending), ledger_mutex_, leaves (RunTable, the logs, RocksDB).
@@ -212,12 +216,13 @@ class Store final : public SessionStore, private LivenessJudge {
   Status LoadLedger() noexcept;
   void MirrorLedger() noexcept;  // Under ledger_mutex_.
   Status LoadRuns() noexcept;
+  /// Versions from here on are larger than `version_max`.
+  void StartVersions(std::uint64_t version_max) noexcept;
   std::uint64_t RunTableBytes(const RunTable::Run& run) noexcept;
   Status RebuildLedger() noexcept;
   Status OpenLog() noexcept;
   void DropLog() noexcept;
   void PublishLogGeneration() noexcept;
-  Status RecoverUnlogged() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
   Status ResetDirectory() noexcept;
   [[nodiscard]] Status KeepMarks() noexcept;
@@ -354,7 +359,6 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t CostOf(std::size_t key_size,
                                      const Entry& entry) const noexcept;
   Status Commit(PendingBatch& pending, Durability durability) noexcept;
-  Status MarkUnlogged() noexcept;
   [[nodiscard]] TimePoint ExpiryOf(const std::optional<Duration>& ttl,
                                    TimePoint now) const noexcept;
 
@@ -493,6 +497,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
   Status CleanOne(bool& cleaned) noexcept;
   Status CleanRun(const RunTable::Run& run) noexcept;
+  void SetCleaningView(std::shared_ptr<rocksdb::ManagedSnapshot> view) noexcept;
   [[nodiscard]] double DeadShare() const noexcept;
   /// Bytes that the live items need in `access`, about.
   [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
@@ -532,6 +537,7 @@ class Store final : public SessionStore, private LivenessJudge {
   // store_cleaning.cc
   Status CleanSegment(std::uint32_t id) noexcept;
   /// Adds to `damaged_bytes` what lives and cannot be moved.
+  /// REQUIRES: all of one segment.
   Status MoveRecords(std::span<MovedRecord> records,
                      std::uint64_t& damaged_bytes) noexcept;
   /// REQUIRES of both: the caller is in write_gate_.
@@ -540,6 +546,36 @@ class Store final : public SessionStore, private LivenessJudge {
   Status AppendLiving(std::span<MovedRecord> records,
                       std::vector<SegmentGrant>& grants) noexcept;
   Status DropLostItems(PlaceId place) noexcept;
+
+  // store_durability.cc
+  /// What the last process left behind. Before the log is opened.
+  Status LoadMarkers() noexcept;
+  /// After a process died that wrote without a log: entries, lines and ledger
+  /// agree again. REQUIRES: nobody else is in the store.
+  Status RecoverUnlogged() noexcept;
+  /// Those whose values were not logged and are lost.
+  Status DropBrokenEntries() noexcept;
+  [[nodiscard]] bool HasBytes(const Entry& entry) noexcept;
+  /// To be called before a batch is written without a log.
+  Status BeginUnlogged(const LedgerDelta& delta) noexcept;
+  Status MarkUnlogged() noexcept;
+  /// Then what killed the items of `places` is as safe as they were, so that
+  /// these may be freed. Must not be called in write_gate_.
+  Status SettleKills(std::span<const PlaceId> places) noexcept;
+  /// All that the WAL has is on the device then.
+  Status SyncLog() noexcept;
+  /// Not OK once a sync of the WAL has failed: it is not to be relied upon, nor
+  /// written to.
+  Status CheckLogSynced() noexcept;
+  /// Of a commit whose sync failed.
+  Status UnknownOutcome() noexcept;
+  /// To be called before something is promised to survive a power cut.
+  Status MarkPower() noexcept;
+  /// True if items in `place` may be to survive a power cut.
+  [[nodiscard]] bool IsPowerPlace(PlaceId place) const noexcept;
+  /// They are, in what `delta` adds to. Under ledger_mutex_.
+  void NotePower(const LedgerDelta& delta) noexcept;
+  void NoteAllPower() noexcept;
 
   // store_key_filter.cc
   /// Of a database that was just opened.
@@ -679,6 +715,17 @@ class Store final : public SessionStore, private LivenessJudge {
   // The positions that the compaction filter may drop.
   std::atomic<std::uint64_t> cleaning_first_{0};
   std::atomic<std::uint64_t> cleaning_end_{0};
+  // By what it judges them: what kills them later may not be safe yet.
+  std::mutex cleaning_mutex_;  // A leaf of the lock order.
+  std::shared_ptr<rocksdb::ManagedSnapshot> cleaning_view_;  // By it.
+  // Places with items that unlogged writes killed, and the round in which they
+  // did; one is over when all buffers are flushed. Guarded by ledger_mutex_.
+  std::unordered_map<PlaceId, std::uint64_t> unlogged_kills_;
+  std::uint64_t unlogged_round_ = 0;  // Guarded by it, too, as are
+  // places with items that are to survive a power cut.
+  std::unordered_set<PlaceId> power_places_;
+  std::atomic<bool> power_marked_{false};
+  bool log_doubtful_ = false;  // A sync of the WAL failed. Under the gate.
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
   // Bytes that writers were granted and have not written yet, to segments and

@@ -103,6 +103,18 @@ Status Store::MoveRecords(std::span<MovedRecord> records,
   // Until the commit, as those of any batch.
   std::vector<SegmentGrant> grants;
   LARDER_RETURN_IF_ERROR(AppendLiving(records, grants));
+  // Any sync of the log makes the move durable, so the copies are that before.
+  const PlaceId source = PlaceOfSegment(records.front().place.segment);
+  const bool power = IsPowerPlace(source);
+  const auto sync_copies = [&] {
+    std::vector<std::uint32_t> ids;
+    for (const MovedRecord& moved : records) {
+      for (const SegmentPlace& at : moved.moved) ids.push_back(at.segment);
+    }
+    const Status synced = log_->SyncSegments(ids);
+    return synced.ok() ? synced : SegmentFailure(synced);
+  };
+  if (power) LARDER_RETURN_IF_ERROR(sync_copies());
   PendingBatch& pending = ThreadBatch();
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) {
@@ -130,7 +142,14 @@ Status Store::MoveRecords(std::span<MovedRecord> records,
     entry.extents.insert(next, record.moved.begin(), record.moved.end());
     PutEntry(key, *old, entry, pending);
   }
-  return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
+  if (pending.empty()) return Status::Ok();
+  if (IsPowerPlace(source)) {
+    // Somebody may have seen to it meanwhile that it must survive.
+    if (!power) LARDER_RETURN_IF_ERROR(sync_copies());
+    const std::scoped_lock lock(ledger_mutex_);
+    NotePower(pending.delta);
+  }
+  return Commit(pending, Durability::kProcess);
 }
 
 Status Store::FindLiving(std::span<MovedRecord> records,

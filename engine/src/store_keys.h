@@ -20,6 +20,8 @@ namespace larder {
 inline constexpr std::string_view kLedgerKey = "ledger";
 /// There while something was written without a log and not flushed.
 inline constexpr std::string_view kUnloggedKey = "unlogged";
+/// There once something was promised to survive a power cut.
+inline constexpr std::string_view kPowerKey = "power";
 inline constexpr std::string_view kSettingPrefix = "setting/";
 inline constexpr std::string_view kRunPrefix = "run/";
 inline constexpr std::string_view kSessionPrefix = "session/";

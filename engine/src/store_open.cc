@@ -278,10 +278,13 @@ Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
 
 Status Store::LoadState() noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
+  LARDER_RETURN_IF_ERROR(LoadMarkers());
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(sessions_.Load(rocks_->db(), rocks_->counters()));
   LARDER_RETURN_IF_ERROR(OpenLog());
+  LARDER_RETURN_IF_ERROR(RecoverUnlogged());
+  if (power_marked_) NoteAllPower();
   UpdateFreeSpace();
   UpdateBudget();
   rocks_->StartJudging();
@@ -379,7 +382,9 @@ Status Store::LoadLedger() noexcept {
   if (!read.IsNotFound()) {
     LARDER_RETURN_IF_ERROR(FromRocks(read, "reading the ledger"));
     LARDER_RETURN_IF_ERROR(LedgerDelta::Decode(bytes, all));
-    if (read_only_ && !all.IsState()) {
+    if (recover_unlogged_) {
+      all.cells.clear();  // They may be anything, negative, too.
+    } else if (read_only_ && !all.IsState()) {
       return {StatusCode::kAborted, "the ledger of " + path_.string() +
                                         " is not whole: it is being written"};
     }
@@ -395,13 +400,6 @@ Status Store::LoadLedger() noexcept {
     ledger_.Apply(all);
     MirrorLedger();
   }
-  std::string marker;
-  recover_unlogged_ =
-      !read_only_ && rocks_->db()
-                         .Get(rocksdb::ReadOptions(), rocks_->counters(),
-                              rocksdb::Slice(kUnloggedKey), &marker)
-                         .ok();
-  unlogged_marked_ = false;
   next_expiry_ = Duration::min().count();
   return Status::Ok();
 }
@@ -420,12 +418,11 @@ void Store::MirrorLedger() noexcept {
 }
 
 Status Store::RebuildLedger() noexcept {
-  LedgerDelta recount;
+  LedgerDelta fixed;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    recount = ledger_.Snapshot();
+    fixed = ledger_.Snapshot();
   }
-  LedgerDelta fixed = recount;
   fixed.cells.clear();
   fixed.totals.fill(0);  // They are added to what is there.
   fixed.reset = true;
@@ -437,6 +434,9 @@ Status Store::RebuildLedger() noexcept {
     Entry entry;
     if (!DecodeEntry(it->value().ToStringView(), entry).ok()) continue;
     fixed.version_max = std::max(fixed.version_max, entry.version);
+    for (const SegmentPlace& place : entry.extents) {
+      fixed.segment_max = std::max(fixed.segment_max, place.segment);
+    }
     if (!IsCounted(entry)) continue;
     LedgerDelta one;
     AddCells(it->key().ToStringView().substr(1), entry, 1, one);
@@ -446,10 +446,12 @@ Status Store::RebuildLedger() noexcept {
   fixed.cells = sum.ToDelta().cells;
   std::string operand;
   fixed.Encode(operand);
-  LARDER_RETURN_IF_ERROR(
-      FromRocks(rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
-                                   rocksdb::Slice(kLedgerKey), operand),
-                "writing the recounted ledger"));
+  if (!rocks_->read_only()) {
+    LARDER_RETURN_IF_ERROR(FromRocks(
+        rocks_->db().Merge(rocksdb::WriteOptions(), rocks_->counters(),
+                           rocksdb::Slice(kLedgerKey), operand),
+        "writing the recounted ledger"));
+  }
   const std::scoped_lock lock(ledger_mutex_);
   ledger_.Apply(fixed);
   MirrorLedger();
@@ -489,22 +491,26 @@ Status Store::LoadRuns() noexcept {
     version_max = std::max(version_max, LoadBigEndian64(it->key().data()));
   }
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "finding the last position"));
-  if (high_water_ == nullptr) {
-    runs_.Start(version_max + kVersionSkip);
-  } else {
-    // If it fails the ledger has to do, which it does unless that is lost.
-    runs_.Start(
-        std::max(version_max + kVersionSkip, high_water_->marks().version),
-        [this](std::uint64_t end) {
-          high_water_->Raise({.version = end}).IgnoreError();
-        });
-  }
+  StartVersions(version_max);
   runs_.Seal();
   for (const RunTable::Run& run : runs_.Runs()) {
     runs_.SetBytes(run.id, RunTableBytes(run));
   }
   run_saved_ = 0;
   return Status::Ok();
+}
+
+void Store::StartVersions(std::uint64_t version_max) noexcept {
+  if (high_water_ == nullptr) {
+    runs_.Start(version_max + kVersionSkip);
+    return;
+  }
+  // If it fails the ledger has to do, which it does unless that is lost.
+  runs_.Start(
+      std::max(version_max + kVersionSkip, high_water_->marks().version),
+      [this](std::uint64_t end) {
+        high_water_->Raise({.version = end}).IgnoreError();
+      });
 }
 
 std::uint64_t Store::RunTableBytes(const RunTable::Run& run) noexcept {
@@ -551,9 +557,11 @@ Status Store::OpenLog() noexcept {
       return high_water_->Raise({.segment = end});
     };
   }
-  Result<std::unique_ptr<SegmentLog>> log =
-      SegmentLog::Open(directory_->log_path(), options, next_id,
-                       [&live](std::uint32_t id) { return live.contains(id); });
+  Result<std::unique_ptr<SegmentLog>> log = SegmentLog::Open(
+      directory_->log_path(), options, next_id, [&](std::uint32_t id) {
+        // The ledger may not know yet what lives.
+        return recover_unlogged_ || live.contains(id);
+      });
   if (!log) return NameDescriptors(log.error());
   log_ = std::move(*log);
   PublishLogGeneration();
@@ -651,16 +659,6 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
   // A lower limit takes effect at once.
   Status room = MakeRoom({});
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
-}
-
-Status Store::Sync() noexcept {
-  if (read_only_) return Status::Ok();
-  const auto gate = store_gate_.Enter();
-  LARDER_RETURN_IF_ERROR(CheckOpen());
-  LARDER_RETURN_IF_ERROR(CheckWritable());
-  LARDER_RETURN_IF_ERROR(log_->SyncAll());
-  if (unlogged_marked_) return rocks_->FlushAll();
-  return FromRocks(rocks_->db().SyncWAL(), "syncing the log");
 }
 
 Status Store::Close() noexcept {
@@ -838,6 +836,9 @@ Status Store::Reopen(Reserve reserve) noexcept {
     const std::scoped_lock lock(grants_mutex_);
     grants_.clear();  // Their segments are sealed; the clients ask again.
   }
+  // After a failed sync the kernel may take pages for clean that it never
+  // wrote: what the log has goes into files of their own.
+  if (rocks_ && rocks_->files().log_sync_failed()) log_doubtful_ = true;
   // What was acknowledged without a log may be undone.
   HotWriter* const hot = hot_.load(std::memory_order_acquire);
   if (hot != nullptr) hot->BeginClear();
@@ -848,6 +849,8 @@ Status Store::Reopen(Reserve reserve) noexcept {
   evictions_unsaved_ = 0;  // What was not saved is undone.
   Status status =
       NoteIfGone() ? GoneStatus() : OpenFiles(/*writable=*/true, reserve);
+  if (status.ok() && log_doubtful_) status = rocks_->FlushAll();
+  if (status.ok()) log_doubtful_ = false;
   if (hot != nullptr) hot->EndInvalidation();
   if (status.ok()) return status;
   // Reads go on without a writable database.

@@ -429,6 +429,7 @@ void Store::MarkClosing(std::span<const PlaceId> places) noexcept {
 Status Store::FreePlaces(std::span<const PlaceId> dead,
                          std::size_t& freed) noexcept {
   LARDER_RETURN_IF_ERROR(SaveCutoffs());
+  LARDER_RETURN_IF_ERROR(SettleKills(dead));
   std::vector<std::uint32_t> dead_runs;
   for (const PlaceId place : dead) {
     if (IsListenedTo()) LARDER_RETURN_IF_ERROR(TellOfPlace(place));
@@ -444,6 +445,8 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
   }
   LARDER_RETURN_IF_ERROR(FreeRuns(dead_runs));
   freed += dead_runs.size();
+  const std::scoped_lock lock(ledger_mutex_);
+  for (const PlaceId place : dead) power_places_.erase(place);
   return Status::Ok();
 }
 
@@ -620,6 +623,14 @@ Status Store::CleanOne(bool& cleaned) noexcept {
 Status Store::CleanRun(const RunTable::Run& run) noexcept {
   const PlaceId place = PlaceOfRun(run.id);
   MarkClosing({&place, 1});
+  // Until then what is dead is dead for good.
+  auto view = std::make_shared<rocksdb::ManagedSnapshot>(&rocks_->db());
+  if (Status settled = SettleKills({&place, 1}); !settled.ok()) {
+    const std::scoped_lock lock(ledger_mutex_);
+    closing_.erase(place);
+    return settled;
+  }
+  SetCleaningView(std::move(view));
   cleaning_first_ = run.first;
   cleaning_end_ = run.end;
   const PositionKey first(run.first);
@@ -635,6 +646,7 @@ Status Store::CleanRun(const RunTable::Run& run) noexcept {
                                           &first_slice, &last_slice),
                 "cleaning a run");
   cleaning_end_ = 0;
+  SetCleaningView(nullptr);
   PlaceUse use;
   {
     const std::scoped_lock lock(ledger_mutex_);
@@ -648,16 +660,29 @@ Status Store::CleanRun(const RunTable::Run& run) noexcept {
   return Status::Ok();
 }
 
+void Store::SetCleaningView(
+    std::shared_ptr<rocksdb::ManagedSnapshot> view) noexcept {
+  const std::scoped_lock lock(cleaning_mutex_);
+  cleaning_view_.swap(view);
+}
+
 bool Store::IsRecordDead(std::uint64_t position,
                          std::string_view record) noexcept {
   if (position < cleaning_first_ || position >= cleaning_end_) return false;
+  std::shared_ptr<rocksdb::ManagedSnapshot> view;
+  {
+    const std::scoped_lock lock(cleaning_mutex_);
+    view = cleaning_view_;
+  }
   const std::optional<std::string_view> key = ValueRecordKey(record);
-  if (!key) return false;  // Damage is kept for Check to see.
+  // Damage is kept for Check to see.
+  if (view == nullptr || !key) return false;
+  rocksdb::ReadOptions options;
+  options.snapshot = view->snapshot();
   rocksdb::PinnableSlice slice;
   const EntryKey entry_key(*key);
-  const rocksdb::Status read =
-      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
-                       ToSlice(entry_key.bytes()), &slice);
+  const rocksdb::Status read = rocks_->db().Get(
+      options, rocks_->access(), ToSlice(entry_key.bytes()), &slice);
   if (read.IsNotFound()) return true;
   Entry entry;
   if (!read.ok() || !DecodeEntry(slice.ToStringView(), entry).ok()) {

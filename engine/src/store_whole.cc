@@ -127,7 +127,9 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   pending.delta.epoch_max = epoch_ + 1;
   HotWriter* const hot = hot_.load(std::memory_order_relaxed);
   if (hot != nullptr) hot->BeginClear();
-  const Status status = Commit(pending, durability_.load());
+  // Epochs are the measure of the index, and never go back.
+  const Status status =
+      Commit(pending, std::max(durability_.load(), Durability::kProcess));
   if (status.ok()) {
     count += items;
     const std::scoped_lock lock(ledger_mutex_);

@@ -456,7 +456,6 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
     entry.version = stored->version;
     entry.value_size = stored->size;
     entry.extents = stored->extents;
-    pending.wrote_segments = true;
     return Status::Ok();
   }
   const std::string_view value = command.value;
@@ -488,7 +487,6 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   }
   entry.kind = EntryKind::kSegments;
   entry.version = runs_.NextVersion();
-  pending.wrote_segments = true;
   // It will live about as long as what it replaces.
   const LogStream stream =
       old.counted ? StreamOf(entry.version - old.entry.version, LogStream::kHot,
@@ -662,6 +660,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
   for (const SegmentPlace& place : entry.extents) {
     pending.delta.segment_max =
         std::max(pending.delta.segment_max, place.segment);
+    pending.segments.push_back(place.segment);
   }
   rocksdb::WriteBatch& batch = pending.batch;
   pending.scratch.clear();
@@ -880,7 +879,16 @@ void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
                         Reply& reply) noexcept {
   OldItem old;
   reply.status = Lookup(command.key, pending, old);
-  if (!reply.status.ok() || !old.present) return;
+  if (!reply.status.ok()) return;
+  if (!old.present) {
+    // If an unlogged write has deleted it the log has it still.
+    if (unlogged_marked_) {
+      const EntryKey key(command.key);
+      LARDER_CHECK(
+          pending.batch.Delete(rocks_->access(), ToSlice(key.bytes())).ok());
+    }
+    return;
+  }
   if (command.version_expected != 0 &&
       (!old.live || old.entry.version != command.version_expected)) {
     reply.info.version = old.live ? old.entry.version : 0;
@@ -926,15 +934,22 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
   rocksdb::WriteOptions write;
   write.sync = durability == Durability::kPower;
   write.disableWAL = durability == Durability::kNone;
-  if (write.disableWAL) LARDER_RETURN_IF_ERROR(MarkUnlogged());
-  if (write.sync && pending.wrote_segments) {
-    Status synced = log_->Sync();
+  if (write.disableWAL) LARDER_RETURN_IF_ERROR(BeginUnlogged(delta));
+  if (write.sync) LARDER_RETURN_IF_ERROR(MarkPower());
+  if (write.sync && !pending.segments.empty()) {
+    Status synced = log_->SyncSegments(pending.segments);
     if (!synced.ok()) return SegmentFailure(synced);
   }
+  LARDER_RETURN_IF_ERROR(CheckLogSynced());
   HotCommit hot(hot_.load(std::memory_order_relaxed), pending, has_clients_);
   const rocksdb::Status written = rocks_->db().Write(write, &pending.batch);
+  if ((write.sync || !written.ok()) && rocks_->files().log_sync_failed()) {
+    return UnknownOutcome();
+  }
   if (!written.ok()) return HandleWriteFailure(written);
-  if (pending.run_carried != 0) RaiseTo(run_saved_, pending.run_carried);
+  if (pending.run_carried != 0 && !write.disableWAL) {
+    RaiseTo(run_saved_, pending.run_carried);
+  }
   if (pending.earliest_expiry != kNeverExpires) {
     LowerTo(next_expiry_, pending.earliest_expiry.time_since_epoch().count());
   }
@@ -942,21 +957,12 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
   {
     const std::scoped_lock lock(ledger_mutex_);
     ledger_.Apply(delta);
+    if (write.sync) NotePower(delta);
     live_bytes_ = ledger_.space().live_bytes();
     live_items_ = ledger_.space().live_items();
   }
   hot.Show();
   KeepRecent(pending);
-  return Status::Ok();
-}
-
-Status Store::MarkUnlogged() noexcept {
-  if (unlogged_marked_) return Status::Ok();
-  const rocksdb::Status written =
-      rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
-                       rocksdb::Slice(kUnloggedKey), "1");
-  if (!written.ok()) return HandleWriteFailure(written);
-  unlogged_marked_ = true;
   return Status::Ok();
 }
 

@@ -25,7 +25,9 @@ using CodecId = std::uint8_t;
 /// integer. IncrCommand reads and writes it.
 inline constexpr CodecId kCodecInt64 = 1;
 
-/// How far a write has come when it is acknowledged.
+/// How far a write has come when it is acknowledged. The last write of a key
+/// counts: one that promises less than the one before takes back that promise,
+/// and after the crash the key has the old value, the new one, or none.
 enum class Durability : std::uint8_t {
   /// In memory only; lost when the process dies. No write-ahead log.
   kNone = 0,
