@@ -108,6 +108,24 @@ TEST_F(FailedWriteTest, WritesComeBackAndNothingIsLost) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+TEST_F(FailedWriteTest, WhatWasNotLoggedIsForgottenWhole) {
+  ASSERT_NO_FATAL_FAILURE(Store(0, 20));
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const std::string key = KeyOf(2 * i);
+    const Command command = SetCommand{.key = key, .value = "unlogged"};
+    Reply reply;
+    ASSERT_TRUE(engine_
+                    ->Execute({&command, 1}, {&reply, 1},
+                              {.durability = Durability::kNone})
+                    .ok());
+  }
+  ASSERT_NO_FATAL_FAILURE(Fail());
+  LetWritesWork();
+  ASSERT_EQ(SetUntilItWorks().ToString(), "kOk");
+  ASSERT_NO_FATAL_FAILURE(ExpectStored(0, 20));
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(FailedWriteTest, ItHappensAgainAndAgain) {
   for (std::uint64_t round = 0; round < 5; ++round) {
     ASSERT_NO_FATAL_FAILURE(Store(round * 10, round * 10 + 10));

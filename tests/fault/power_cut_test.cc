@@ -1,0 +1,292 @@
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fault/power_cut_disk.h"
+#include "forked_process.h"
+#include "store.h"
+#include "temporary_directory.h"
+#include "test_values.h"
+
+// Random writes of all durabilities by processes that are killed, then a power
+// cut, then the question whether what was promised is there. A process may have
+// been killed before, so that another one went on; a sync may have failed.
+//
+// The promise of a key is that of its last acknowledged write, or what Sync
+// made of it. Until then nothing older comes back; what came after it may be
+// there or not, and if one of these promised less, neither.
+
+namespace larder::testing {
+namespace {
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::uint64_t kSeeds = 30;
+#else
+constexpr std::uint64_t kSeeds = 300;
+#endif
+constexpr std::size_t kKeys = 120;
+constexpr std::size_t kCallsMax = 3'000;
+
+enum class Kind : std::uint8_t { kSet, kDelete, kTouch, kSync };
+enum class End : std::uint8_t { kPending, kAcknowledged, kUnknown, kRefused };
+
+struct Call {
+  Kind kind = Kind::kSet;
+  End end = End::kPending;
+  Durability durability = Durability::kNone;
+  std::uint16_t key = 0;
+  std::uint32_t life = 0;  // Of what is not logged: another one cannot know it.
+  std::uint32_t value = 0;  // What the key holds afterwards; 0: nothing.
+};
+
+/// What the processes did, in memory that they share.
+struct Journal {
+  std::atomic<std::uint32_t> count{0};
+  std::uint32_t life = 0;
+  std::array<Call, kCallsMax> calls;
+};
+
+/// What a key may hold after all; 0: nothing.
+std::set<std::uint32_t> Allowed(const Journal& journal, std::size_t key,
+                                Durability survived) {
+  std::set<std::uint32_t> allowed = {0};
+  std::set<std::uint32_t> since = {0};  // From the last acknowledged one on.
+  std::uint32_t life = 0;
+  std::optional<Durability> promise;  // Of that one.
+  for (std::size_t i = 0; i < journal.count; ++i) {
+    const Call& call = journal.calls[i];
+    const bool acknowledged = call.end == End::kAcknowledged;
+    if (call.kind == Kind::kSync) {
+      const bool has_it =
+          promise && (*promise != Durability::kNone || life == call.life);
+      if (!acknowledged || !has_it) continue;
+      promise = Durability::kPower;
+      allowed = since;
+      continue;
+    }
+    if (call.key != key || call.end == End::kRefused) continue;
+    if (acknowledged) {
+      life = call.life;
+      promise = call.durability;
+      since.clear();
+      if (call.durability >= survived) allowed.clear();
+    }
+    since.insert(call.value);
+    allowed.insert(call.value);
+    // The old one may be gone, and the new one not there.
+    if (call.durability < survived) allowed.insert(0);
+  }
+  return allowed;
+}
+
+bool Failed() { return ::testing::Test::HasFailure(); }
+
+/// One directory, and what becomes of it.
+class Life {
+ public:
+  Life() : journal_(new (Shared()) Journal) {}
+  Life(const Life&) = delete;
+  Life& operator=(const Life&) = delete;
+  ~Life() { ::munmap(journal_, sizeof(Journal)); }
+
+  /// A process that opens the cache, sees to it that nothing is missing, goes
+  /// on writing, and is killed.
+  void RunAndKill(std::uint64_t seed, PowerCutDisk::Faults faults) {
+    ForkedProcess child([&](const ForkedProcess::Pipe&) {
+      Random random(seed);
+      PowerCutDisk disk(directory_.path() / "notes");
+      disk.Start(faults);
+      const auto store = Open(cache());
+      if (!store) return 1;
+      ExpectKept(*store, Durability::kProcess);
+      ++journal_->life;
+      MakeCalls(*store, random, 200 + random.Below(1'200));
+      if (!Failed()) ::raise(SIGKILL);
+      return 1;
+    });
+    ASSERT_EQ(child.Wait(), -SIGKILL);
+  }
+
+  void CutAndLook(std::uint64_t seed) {
+    ForkedProcess child([&](const ForkedProcess::Pipe&) {
+      Random random(seed);
+      const PowerCutDisk disk(directory_.path() / "notes");
+      const auto left = directory_.path() / "left";
+      disk.Cut(cache(), left, random);
+      const auto store = Open(left);
+      if (store) ExpectKept(*store, Durability::kPower);
+      return Failed() ? 1 : 0;
+    });
+    ASSERT_EQ(child.Wait(), 0);
+  }
+
+ private:
+  static void* Shared() {
+    return ::mmap(nullptr, sizeof(Journal), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  }
+
+  static std::unique_ptr<Store> Open(const std::filesystem::path& path) {
+    EngineOptions options;
+    options.settings = {{"size_limit", "16MiB"}, {"policy", "none"}};
+    auto store = Store::Open(path, options);
+    EXPECT_TRUE(store.has_value()) << store.error().ToString();
+    return store ? std::move(*store) : nullptr;
+  }
+
+  static std::string KeyOf(std::size_t key) {
+    return "key" + std::to_string(key);
+  }
+  static std::string ValueOf(std::uint32_t value) {
+    constexpr std::array<std::size_t, 8> kSizes = {
+        30, 300, 300, 3'000, 9'000, 20'000, 40'000, 90'000};
+    std::string bytes = MakeValue(value, kSizes[value % kSizes.size()]);
+    bytes.replace(0, 8, std::to_string(10'000'000 + value));
+    return bytes;
+  }
+
+  /// What the key holds; a value that nobody wrote is a failure of the test.
+  static std::uint32_t ValueAt(Store& store, std::size_t key) {
+    const std::string name = KeyOf(key);
+    const Command get = GetCommand{.key = name};
+    Reply reply;
+    EXPECT_TRUE(store.Execute({&get, 1}, {&reply, 1}, {}).ok());
+    EXPECT_EQ(reply.status.ToString(), "kOk") << name;
+    if (!reply.applied) return 0;
+    const std::string bytes = reply.value.ToString();
+    const std::uint32_t value =
+        static_cast<std::uint32_t>(std::stoul(bytes.substr(0, 8))) - 10'000'000;
+    EXPECT_TRUE(bytes == ValueOf(value)) << name << " holds a torn value";
+    return value;
+  }
+
+  void ExpectKept(Store& store, Durability survived) {
+    for (std::size_t key = 0; key < kKeys; ++key) {
+      const std::set<std::uint32_t> allowed = Allowed(*journal_, key, survived);
+      const std::uint32_t value = ValueAt(store, key);
+      EXPECT_TRUE(allowed.contains(value))
+          << KeyOf(key) << " holds " << value << ", not " << *allowed.begin()
+          << " (or one of " << allowed.size() << ")";
+    }
+    const auto report = store.Check(false);
+    ASSERT_TRUE(report.has_value()) << report.error().ToString();
+    EXPECT_TRUE(report->counters_match);
+  }
+
+  /// The next call, noted before it is made.
+  Call& Begin(Random& random, unsigned power) {
+    Call& call = journal_->calls[journal_->count];
+    call = Call();
+    call.life = journal_->life;
+    call.key = static_cast<std::uint16_t>(
+        random.OneIn(8) ? random.Below(kKeys) : random.Below(kKeys / 2));
+    const std::uint64_t choice = random.Below(100);
+    call.kind = choice < 1    ? Kind::kSync
+                : choice < 4  ? Kind::kTouch
+                : choice < 10 ? Kind::kDelete
+                              : Kind::kSet;
+    call.durability = random.Below(10) < power ? Durability::kPower
+                      : random.OneIn(4)        ? Durability::kNone
+                                               : Durability::kProcess;
+    if (call.kind == Kind::kSet) call.value = journal_->count + 1;
+    ++journal_->count;
+    return call;
+  }
+
+  static Status Make(Store& store, const Call& call) {
+    if (call.kind == Kind::kSync) return store.Sync();
+    const std::string key = KeyOf(call.key);
+    const std::string value = ValueOf(call.value);
+    Command command = SetCommand{.key = key, .value = value};
+    if (call.kind == Kind::kDelete) command = DeleteCommand{.key = key};
+    if (call.kind == Kind::kTouch) command = TouchCommand{.key = key};
+    Reply reply;
+    const Status status = store.Execute({&command, 1}, {&reply, 1},
+                                        {.durability = call.durability});
+    return status.ok() ? reply.status : status;
+  }
+
+  /// A touch keeps the value, and its promise if that was less.
+  void LookAtTouched(Call& call) const {
+    for (std::size_t i = journal_->count - 1; i-- > 0;) {
+      const Call& before = journal_->calls[i];
+      if (before.kind == Kind::kSync || before.key != call.key ||
+          before.end == End::kRefused) {
+        continue;
+      }
+      call.value = before.value;
+      call.durability = std::min(call.durability, before.durability);
+      if (before.end != End::kAcknowledged || before.life != call.life) {
+        call.kind = Kind::kDelete;  // What is it that is touched?
+        call.value = 0;
+      }
+      return;
+    }
+  }
+
+  void MakeCalls(Store& store, Random& random, std::size_t count) {
+    const auto power = static_cast<unsigned>(random.Below(8));
+    while (count-- > 0 && journal_->count < kCallsMax) {
+      Call& call = Begin(random, power);
+      if (call.kind == Kind::kTouch) LookAtTouched(call);
+      const Status status = Make(store, call);
+      call.end = status.ok() ? End::kAcknowledged
+                 : status.code() == StatusCode::kOutcomeUnknown ? End::kUnknown
+                                                                : End::kRefused;
+      // The store has been opened anew, or will be.
+      if (!status.ok()) ++journal_->life;
+    }
+  }
+
+  [[nodiscard]] std::filesystem::path cache() const {
+    return directory_.path() / "cache";
+  }
+
+  const TemporaryDirectory directory_;
+  Journal* const journal_;
+};
+
+void RunSeed(std::uint64_t seed) {
+  Life life;
+  Random random(seed);
+  PowerCutDisk::Faults faults;
+  const std::uint64_t kind = random.Below(4);
+  if (kind == 0) faults.fail_at = 1 + random.Below(100);
+  if (kind == 1) {
+    faults.kill_at = 1 + random.Below(200);
+    faults.kill_before = random.OneIn(2);
+  }
+  ASSERT_NO_FATAL_FAILURE(life.RunAndKill(random.Next(), faults));
+  // After a failed sync only its own process knows what it may rely on.
+  if (faults.fail_at == 0 && random.OneIn(2)) {
+    ASSERT_NO_FATAL_FAILURE(life.RunAndKill(random.Next(), {}));
+  }
+  ASSERT_NO_FATAL_FAILURE(life.CutAndLook(random.Next()));
+}
+
+// In parts, which may run side by side.
+class PowerCutTest : public ::testing::TestWithParam<std::uint64_t> {};
+constexpr std::uint64_t kParts = 10;
+
+TEST_P(PowerCutTest, WhatWasPromisedIsThere) {
+  const std::uint64_t first =
+      SeedFromEnvironment(1) + GetParam() * (kSeeds / kParts);
+  for (std::uint64_t seed = first; seed < first + kSeeds / kParts; ++seed) {
+    ASSERT_NO_FATAL_FAILURE(RunSeed(seed)) << "LARDER_SEED=" << seed;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Parts, PowerCutTest,
+                         ::testing::Range<std::uint64_t>(0, kParts));
+
+}  // namespace
+}  // namespace larder::testing
