@@ -46,6 +46,15 @@ constexpr std::array<std::string_view, 6> kVacantNames{
     "seat.lock", "seat.ctl",          "regions",
     "marks",     kStampTemporaryName, "lost+found"};
 
+// What a cache has besides, with what a repair leaves that is cut off.
+constexpr std::array<std::string_view, 7> kCacheNames{"db",
+                                                      "log",
+                                                      kReserveName,
+                                                      kNewDatabaseName,
+                                                      kReadyDatabaseName,
+                                                      kMovingDatabaseName,
+                                                      kScratchDatabaseName};
+
 Result<Path> AbsolutePath(const Path& path) {
   if (path.empty() || path.native().find('\0') != std::string::npos) {
     return Fail(Status::InvalidArgument(
@@ -152,6 +161,41 @@ Result<std::optional<DirectoryStamp>> ReadStamp(const Path& root, int fd) {
   return std::optional<DirectoryStamp>(std::move(*stamp));
 }
 
+// A directory without a stamp that has a database or values, and nothing that
+// is not larder's.
+bool LooksLikeCache(const Path& root) {
+  bool ours = true;
+  const auto is_ours = [&ours](const char* name) {
+    ours = std::find(kVacantNames.begin(), kVacantNames.end(), name) !=
+               kVacantNames.end() ||
+           std::find(kCacheNames.begin(), kCacheNames.end(), name) !=
+               kCacheNames.end();
+    return ours;
+  };
+  if (ListDirectory(AT_FDCWD, root.c_str(), is_ours) != 0 || !ours) {
+    return false;
+  }
+  bool found = false;
+  const auto is_data = [&found](std::string_view name) {
+    found = name == "CURRENT" || name.starts_with("MANIFEST-") ||
+            name.ends_with(".sst") || name.ends_with(".seg");
+    return !found;
+  };
+  for (const char* part : {"db", "log"}) {
+    // What is missing has nothing.
+    static_cast<void>(ListDirectory(AT_FDCWD, (root / part).c_str(), is_data));
+    if (found) break;
+  }
+  return found;
+}
+
+bool MayReplace(const Status& damage, BadStamp bad_stamp) {
+  if (bad_stamp == BadStamp::kRefused) return false;
+  return damage.code() == StatusCode::kCorruption ||
+         (damage.code() == StatusCode::kUnsupportedFormat &&
+          bad_stamp == BadStamp::kReplaced);
+}
+
 // `reached`: a path to it. REQUIRES: the directory has no stamp.
 Status CheckVacant(const Path& root, const Path& reached, OpenMode mode) {
   std::string foreign;
@@ -197,7 +241,10 @@ Result<std::optional<DirectoryStamp>> Recognise(const DirectoryAnchor& anchor,
   if (!stamp || *stamp) {
     return stamp;
   }
-  const Status vacant = CheckVacant(root, anchor.Path(), mode);
+  const Status vacant = LooksLikeCache(anchor.Path())
+                            ? Status::Corruption(root.string() + ": " +
+                                                 kStampName + " is missing")
+                            : CheckVacant(root, anchor.Path(), mode);
   // What looks foreign may be a cache that is being made just now.
   stamp = ReadStamp(root, fd);
   if (stamp && !*stamp && !vacant.ok()) {
@@ -277,11 +324,57 @@ int Allocate(int fd, std::uint64_t size) {
   return 0;
 }
 
+bool Exists(int fd, const char* name) {
+  return ::faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+// Each step may be cut off and be taken again: the old database goes, its
+// files are replaced, and CURRENT comes last.
+Status FinishReplacement(const DirectoryAnchor& anchor) {
+  const int root = anchor.fd();
+  const auto failed = [&anchor](const char* what, const char* name) {
+    return PathError(errno, what, anchor.root() / name, kToWrite);
+  };
+  if (Exists(root, kReadyDatabaseName)) {
+    if (::fsync(root) != 0) return failed("sync", kReadyDatabaseName);
+    LARDER_RETURN_IF_ERROR(EmptyDirectory(anchor.Path() / "db"));
+    if (::renameat(root, kReadyDatabaseName, root, kMovingDatabaseName) != 0) {
+      return failed("rename", kReadyDatabaseName);
+    }
+  }
+  if (!Exists(root, kMovingDatabaseName)) return Status::Ok();
+  const UniqueFd from = OpenDirectory(root, kMovingDatabaseName, O_NOFOLLOW);
+  const UniqueFd to = OpenDirectory(root, "db", O_NOFOLLOW);
+  if (!from || !to || ::fsync(root) != 0) {
+    return failed("open", kMovingDatabaseName);
+  }
+  std::vector<std::string> names;
+  const int error =
+      ListDirectory(root, kMovingDatabaseName, [&names](const char* name) {
+        names.emplace_back(name);
+        return true;
+      });
+  if (error != 0) return PathError(error, "list", anchor.root(), kToRead);
+  std::stable_partition(names.begin(), names.end(),
+                        [](const auto& name) { return name != "CURRENT"; });
+  for (const std::string& name : names) {
+    // What it names is there before it is.
+    if (name == "CURRENT" && ::fsync(to.get()) != 0)
+      return failed("sync", "db");
+    if (::renameat(from.get(), name.c_str(), to.get(), name.c_str()) != 0) {
+      return failed("rename", name.c_str());
+    }
+  }
+  if (::fsync(to.get()) != 0) return failed("sync", "db");
+  static_cast<void>(RemoveTree(anchor.Path() / kMovingDatabaseName));
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status PrepareDirectory(const std::filesystem::path& path, OpenMode mode,
-                        bool allow_network_file_system,
-                        bool damaged_stamp_allowed, const LogCallback& log,
+                        bool allow_network_file_system, BadStamp bad_stamp,
+                        const LogCallback& log,
                         PreparedDirectory& prepared) noexcept {
   Result<Path> root = AbsolutePath(path);
   if (!root) return root.error();
@@ -290,8 +383,7 @@ Status PrepareDirectory(const std::filesystem::path& path, OpenMode mode,
   auto anchor = DirectoryAnchor::Open(*root);
   if (!anchor) return anchor.error();
   const auto stamp = Recognise(**anchor, mode);
-  if (!stamp && !(damaged_stamp_allowed &&
-                  stamp.error().code() == StatusCode::kCorruption)) {
+  if (!stamp && !MayReplace(stamp.error(), bad_stamp)) {
     return stamp.error();
   }
   prepared.root = std::move(*root);
@@ -306,15 +398,24 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     bool allow_network_file_system, LogCallback log) noexcept {
   PreparedDirectory prepared;
   LARDER_FAIL_IF_ERROR(PrepareDirectory(path, mode, allow_network_file_system,
-                                        /*damaged_stamp_allowed=*/false, log,
-                                        prepared));
+                                        BadStamp::kRefused, log, prepared));
   return Open(std::move(prepared.anchor), mode, log, std::move(prepared.undo));
 }
 
 Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     std::shared_ptr<DirectoryAnchor> anchor, OpenMode mode,
-    const LogCallback& log, CreationUndo undo) noexcept {
+    const LogCallback& log, CreationUndo undo, BadStamp bad_stamp) noexcept {
   auto stamp = Recognise(*anchor, mode);
+  if (!stamp && MayReplace(stamp.error(), bad_stamp)) {
+    LARDER_FAIL_IF_ERROR(CheckWritable(anchor->root(), anchor->fd()));
+    const auto made = NewStamp();
+    if (!made) return Fail(made.error());
+    if (log) log("a new stamp: " + stamp.error().message());
+    CreationUndo kept;
+    LARDER_FAIL_IF_ERROR(WriteStamp(anchor->Path(), anchor->fd(), *made, kept));
+    kept.Keep();
+    stamp = std::optional<DirectoryStamp>(*made);
+  }
   if (!stamp) {
     return Fail(stamp.error());
   }
@@ -327,9 +428,29 @@ Result<std::unique_ptr<CacheDirectory>> CacheDirectory::Open(
     }
     *stamp = std::move(*completed);
   }
+  if (!read_only) LARDER_FAIL_IF_ERROR(FinishReplacement(*anchor));
   LARDER_FAIL_IF_ERROR(anchor->HoldParts());
   return std::unique_ptr<CacheDirectory>(new CacheDirectory(
       std::move(anchor), std::move(**stamp), read_only, std::move(undo)));
+}
+
+void CacheDirectory::Keep() noexcept {
+  undo_.Keep();
+  if (read_only_) return;
+  for (const char* name : {kNewDatabaseName, kScratchDatabaseName}) {
+    if (Exists(anchor_->fd(), name)) {
+      static_cast<void>(RemoveTree(PathOf(name)));  // It only takes space.
+    }
+  }
+}
+
+Status CacheDirectory::ReplaceDatabase() noexcept {
+  LARDER_RETURN_IF_ERROR(CheckParts());
+  const int fd = anchor_->fd();
+  if (::renameat(fd, kNewDatabaseName, fd, kReadyDatabaseName) != 0) {
+    return PathError(errno, "rename", root() / kNewDatabaseName, kToWrite);
+  }
+  return FinishReplacement(*anchor_);
 }
 
 bool CacheDirectory::HoldsNothing() const noexcept {

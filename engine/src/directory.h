@@ -17,6 +17,22 @@
 
 namespace larder {
 
+/// Names of databases during a repair: the new one while it is made, when it is
+/// whole, and when the old one has gone; and a copy for RocksDB's own repair to
+/// work on.
+inline constexpr const char* kNewDatabaseName = "db.new";
+inline constexpr const char* kReadyDatabaseName = "db.ready";
+inline constexpr const char* kMovingDatabaseName = "db.moving";
+inline constexpr const char* kScratchDatabaseName = "db.copy";
+
+/// What to do about a stamp that is damaged or missing in a directory that is
+/// a cache otherwise.
+enum class BadStamp : std::uint8_t {
+  kRefused,   ///< kCorruption.
+  kRestored,  ///< It gets a new one. One of a newer larder is refused.
+  kReplaced,  ///< So does one of a newer larder: all is to be thrown away.
+};
+
 /// Most bytes of the file `reserve`.
 inline constexpr std::uint64_t kReserveBytesMax = 4U << 20;
 
@@ -30,12 +46,12 @@ struct PreparedDirectory {
 /// What everyone who wants to use the cache directory `path` does before the
 /// seat: makes it and its parents (kCreate), and refuses what can be refused.
 /// kReadOnly needs no write permission.
-/// `damaged_stamp_allowed`: whoever gets the seat will throw everything away.
+/// `bad_stamp`: what whoever gets the seat will do about one.
 /// Errors: as CacheDirectory::Open; nothing is changed then.
 [[nodiscard]] Status PrepareDirectory(const std::filesystem::path& path,
                                       OpenMode mode,
                                       bool allow_network_file_system,
-                                      bool damaged_stamp_allowed,
+                                      BadStamp bad_stamp,
                                       const LogCallback& log,
                                       PreparedDirectory& prepared) noexcept;
 
@@ -61,7 +77,8 @@ class CacheDirectory {
   /// now; what is there now are its parts. `undo`: of what was made before.
   [[nodiscard]] static Result<std::unique_ptr<CacheDirectory>> Open(
       std::shared_ptr<DirectoryAnchor> anchor, OpenMode mode,
-      const LogCallback& log, CreationUndo undo = {}) noexcept;
+      const LogCallback& log, CreationUndo undo = {},
+      BadStamp bad_stamp = BadStamp::kRefused) noexcept;
 
   CacheDirectory(const CacheDirectory&) = delete;
   CacheDirectory& operator=(const CacheDirectory&) = delete;
@@ -84,8 +101,17 @@ class CacheDirectory {
     return anchor_->Path() / "marks";
   }
 
-  /// What was made to open it stays.
-  void Keep() noexcept { undo_.Keep(); }
+  /// What was made to open it stays, and what a repair that was cut off has
+  /// left goes.
+  void Keep() noexcept;
+  /// A part of the directory, by its name.
+  [[nodiscard]] std::filesystem::path PathOf(const char* name) const {
+    return anchor_->Path() / name;
+  }
+  /// Puts what the whole database kNewDatabaseName has in the place of what is
+  /// in db/, which goes. Other processes know db/ itself, so it stays. After a
+  /// crash the next Open goes on with it.
+  [[nodiscard]] Status ReplaceDatabase() noexcept;
   /// No value and no database that has ever been written to: all that a
   /// creation leaves that was cut off. A directory that may hold something is
   /// not this.

@@ -101,6 +101,13 @@ Status MakeSubdirectory(const std::filesystem::path& root, int root_fd,
   return Status::Ok();
 }
 
+std::error_code RemoveTree(const std::filesystem::path& path) noexcept {
+  const StandardDescriptorsTaken taken;
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error;
+}
+
 Status WriteStamp(const std::filesystem::path& root, int root_fd,
                   const DirectoryStamp& stamp, CreationUndo& undo) {
   const std::filesystem::path temporary = root / kStampTemporaryName;

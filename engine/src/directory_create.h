@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_DIRECTORY_CREATE_H_
 
 #include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,9 @@ class CreationUndo {
 [[nodiscard]] Status MakeSubdirectory(const std::filesystem::path& root,
                                       int root_fd, const char* name,
                                       CreationUndo& undo);
+/// Removes whatever is at `path`, if anything.
+[[nodiscard]] std::error_code RemoveTree(
+    const std::filesystem::path& path) noexcept;
 /// Puts the stamp into the directory, whole or not at all, durably.
 [[nodiscard]] Status WriteStamp(const std::filesystem::path& root, int root_fd,
                                 const DirectoryStamp& stamp,

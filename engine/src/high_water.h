@@ -12,6 +12,10 @@
 
 namespace larder {
 
+/// Ids of segments that are left out where nobody knows which were given; there
+/// are enough of them for four thousand such losses.
+inline constexpr std::uint32_t kSegmentSkip = 1 << 20;
+
 /// Numbers below these may have been given before, in this cache directory.
 struct HighWaterMarks {
   std::uint32_t segment = 0;  ///< Ids of segment files.

@@ -55,7 +55,9 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   PreparedDirectory prepared;  // What was made goes again with it.
   LARDER_FAIL_IF_ERROR(PrepareDirectory(
       path, options.mode, options.allow_network_file_system,
-      options.when_damaged == WhenDamaged::kReset, options.log, prepared));
+      options.when_damaged == WhenDamaged::kFail ? BadStamp::kRefused
+                                                 : BadStamp::kRestored,
+      options.log, prepared));
   SharedEngine::Options shared;
   shared.seat.directory = prepared.root;
   shared.seat.region_directory = options.region_directory;
@@ -92,6 +94,31 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
       record, clock, std::move(log), [&](const RecordingFigures& figures) {
         return OpenUnrecorded(path, std::move(options), figures);
       });
+}
+
+Status ResetCache(const std::filesystem::path& path,
+                  const EngineOptions& options) noexcept {
+  PreparedDirectory prepared;
+  LARDER_RETURN_IF_ERROR(PrepareDirectory(
+      path, OpenMode::kExisting, options.allow_network_file_system,
+      BadStamp::kReplaced, options.log, prepared));
+  SeatOptions seat_options;
+  seat_options.directory = prepared.root;
+  seat_options.region_directory = options.region_directory;
+  seat_options.attach_timeout = options.attach_timeout;
+  auto seat = Seat::Attach(seat_options);
+  if (!seat) return seat.error();
+  const Result<bool> taken = (*seat)->TryTake();
+  if (!taken) return taken.error();
+  if (!*taken) {
+    return {StatusCode::kSeatUnavailable,
+            prepared.root.string() + " is open in another process (pid " +
+                std::to_string((*seat)->main().holder().pid) +
+                "): close it there first"};
+  }
+  Status status = Store::ResetAt(prepared.anchor, options);
+  const Status released = (*seat)->Release();
+  return status.ok() ? released : status;
 }
 
 }  // namespace larder

@@ -235,11 +235,32 @@ rocksdb::ColumnFamilyOptions CountersFamily(
   return options;
 }
 
+std::vector<rocksdb::ColumnFamilyDescriptor> Families(
+    const Rocks::Options& open, const std::shared_ptr<rocksdb::Cache>& cache,
+    const std::shared_ptr<std::atomic<bool>>& judging,
+    const std::shared_ptr<rocksdb::MemTableRepFactory>& index_memtables) {
+  std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, CommonFamily(open.sizes)},
+      {"values", ValuesFamily(open, cache, judging)},
+      {"access", AccessFamily(open, cache, judging, index_memtables)},
+      {"counters", CountersFamily(open, cache)}};
+  // After a repair all tables lie on one level, in any order.
+  for (rocksdb::ColumnFamilyDescriptor& family : families) {
+    family.options.force_consistency_checks = !open.lenient;
+  }
+  return families;
+}
+
 rocksdb::DBOptions DatabaseOptions(
     const Rocks::Options& open, rocksdb::Env* env,
     const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::DBOptions options;
   options.env = env;
+  options.paranoid_checks = !open.lenient;
+  if (open.lenient) {
+    options.wal_recovery_mode =
+        rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
+  }
   options.create_if_missing = open.create;
   options.create_missing_column_families = open.create;
   options.max_background_jobs = 2;
@@ -406,12 +427,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->buffers_ = db_options.write_buffer_manager;
   db_options.listeners.push_back(
       std::make_shared<Listener>(rocks->index_tables_, rocks->files_));
-  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
-      {rocksdb::kDefaultColumnFamilyName, CommonFamily(options.sizes)},
-      {"values", ValuesFamily(options, cache, rocks->judging_)},
-      {"access",
-       AccessFamily(options, cache, rocks->judging_, rocks->index_memtables_)},
-      {"counters", CountersFamily(options, cache)}};
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families =
+      Families(options, cache, rocks->judging_, rocks->index_memtables_);
   if (!options.read_only) LARDER_FAIL_IF_ERROR(SyncFoundLogs(options.path));
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = OpenWithoutTimer(
@@ -430,6 +447,22 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::call_once(once, CloseBeforeStaticsOfNow);  // RocksDB has made its own.
   rocks->index_tables_->Start(*db, rocks->access());
   return rocks;
+}
+
+Status Rocks::Repair(const Options& options) {
+  const std::unique_ptr<rocksdb::Env> files_env = rocksdb::NewCompositeEnv(
+      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default()));
+  const std::unique_ptr<rocksdb::Env> env = NewOwnThreadsEnv(files_env.get());
+  const std::shared_ptr<rocksdb::Cache> cache =
+      rocksdb::NewLRUCache(options.sizes.memory_budget, 4);
+  const auto judging = std::make_shared<std::atomic<bool>>(false);
+  const auto memtables =
+      std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
+  return FromRocks(
+      rocksdb::RepairDB(options.path.string(),
+                        DatabaseOptions(options, env.get(), cache),
+                        Families(options, cache, judging, memtables)),
+      "repairing " + options.path.string());
 }
 
 Rocks::~Rocks() { Abandon(); }

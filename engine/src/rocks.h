@@ -92,6 +92,9 @@ class Rocks {
     /// Nothing is in the directory: make a database. Never where there was one:
     /// RocksDB takes a missing file for a new database and deletes the rest.
     bool create = false;
+    /// Opens what can be opened: damaged or missing tables are errors of those
+    /// who read them, and a damaged log is read on after the damage.
+    bool lenient = false;
     LivenessJudge* judge = nullptr;  ///< Asked from StartJudging on.
     /// Used instead of a new one: values pinned in it outlive this.
     std::shared_ptr<rocksdb::Cache> cache;
@@ -100,6 +103,9 @@ class Rocks {
   /// Until Keep, closing it makes the directory again what it was, as does a
   /// failed Open. Errors: kCorruption, kNoSpace, kIoError.
   static Result<std::unique_ptr<Rocks>> Open(const Options& options);
+  /// Makes a new CURRENT and MANIFEST from the tables and logs in `path`.
+  /// Those that cannot be used are put into `path`/lost.
+  static Status Repair(const Options& options);
   ~Rocks();
   Rocks(const Rocks&) = delete;
   Rocks& operator=(const Rocks&) = delete;

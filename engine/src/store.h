@@ -74,6 +74,10 @@ class Store final : public SessionStore, private LivenessJudge {
   static Result<std::unique_ptr<Store>> Open(
       const std::shared_ptr<DirectoryAnchor>& anchor,
       EngineOptions options) noexcept;
+  /// Throws everything in the cache directory away; it is an empty cache then.
+  /// REQUIRES: the caller has the seat.
+  static Status ResetAt(const std::shared_ptr<DirectoryAnchor>& anchor,
+                        EngineOptions options) noexcept;
   ~Store() override;
 
   /// What Stats adds to its figures. Before the store is used.
@@ -224,8 +228,21 @@ class Store final : public SessionStore, private LivenessJudge {
   void DropLog() noexcept;
   void PublishLogGeneration() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
+
+  // store_repair.cc
+  /// What Open does about damage, by `when_damaged`.
+  Status StartRepaired(const Status& damage) noexcept;
+  /// Puts a new database, made of what can be read, in the place of the one
+  /// there is. REQUIRES, as of the next: nobody else is in the store. It is
+  /// closed afterwards.
+  Status RebuildDatabase() noexcept;
+  /// Throws everything away.
   Status ResetDirectory() noexcept;
+  /// Opens the file of marks unless it is.
+  [[nodiscard]] Status OpenMarks() noexcept;
   [[nodiscard]] Status KeepMarks() noexcept;
+  /// The same as RebuildDatabase while the store is in use.
+  Status RepairInPlace(const Status& damage) noexcept;
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen(Reserve reserve) noexcept;

@@ -31,14 +31,34 @@ Result<CheckReport> StoreChecker::Run(bool repair) noexcept {
        entries_->Next()) {
     CheckEntry();
   }
-  if (!entries_->status().ok()) {
-    Problem("index: " + entries_->status().ToString());
-    ++report_.values_damaged;
-  }
+  NoteUnreadable(entries_->status());
   CheckLines();
+  CheckCounters();
   CompareLedger();
-  if (repair) LARDER_FAIL_IF_ERROR(Repair());
+  if (repair) {
+    LARDER_FAIL_IF_ERROR(unreadable_);
+    LARDER_FAIL_IF_ERROR(Repair());
+  }
   return std::move(report_);
+}
+
+void StoreChecker::NoteUnreadable(const rocksdb::Status& status) noexcept {
+  if (status.ok() || !unreadable_.ok()) return;
+  unreadable_ =
+      Status::Corruption("the database cannot be read: " + status.ToString());
+  Problem(unreadable_.message());
+  ++report_.values_damaged;
+}
+
+void StoreChecker::CheckCounters() noexcept {
+  rocksdb::ReadOptions read;
+  read.fill_cache = false;
+  Rocks& rocks = *store_.rocks_;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks.db().NewIterator(read, rocks.counters()));
+  it->SeekToFirst();
+  while (it->Valid()) it->Next();
+  NoteUnreadable(it->status());
 }
 
 Status StoreChecker::Begin() noexcept {
@@ -115,6 +135,7 @@ Result<std::optional<ValueHandle>> StoreChecker::Value(
   const PositionKey position(entry.version);
   values_->Seek(position.slice());
   if (!values_->status().ok()) {
+    NoteUnreadable(values_->status());
     return Fail(FromRocks(values_->status(), "reading a value"));
   }
   if (!values_->Valid() || values_->key() != position.slice()) {
@@ -152,6 +173,7 @@ void StoreChecker::CheckLines() noexcept {
       ++report_.index_entries_stale;
     }
   }
+  NoteUnreadable(lines_->status());
   if (good == lines_expected_) return;
   report_.counters_match = false;
   Problem("tag and expiry index: " + std::to_string(lines_expected_ - good) +
@@ -256,21 +278,14 @@ Result<CheckReport> Store::Check(bool repair) noexcept {
   const bool unreadable =
       !report && report.error().code() == StatusCode::kCorruption;
   if (!repair || !unreadable || read_only_) return report;
-  // The index itself cannot be read, so nothing says what is whole: the items
-  // are given up, and the cache goes on empty.
-  const std::string why = report.error().message();
-  Log("index damaged beyond repair, starting empty: " + why);
-  store_gate_.lock();
-  Status status = CheckOpen();
-  if (status.ok()) status = ResetDirectory();
-  if (status.ok()) status = OpenFiles(/*writable=*/true, Reserve::kSpend);
-  store_gate_.unlock();
-  LARDER_FAIL_IF_ERROR(status);
-  Result<CheckReport> after = CheckOnce(/*repair=*/false);
+  // More than items: a new database is made of what can be read, and what has
+  // no value then is dropped.
+  const Status damage = report.error();
+  LARDER_FAIL_IF_ERROR(RepairInPlace(damage));
+  Result<CheckReport> after = CheckOnce(/*repair=*/true);
   if (!after) return after;
-  after->repaired = 1;
-  after->problems.push_back("the index was damaged, all items were given up: " +
-                            why);
+  ++after->repaired;
+  after->problems.insert(after->problems.begin(), damage.message());
   return after;
 }
 

@@ -31,6 +31,7 @@ class StoreChecker {
   /// Piece by piece: a value may be larger than memory.
   Result<std::optional<ValueHandle>> Pieces(const std::string& key,
                                             const Entry& entry) noexcept;
+  void CheckCounters() noexcept;
   /// Every index line has its entry, and every entry its lines.
   void CheckLines() noexcept;
   bool LineMatches(std::string_view line) noexcept;
@@ -40,6 +41,8 @@ class StoreChecker {
   Status Repair() noexcept;
   Status RepairOne(const Broken& broken) noexcept;
   void Problem(std::string text) noexcept;
+  /// The database cannot be read there: more than an item is damaged.
+  void NoteUnreadable(const rocksdb::Status& status) noexcept;
 
   Store& store_;
   CheckReport report_;
@@ -48,6 +51,7 @@ class StoreChecker {
   LedgerSum recount_;
   std::string stored_ledger_;
   std::uint64_t lines_expected_ = 0;
+  Status unreadable_;
   std::vector<Broken> broken_;
   std::unique_ptr<rocksdb::Iterator> entries_;
   std::unique_ptr<rocksdb::Iterator> lines_;

@@ -32,9 +32,6 @@ constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // A power cut or a write without WAL may lose the last versions; new ones
 // start well after them.
 constexpr std::uint64_t kVersionSkip = 1 << 20;
-// The same for ids of segments when what knew them is lost; there are enough of
-// them for four thousand such losses.
-constexpr std::uint32_t kSegmentSkip = 1 << 20;
 
 std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
   return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
@@ -56,17 +53,6 @@ std::uint64_t ManifestBytes(const std::filesystem::path& database) {
   return bytes;
 }
 
-std::vector<std::uint32_t> SegmentsIn(const std::filesystem::path& log) {
-  std::vector<std::uint32_t> ids;
-  const auto add = [&](const char* name) {
-    if (const auto id = ParseSegmentName(name)) ids.push_back(*id);
-    return true;
-  };
-  // What cannot be listed cannot be opened either, which says why.
-  static_cast<void>(ListDirectory(AT_FDCWD, log.c_str(), add));
-  return ids;
-}
-
 // That all names of files in a directory are of files.
 Status CheckFiles(const std::filesystem::path& directory,
                   bool (*is_file)(std::string_view name)) {
@@ -84,25 +70,6 @@ bool IsSegmentName(std::string_view name) {
   return ParseSegmentName(name).has_value();
 }
 
-// Everything that larder keeps in a cache directory, and nothing else. The
-// directories in it stay, as other processes know the cache by them.
-Status RemoveCacheFiles(const std::filesystem::path& path) {
-  for (const char* name : {"db", "log", "reserve", "larder.format"}) {
-    std::error_code error;
-    if (std::filesystem::is_directory(
-            std::filesystem::symlink_status(path / name, error))) {
-      LARDER_RETURN_IF_ERROR(EmptyDirectory(path / name));
-      continue;
-    }
-    std::filesystem::remove(path / name, error);
-    if (error) {
-      return NameDescriptors(Status::FromErrno(
-          error.value(), "removing " + (path / name).string()));
-    }
-  }
-  return Status::Ok();
-}
-
 // Out of reach of destructors, within that of leak checkers.
 void KeepForEver(std::shared_ptr<rocksdb::Cache> cache) {
   static std::mutex mutex;
@@ -111,9 +78,13 @@ void KeepForEver(std::shared_ptr<rocksdb::Cache> cache) {
   kept->push_back(std::move(cache));
 }
 
-bool MayReset(const EngineOptions& options) noexcept {
-  return options.when_damaged == WhenDamaged::kReset &&
+bool MayRepair(const EngineOptions& options) noexcept {
+  return options.when_damaged != WhenDamaged::kFail &&
          options.mode != OpenMode::kReadOnly;
+}
+
+BadStamp BadStampFor(const EngineOptions& options) noexcept {
+  return MayRepair(options) ? BadStamp::kRestored : BadStamp::kRefused;
 }
 
 }  // namespace
@@ -131,7 +102,7 @@ Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
   PreparedDirectory prepared;
   LARDER_FAIL_IF_ERROR(
       PrepareDirectory(path, options.mode, options.allow_network_file_system,
-                       MayReset(options), options.log, prepared));
+                       BadStampFor(options), options.log, prepared));
   auto store = Open(prepared.anchor, std::move(options));
   if (store) prepared.undo.Keep();
   return store;
@@ -141,23 +112,14 @@ Result<std::unique_ptr<Store>> Store::Open(
     const std::shared_ptr<DirectoryAnchor>& anchor,
     EngineOptions options) noexcept {
   LARDER_FAIL_IF_ERROR(anchor->CheckParts());
-  auto directory = CacheDirectory::Open(anchor, options.mode, options.log);
-  if (!directory && directory.error().code() == StatusCode::kCorruption &&
-      MayReset(options)) {
-    // Only the stamp can be meant: what it names is thrown away with it.
-    LARDER_FAIL_IF_ERROR(RemoveCacheFiles(anchor->Path()));
-    directory = CacheDirectory::Open(anchor, options.mode, options.log);
-  }
+  auto directory = CacheDirectory::Open(anchor, options.mode, options.log, {},
+                                        BadStampFor(options));
   if (!directory) return Fail(directory.error());
   std::unique_ptr<Store> store(
       new Store(std::move(options), std::move(*directory)));
   Status status = store->Start();
-  if (status.code() == StatusCode::kCorruption &&
-      store->options_.when_damaged == WhenDamaged::kReset &&
-      !store->read_only_) {
-    store->Log("damaged beyond repair, starting empty: " + status.message());
-    LARDER_FAIL_IF_ERROR(store->ResetDirectory());
-    status = store->Start();
+  if (status.code() == StatusCode::kCorruption && MayRepair(store->options_)) {
+    status = store->StartRepaired(status);
   }
   if (!status.ok()) {
     store->Shut().IgnoreError();  // The first failure is the one to report.
@@ -182,11 +144,7 @@ Capabilities Store::capabilities() const noexcept {
 
 Status Store::Start() noexcept {
   options_pending_ = true;
-  if (!read_only_ && !high_water_) {
-    auto high_water = HighWater::Open(directory_->marks_path());
-    if (!high_water) return NameDescriptors(high_water.error());
-    high_water_ = std::move(*high_water);
-  }
+  if (!read_only_) LARDER_RETURN_IF_ERROR(OpenMarks());
   LARDER_RETURN_IF_ERROR(
       read_only_ ? OpenView() : OpenFiles(/*writable=*/true, Reserve::kSpend));
   RestoreReserve().IgnoreError();  // A full disk has none to give.
@@ -568,6 +526,14 @@ Status Store::OpenLog() noexcept {
   return Status::Ok();
 }
 
+Status Store::OpenMarks() noexcept {
+  if (high_water_) return Status::Ok();
+  auto high_water = HighWater::Open(directory_->marks_path());
+  if (!high_water) return NameDescriptors(high_water.error());
+  high_water_ = std::move(*high_water);
+  return Status::Ok();
+}
+
 void Store::DropLog() noexcept {
   {
     const std::scoped_lock lock(generation_mutex_);
@@ -591,46 +557,6 @@ void Store::SetLogGeneration(std::atomic<std::uint64_t>* published) noexcept {
     published_generation_ = published;
   }
   if (CheckOpen().ok()) PublishLogGeneration();
-}
-
-Status Store::ResetDirectory() noexcept {
-  LARDER_RETURN_IF_ERROR(KeepMarks());
-  Shut().IgnoreError();  // It is thrown away.
-  LARDER_RETURN_IF_ERROR(directory_->CheckParts());
-  LARDER_RETURN_IF_ERROR(EmptyDirectory(directory_->db_path()));
-  for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
-    std::error_code error;
-    std::filesystem::remove(SegmentPath(directory_->log_path(), id), error);
-    if (error) {
-      return Status::FromErrno(error.value(),
-                               "emptying " + directory().string());
-    }
-  }
-  return Status::Ok();
-}
-
-// The index that says what was given before is to be lost, and others may still
-// know of it. If `marks` does not say it, what is given from now on lies well
-// beyond all that there can have been: versions grow by less than one each
-// microsecond.
-Status Store::KeepMarks() noexcept {
-  if (high_water_ == nullptr || high_water_->is_known()) return Status::Ok();
-  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::system_clock::now().time_since_epoch());
-  HighWaterMarks marks{
-      .version = std::max(
-          runs_.next_version(),
-          static_cast<std::uint64_t>(std::max<std::int64_t>(now.count(), 0)))};
-  {
-    const std::scoped_lock lock(ledger_mutex_);
-    marks.segment = ledger_.segment_max();
-  }
-  for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
-    marks.segment = std::max(marks.segment, id);
-  }
-  marks.segment += std::min(
-      kSegmentSkip, UINT32_MAX / 2 - std::min(marks.segment, UINT32_MAX / 2));
-  return high_water_->Raise(marks);
 }
 
 Settings Store::CurrentSettings() const noexcept {

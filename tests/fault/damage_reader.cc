@@ -16,8 +16,9 @@
 // Opens a damaged directory and says what is left of it:
 //   damage_reader DIR
 // A process of its own, so that a crash or a hang is seen as what it is. The
-// report on descriptor 3 is "opened RIGHT MISSING CORRUPT" or "refused CODE
-// MESSAGE"; whatever must never happen is told on stderr and exits with 1.
+// report on descriptor 3 is "opened" or "refused", then RIGHT LARGE MISSING
+// CORRUPT of the items after a repair, and of a refusal CODE MESSAGE; whatever
+// must never happen is told on stderr and exits with 1.
 
 namespace larder::testing {
 namespace {
@@ -31,6 +32,7 @@ namespace fs = std::filesystem;
 
 struct Found {
   int right = 0;
+  int large = 0;  ///< Of these, in segment files.
   int missing = 0;
   int corrupt = 0;
 };
@@ -51,6 +53,7 @@ Found ReadAll(Cache& cache) {
       Fail("wrong bytes for " + DamageKey(i));
     } else {
       ++found.right;
+      found.large += i % 4 == 2 ? 1 : 0;
     }
   }
   return found;
@@ -131,14 +134,32 @@ void DemandSame(const std::map<std::string, std::string>& before,
   }
 }
 
-/// A directory that is damaged beyond repair can be reset, if asked to.
-void ResetDamaged(const std::string& path) {
+/// What cannot be opened can be repaired; what a newer larder seems to have
+/// written is refused, but can be reset. What is left then.
+Found RepairDamaged(const std::string& path) {
   CacheOptions options;
-  options.when_damaged = WhenDamaged::kReset;
+  options.when_damaged = WhenDamaged::kRepair;
   const auto cache = Cache::Open(path, options);
-  if (!cache) Fail("Open with kReset: " + cache.error().ToString());
+  if (!cache) {
+    if (cache.error().code() != StatusCode::kUnsupportedFormat) {
+      Fail("Open with kRepair: " + cache.error().ToString());
+    }
+    const Status reset = ResetCache(path);
+    if (!reset.ok()) Fail("ResetCache: " + reset.ToString());
+    const auto empty = Cache::Open(path);
+    if (!empty) Fail("Open after a reset: " + empty.error().ToString());
+    Heal(**empty);
+    return {};
+  }
   ReadAll(**cache);
+  ScanAll(**cache);
   Heal(**cache);
+  return ReadAll(**cache);
+}
+
+std::string Counts(const Found& found) {
+  return std::to_string(found.right) + " " + std::to_string(found.large) + " " +
+         std::to_string(found.missing) + " " + std::to_string(found.corrupt);
 }
 
 int Run(const std::string& path) {
@@ -151,28 +172,20 @@ int Run(const std::string& path) {
       DemandSame(before, path);
       const Status& status = cache.error();
       if (status.message().empty()) Fail("Open failed without a message");
-      report = "refused " + std::string(StatusCodeName(status.code())) + " " +
+      const Found found = RepairDamaged(path);
+      report = "refused " + Counts(found) + " " +
+               std::string(StatusCodeName(status.code())) + " " +
                status.message();
-      if (status.code() == StatusCode::kCorruption) {
-        ResetDamaged(path);
-      } else if (status.code() != StatusCode::kUnsupportedFormat &&
-                 status.code() != StatusCode::kForeignDirectory) {
-        // The stamp may look like a newer one's, or be gone. All else would
-        // brick the directory: only kCorruption can be reset.
-        Fail("Open: " + status.ToString());
-      }
     } else {
-      const Found found = ReadAll(**cache);
+      ReadAll(**cache);
       ScanAll(**cache);
       Heal(**cache);
-      report = "opened " + std::to_string(found.right) + " " +
-               std::to_string(found.missing) + " " +
-               std::to_string(found.corrupt);
+      report = "opened " + Counts(ReadAll(**cache));
       const Status closed = (*cache)->Close();
       if (!closed.ok()) Fail("Close: " + closed.ToString());
     }
   }
-  if (report.starts_with("opened")) {  // And it stays healed.
+  {  // And it stays healed.
     const auto cache = Cache::Open(path);
     if (!cache) Fail("second Open: " + cache.error().ToString());
     const auto healthy = (*cache)->Check(false);

@@ -47,8 +47,19 @@ enum class OpenMode : std::uint8_t {
   kReadOnly = 2,
 };
 
-/// What to do with a cache that is damaged beyond rebuilding its index.
-enum class WhenDamaged : std::uint8_t { kFail = 0, kReset = 1 };
+/// What Open does with a cache that is so damaged that it cannot be opened.
+enum class WhenDamaged : std::uint8_t {
+  /// kCorruption; nothing is changed.
+  kFail = 0,
+  /// As kRepair; if that fails (no space for the new index, say), the cache
+  /// starts empty.
+  kReset = 1,
+  /// A new index is made of what can be read of the old one and of the log of
+  /// values, as `larder repair` does. What was deleted stays so unless the
+  /// ledger is lost as well as index entries; what then comes back lives for
+  /// an hour at most. See docs/format.md, "Repair".
+  kRepair = 2,
+};
 
 /// Records what this process asks of a cache as a trace for `larder replay`,
 /// which then says which policy and which size would do best. See
@@ -319,6 +330,13 @@ class Engine {
 /// Open of an existing directory.
 [[nodiscard]] Result<std::unique_ptr<Engine>> OpenEngine(
     const std::filesystem::path& path, EngineOptions options = {}) noexcept;
+
+/// Throws away everything in the cache directory `path`, its settings too,
+/// whatever state it is in; it is an empty cache then. Errors: kNotFound and
+/// kForeignDirectory (it is no cache), kSeatUnavailable (a process has it open;
+/// the message names it), kPermissionDenied, kNoSpace, kIoError.
+[[nodiscard]] Status ResetCache(const std::filesystem::path& path,
+                                const EngineOptions& options = {}) noexcept;
 
 }  // namespace larder
 

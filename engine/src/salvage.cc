@@ -1,0 +1,749 @@
+#include "salvage.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <rocksdb/env.h>
+#include <rocksdb/sst_file_reader.h>
+#include <rocksdb/table_properties.h>
+#include <sys/stat.h>
+
+#include "coding.h"
+#include "counting_file_system.h"
+#include "directory_create.h"
+#include "open_file.h"
+#include "pending_batch.h"
+#include "readable_pairs.h"
+#include "segment_format.h"
+#include "segment_io.h"
+#include "segment_scan.h"
+#include "store_keys.h"
+#include "unique_fd.h"
+#include "wal_check.h"
+
+namespace larder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint32_t kBatchCountMax = 1000;
+/// Where what has lost its rank goes: an average item that was seen once.
+constexpr Rank kLostRank =
+    Rank{kClassMain} << 62 | Rank{256} << 20;  // Level 256 is value 1.
+constexpr std::uint64_t kLostRankRows = 1024;
+/// A key that is none of larder's, in each family of a database that is only
+/// there to tell RocksDB's repair which families there are.
+constexpr std::string_view kSkeletonKey = "\xffskeleton";
+
+/// The newest value of a key whose entry is lost.
+struct LostItem {
+  std::uint64_t version = 0;
+  CodecId codec = 0;
+  std::uint64_t value_size = 0;
+  std::optional<std::uint32_t> run;
+  std::map<std::uint64_t, SegmentPlace> pieces;  // By offset in the value.
+  TimePoint stored_at{};
+  TimePoint expires_at = kNeverExpires;
+  std::string tag;
+  bool two_tags = false;
+
+  [[nodiscard]] bool IsWhole() const {
+    if (run) return true;
+    std::uint64_t end = 0;
+    for (const auto& [offset, place] : pieces) {
+      if (offset != end) return false;
+      end += place.payload_size;
+    }
+    return end == value_size && !pieces.empty();
+  }
+  [[nodiscard]] PlaceId place() const {
+    return run ? PlaceOfRun(*run)
+               : PlaceOfSegment(pieces.begin()->second.segment);
+  }
+};
+
+Status FromError(const std::error_code& error, const fs::path& path) {
+  return error ? Status::FromErrno(error.value(), path.string()) : Status::Ok();
+}
+
+Status MakeEmpty(const fs::path& directory) {
+  std::error_code error = RemoveTree(directory);
+  if (!error) fs::create_directory(directory, error);
+  if (!error) fs::permissions(directory, fs::perms::owner_all, error);
+  return FromError(error, directory);
+}
+
+std::vector<fs::path> FilesIn(const fs::path& directory,
+                              const std::string& extension) {
+  std::vector<fs::path> files;
+  const auto add = [&](const char* name) {
+    if (fs::path(name).extension() == extension) {
+      files.push_back(directory / name);
+    }
+    return true;
+  };
+  // What cannot be listed has nothing that can be read.
+  static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), add));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+PlaceId PlaceOf(const Entry& entry) {
+  if (entry.kind == EntryKind::kInline) return kPlaceInline;
+  return entry.kind == EntryKind::kRun
+             ? PlaceOfRun(entry.run)
+             : PlaceOfSegment(entry.extents.front().segment);
+}
+
+class Salvager {
+ public:
+  explicit Salvager(const SalvageOptions& options) : options_(options) {}
+
+  Result<SalvageReport> Run() {
+    Status status = RunSteps();
+    source_.reset();
+    target_.reset();
+    // If that fails the next salvage or Open does it.
+    static_cast<void>(RemoveTree(options_.scratch));
+    if (status.ok()) return report_;
+    static_cast<void>(RemoveTree(options_.target));
+    return Fail(std::move(status));
+  }
+
+ private:
+  using Family = rocksdb::ColumnFamilyHandle* (Rocks::*)();
+
+  Status RunSteps();
+  Status OpenTarget();
+  void OpenSource();
+  void NoteTablesPutAside();
+  Status MakeRepairedCopy();
+  [[nodiscard]] std::unique_ptr<Rocks> OpenReadOnly(const fs::path& path);
+  [[nodiscard]] static bool IsBlind(Rocks& rocks);
+  Status WalkSource(Family family, const ReadablePairs::Visit& visit,
+                    std::vector<KeyGap>& gaps);
+  Status TakeCounter(std::string_view key, std::string_view value);
+  Status TakeIndexPair(std::string_view key, std::string_view value);
+  Status TakeRecord(std::string_view key, std::string_view value);
+  void NoteEntry(std::string_view key, const Entry& entry);
+  Status ReadTable(const fs::path& path);
+  Status TakeTablePair(const std::string& family, std::string_view key,
+                       std::string_view value);
+  Status FindLostItems();
+  Status ScanSegmentFile(const fs::path& path, std::uint32_t id);
+  LostItem* NoteLost(std::string_view key, std::uint64_t version);
+  Status ReadLines();
+  Status RestoreLostItems();
+  Status Restore(const std::string& key, const LostItem& item, Rank rank);
+  Status WriteRuns();
+  Status WriteLedger();
+
+  Status Put(Family family, std::string_view key, std::string_view value);
+  Status WriteBatch();
+  [[nodiscard]] bool TargetHas(Family family, std::string_view key);
+  [[nodiscard]] bool InGap(std::string_view key) const {
+    return std::any_of(index_gaps_.begin(), index_gaps_.end(),
+                       [key](const KeyGap& gap) { return gap.Contains(key); });
+  }
+  [[nodiscard]] bool IsCounted(const Entry& entry) const {
+    return entry.epoch == ledger_.epoch_max &&
+           entry.rank >= ledger_.cutoffs[RankClass(entry.rank)];
+  }
+  /// After the index was read.
+  void CountMissing();
+
+  const SalvageOptions& options_;
+  const std::shared_ptr<CountingFileSystem> files_ =
+      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  const std::unique_ptr<rocksdb::Env> files_env_ =
+      rocksdb::NewCompositeEnv(files_);
+  SalvageReport report_;
+  std::unique_ptr<Rocks> source_;
+  std::unique_ptr<Rocks> target_;
+  rocksdb::WriteBatch batch_;
+  // Tables to be read one by one, as the database cannot.
+  std::vector<fs::path> tables_;
+  // The keys of each table of the index; nullopt: the MANIFEST is lost.
+  std::optional<std::map<std::string, KeyGap>> index_tables_;
+  std::vector<KeyGap> index_gaps_;
+  bool lines_lost_ = false;
+  // That of before, as far as it is known; without cells in the end.
+  LedgerDelta ledger_;
+  // It, less what the readable entries count for.
+  LedgerSum rest_;
+  // Of that, the items in each place, by rank.
+  std::map<PlaceId, std::map<Rank, std::int64_t>> missing_;
+  std::map<std::uint32_t, std::uint64_t> runs_;  // First positions.
+  std::unordered_map<std::string, LostItem> lost_;
+};
+
+Status Salvager::RunSteps() {
+  LARDER_RETURN_IF_ERROR(OpenTarget());
+  OpenSource();
+  std::vector<KeyGap> gaps;
+  report_.ledger_lost = true;
+  if (source_ != nullptr) {
+    LARDER_RETURN_IF_ERROR(WalkSource(
+        &Rocks::counters,
+        [this](auto key, auto value) { return TakeCounter(key, value); },
+        gaps));
+    rest_.Apply(ledger_);
+    LARDER_RETURN_IF_ERROR(WalkSource(
+        &Rocks::access,
+        [this](auto key, auto value) { return TakeIndexPair(key, value); },
+        index_gaps_));
+    CountMissing();
+    NoteTablesPutAside();
+    if (tables_.empty() && (!gaps.empty() || !index_gaps_.empty())) {
+      tables_ = FilesIn(options_.source, ".sst");
+    }
+  } else {
+    index_gaps_.push_back({{}, {}, true});
+    tables_ = FilesIn(options_.source, ".sst");
+    report_.index_lost = true;
+  }
+  report_.index_gaps = index_gaps_.size();
+  for (const KeyGap& gap : index_gaps_) {
+    lines_lost_ = lines_lost_ || gap.to_the_end ||
+                  (!gap.end.empty() && gap.end[0] > kEntrySpace);
+  }
+  LARDER_RETURN_IF_ERROR(WriteBatch());
+  for (const fs::path& table : tables_) {
+    LARDER_RETURN_IF_ERROR(ReadTable(table));
+  }
+  LARDER_RETURN_IF_ERROR(WriteRuns());
+  if (source_ != nullptr) {
+    gaps.clear();
+    LARDER_RETURN_IF_ERROR(WalkSource(
+        &Rocks::values,
+        [this](auto key, auto value) { return TakeRecord(key, value); }, gaps));
+    if (!gaps.empty() && tables_.empty()) {
+      for (const fs::path& table : FilesIn(options_.source, ".sst")) {
+        LARDER_RETURN_IF_ERROR(ReadTable(table));
+      }
+    }
+  }
+  if (!index_gaps_.empty()) LARDER_RETURN_IF_ERROR(FindLostItems());
+  LARDER_RETURN_IF_ERROR(WriteLedger());
+  return target_->Close();
+}
+
+Status Salvager::OpenTarget() {
+  LARDER_RETURN_IF_ERROR(MakeEmpty(options_.target));
+  Rocks::Options rocks;
+  rocks.path = options_.target;
+  rocks.sizes = options_.sizes;
+  rocks.create = true;
+  rocks.log = options_.log_line;
+  Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
+  if (!opened) return opened.error();
+  target_ = std::move(*opened);
+  target_->Keep();
+  return Status::Ok();
+}
+
+std::unique_ptr<Rocks> Salvager::OpenReadOnly(const fs::path& path) {
+  Rocks::Options rocks;
+  rocks.path = path;
+  rocks.sizes = options_.sizes;
+  rocks.read_only = true;
+  rocks.lenient = true;
+  rocks.log = options_.log_line;
+  Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
+  return opened ? std::move(*opened) : nullptr;
+}
+
+// A table of level 0 that cannot be opened takes part in every walk.
+bool Salvager::IsBlind(Rocks& rocks) {
+  for (const Family family :
+       {&Rocks::values, &Rocks::access, &Rocks::counters}) {
+    const std::unique_ptr<rocksdb::Iterator> it(
+        rocks.db().NewIterator(rocksdb::ReadOptions(), (rocks.*family)()));
+    it->Seek(kSkeletonKey);
+    if (!it->status().ok()) return true;
+  }
+  return false;
+}
+
+void Salvager::OpenSource() {
+  source_ = OpenReadOnly(options_.source);
+  if (source_ != nullptr) {
+    if (!IsBlind(*source_)) return;
+    rocksdb::ColumnFamilyMetaData meta;
+    source_->db().GetColumnFamilyMetaData(source_->access(), &meta);
+    index_tables_.emplace();
+    for (const rocksdb::LevelMetaData& level : meta.levels) {
+      for (const rocksdb::SstFileMetaData& table : level.files) {
+        (*index_tables_)[table.relative_filename] = {
+            table.smallestkey, table.largestkey + '\0', false};
+      }
+    }
+    source_.reset();
+  }
+  if (!MakeRepairedCopy().ok()) return;
+  source_ = OpenReadOnly(options_.scratch);
+  if (source_ != nullptr && IsBlind(*source_)) source_.reset();
+  tables_ = FilesIn(options_.scratch / "lost", ".sst");
+}
+
+// What a table had that the repair could not use, or did not find.
+void Salvager::NoteTablesPutAside() {
+  if (source_ == nullptr || !fs::exists(options_.scratch)) return;
+  if (index_tables_) {
+    for (const auto& [name, keys] : *index_tables_) {
+      if (!fs::exists(options_.scratch / name)) index_gaps_.push_back(keys);
+    }
+  } else {  // Nobody knows which tables there were.
+    index_gaps_.push_back({{}, {}, true});
+  }
+}
+
+// RocksDB's repair writes into the directory, so it gets one of its own, with
+// links to the files that it reads only. Families are known from tables alone:
+// a skeleton of a database adds one of each.
+Status Salvager::MakeRepairedCopy() {
+  const fs::path skeleton = options_.scratch / "skeleton";
+  LARDER_RETURN_IF_ERROR(MakeEmpty(options_.scratch));
+  LARDER_RETURN_IF_ERROR(MakeEmpty(skeleton));
+  Rocks::Options rocks;
+  rocks.path = skeleton;
+  rocks.sizes = options_.sizes;
+  rocks.create = true;
+  rocks.log = options_.log_line;
+  Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
+  if (!opened) return opened.error();
+  (*opened)->Keep();
+  for (const Family family :
+       {&Rocks::values, &Rocks::access, &Rocks::counters}) {
+    LARDER_RETURN_IF_ERROR(FromRocks(
+        (*opened)->db().Put(rocksdb::WriteOptions(), ((**opened).*family)(),
+                            ToSlice(kSkeletonKey), rocksdb::Slice()),
+        "making a skeleton"));
+  }
+  LARDER_RETURN_IF_ERROR((*opened)->Close());
+  std::error_code error;
+  std::uint64_t number_max = 0;
+  for (const char* extension : {".sst", ".log"}) {
+    for (const fs::path& file : FilesIn(options_.source, extension)) {
+      if (error) break;
+      number_max = std::max<std::uint64_t>(
+          number_max, std::strtoull(file.stem().c_str(), nullptr, 10));
+      const fs::path link = options_.scratch / file.filename();
+      fs::create_hard_link(file, link, error);
+      // Over such a log RocksDB would end the process.
+      if (!CheckWriteAheadLogs(*files_, options_.scratch.string()).ok()) {
+        fs::remove(link, error);
+      }
+    }
+  }
+  for (const fs::path& file : FilesIn(skeleton, ".sst")) {
+    if (error) break;
+    std::string number = std::to_string(++number_max);
+    number.insert(0, 6 - std::min<std::size_t>(number.size(), 6), '0');
+    fs::rename(file, options_.scratch / (number + ".sst"), error);
+  }
+  if (!error) error = RemoveTree(skeleton);
+  LARDER_RETURN_IF_ERROR(FromError(error, options_.scratch));
+  rocks.path = options_.scratch;
+  return Rocks::Repair(rocks);
+}
+
+Status Salvager::WalkSource(Family family, const ReadablePairs::Visit& visit,
+                            std::vector<KeyGap>& gaps) {
+  rocksdb::ColumnFamilyHandle* const handle = ((*source_).*family)();
+  rocksdb::ColumnFamilyMetaData meta;
+  source_->db().GetColumnFamilyMetaData(handle, &meta);
+  std::vector<std::string> boundaries;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    for (const rocksdb::SstFileMetaData& table : level.files) {
+      boundaries.push_back(table.smallestkey);
+      boundaries.push_back(table.largestkey + '\0');
+    }
+  }
+  ReadablePairs pairs(
+      [this, handle] {
+        rocksdb::ReadOptions read;
+        read.fill_cache = false;
+        return std::unique_ptr<rocksdb::Iterator>(
+            source_->db().NewIterator(read, handle));
+      },
+      std::move(boundaries));
+  LARDER_RETURN_IF_ERROR(pairs.Walk(visit));
+  gaps.insert(gaps.end(), pairs.gaps().begin(), pairs.gaps().end());
+  return Status::Ok();
+}
+
+Status Salvager::TakeCounter(std::string_view key, std::string_view value) {
+  if (key == kSkeletonKey || key == kUnloggedKey) return Status::Ok();
+  if (key == kLedgerKey) {
+    LedgerDelta ledger;
+    if (LedgerDelta::Decode(value, ledger).ok()) {
+      ledger_ = std::move(ledger);
+      report_.ledger_lost = false;
+    }
+    return Status::Ok();
+  }
+  const std::optional<std::uint32_t> run = ParseRunKey(key);
+  if (run) {
+    if (value.size() == sizeof(std::uint64_t)) {
+      runs_[*run] = LoadBigEndian64(value.data());
+    }
+    return Status::Ok();
+  }
+  return Put(&Rocks::counters, key, value);
+}
+
+void Salvager::NoteEntry(std::string_view key, const Entry& entry) {
+  ledger_.version_max = std::max(ledger_.version_max, entry.version);
+  for (const SegmentPlace& place : entry.extents) {
+    ledger_.segment_max = std::max(ledger_.segment_max, place.segment);
+  }
+  if (report_.ledger_lost) {
+    ledger_.epoch_max = std::max(ledger_.epoch_max, entry.epoch);
+  }
+  if (entry.kind == EntryKind::kRun) {
+    // Without the line of a run its first value that is left begins it.
+    const auto [run, unknown] = runs_.try_emplace(entry.run, entry.version);
+    if (!unknown) run->second = std::min(run->second, entry.version);
+  }
+  if (!IsCounted(entry)) return;
+  LedgerDelta cells;
+  options_.add_cells(key, entry, -1, cells);
+  rest_.Apply(cells);
+}
+
+void Salvager::CountMissing() {
+  missing_.clear();
+  for (const LedgerCell& cell : rest_.ToDelta().cells) {
+    if (cell.items > 0) missing_[cell.place][cell.rank] = cell.items;
+  }
+}
+
+Status Salvager::TakeIndexPair(std::string_view key, std::string_view value) {
+  if (key.empty() || key[0] < kEntrySpace || key[0] > kExpirySpace) {
+    return Status::Ok();
+  }
+  if (key[0] == kEntrySpace) {
+    Entry entry;
+    if (!DecodeEntry(value, entry).ok()) return Status::Ok();
+    ++report_.items_kept;
+    NoteEntry(key.substr(1), entry);
+  }
+  return Put(&Rocks::access, key, value);
+}
+
+Status Salvager::TakeRecord(std::string_view key, std::string_view value) {
+  if (key.size() != sizeof(std::uint64_t)) return Status::Ok();
+  const std::uint64_t position = LoadBigEndian64(key.data());
+  ledger_.version_max = std::max(ledger_.version_max, position);
+  const Result<ValueRecord> record = DecodeValueRecord(value, position);
+  if (!record) return Status::Ok();
+  if (LostItem* lost = NoteLost(record->key, position)) {
+    lost->codec = record->codec;
+    lost->value_size = record->value.size();
+    lost->stored_at = options_.now;
+    auto run = std::find_if(runs_.rbegin(), runs_.rend(), [&](const auto& r) {
+      return r.second <= position;
+    });
+    if (run == runs_.rend()) {  // Before all that are known.
+      runs_.try_emplace(runs_.empty() ? 1 : runs_.begin()->first, position);
+      runs_.begin()->second = position;
+      run = std::prev(runs_.rend());
+      LARDER_RETURN_IF_ERROR(WriteRuns());
+    }
+    lost->run = run->first;
+  }
+  return Put(&Rocks::values, key, value);
+}
+
+// One table by itself: what it has may be out of date.
+Status Salvager::ReadTable(const fs::path& path) {
+  rocksdb::Options options;
+  options.env = files_env_.get();
+  options.merge_operator = NewLedgerMergeOperator();
+  rocksdb::SstFileReader table(options);
+  if (!table.Open(path.string()).ok()) return Status::Ok();
+  const auto properties = table.GetTableProperties();
+  if (properties == nullptr) return Status::Ok();
+  ReadablePairs pairs(
+      [&table] {
+        rocksdb::ReadOptions read;
+        read.fill_cache = false;
+        return std::unique_ptr<rocksdb::Iterator>(table.NewIterator(read));
+      },
+      {});
+  return pairs.Walk([&](std::string_view key, std::string_view value) {
+    return TakeTablePair(properties->column_family_name, key, value);
+  });
+}
+
+Status Salvager::TakeTablePair(const std::string& family, std::string_view key,
+                               std::string_view value) {
+  if (family == "values") {
+    if (TargetHas(&Rocks::values, key)) return Status::Ok();
+    return TakeRecord(key, value);
+  }
+  if (family == "counters") {
+    LedgerDelta old;
+    if (key == kLedgerKey && LedgerDelta::Decode(value, old).ok()) {
+      // Numbers that only grow are of use even so.
+      ledger_.version_max = std::max(ledger_.version_max, old.version_max);
+      ledger_.segment_max = std::max(ledger_.segment_max, old.segment_max);
+      ledger_.epoch_max = std::max(ledger_.epoch_max, old.epoch_max);
+      for (int c = 0; c < kRankClassCount; ++c) {
+        ledger_.cutoffs[c] = std::max(ledger_.cutoffs[c], old.cutoffs[c]);
+      }
+    }
+    const std::optional<std::uint32_t> run = ParseRunKey(key);
+    if (run && value.size() == sizeof(std::uint64_t)) {
+      runs_.try_emplace(*run, LoadBigEndian64(value.data()));
+    }
+    if (!key.starts_with(kSettingPrefix)) return Status::Ok();
+    return TargetHas(&Rocks::counters, key) ? Status::Ok()
+                                            : Put(&Rocks::counters, key, value);
+  }
+  Entry entry;
+  if (family != "access" || key.empty() || key[0] != kEntrySpace ||
+      !InGap(key) || !DecodeEntry(value, entry).ok() || !IsCounted(entry)) {
+    return Status::Ok();
+  }
+  const std::string_view user_key = key.substr(1);
+  if (TargetHas(&Rocks::access, key)) return Status::Ok();
+  if (!report_.ledger_lost) {
+    // It was deleted or written over unless the ledger still has it.
+    std::int64_t& missing = missing_[PlaceOf(entry)][entry.rank];
+    if (missing <= 0) return Status::Ok();
+    --missing;
+  }
+  ++report_.items_kept;
+  NoteEntry(user_key, entry);
+  if (entry.expires_at != kNeverExpires) {
+    LARDER_RETURN_IF_ERROR(
+        Put(&Rocks::access, ExpiryIndexKey(entry.expires_at, user_key), {}));
+  }
+  if (!entry.tag.empty()) {
+    LARDER_RETURN_IF_ERROR(
+        Put(&Rocks::access, TagIndexKey(entry.tag, user_key), {}));
+  }
+  LARDER_RETURN_IF_ERROR(Put(&Rocks::access, key, value));
+  return WriteBatch();
+}
+
+// nullptr: the item is not lost, or a newer value of it was found.
+LostItem* Salvager::NoteLost(std::string_view key, std::uint64_t version) {
+  const EntryKey entry_key(key);
+  if (!InGap(entry_key.bytes())) return nullptr;
+  const auto found = lost_.find(std::string(key));
+  if (found == lost_.end()) {
+    if (TargetHas(&Rocks::access, entry_key.bytes())) return nullptr;
+    LostItem& item = lost_[std::string(key)];
+    item.version = version;
+    return &item;
+  }
+  if (found->second.version > version) return nullptr;
+  if (found->second.version < version) {
+    found->second = LostItem();
+    found->second.version = version;
+  }
+  return &found->second;
+}
+
+Status Salvager::FindLostItems() {
+  for (const fs::path& file : FilesIn(options_.log, ".seg")) {
+    const auto id = ParseSegmentName(file.filename().string());
+    if (!id) continue;
+    ledger_.segment_max = std::max(ledger_.segment_max, *id);
+    LARDER_RETURN_IF_ERROR(ScanSegmentFile(file, *id));
+  }
+  LARDER_RETURN_IF_ERROR(ReadLines());
+  return RestoreLostItems();
+}
+
+Status Salvager::ScanSegmentFile(const fs::path& path, std::uint32_t id) {
+  const Result<UniqueFd> file = OpenFile(FilePlace(path), O_RDONLY);
+  struct stat info {};
+  if (!file || ::fstat(file->get(), &info) != 0) return Status::Ok();
+  const TimePoint stored_at(std::chrono::duration_cast<Duration>(
+      std::chrono::seconds(info.st_mtim.tv_sec)));
+  const auto visit = [&](const SegmentPlace& place,
+                         const SegmentRecord& record) {
+    ledger_.version_max = std::max(ledger_.version_max, record.version);
+    LostItem* const lost = NoteLost(record.key, record.version);
+    if (lost == nullptr || lost->run) return true;
+    lost->codec = record.codec;
+    lost->value_size = record.value_size;
+    lost->stored_at = stored_at;
+    // Twice if it is being moved: the newer place.
+    SegmentPlace& piece = lost->pieces[record.value_offset];
+    if (piece.segment <= place.segment) piece = place;
+    return true;
+  };
+  // What cannot be read is lost.
+  static_cast<void>(ScanSegment(*SegmentIo::System(), file->get(), id,
+                                static_cast<std::uint64_t>(info.st_size),
+                                visit));
+  return Status::Ok();
+}
+
+// An item that expires or has a tag has an index line. One that is out of date
+// may be left over: the earlier expiry is the safe one, of two tags none is.
+Status Salvager::ReadLines() {
+  LARDER_RETURN_IF_ERROR(WriteBatch());
+  const std::unique_ptr<rocksdb::Iterator> it(
+      target_->db().NewIterator(rocksdb::ReadOptions(), target_->access()));
+  for (it->Seek(rocksdb::Slice(&kTagSpace, 1)); it->Valid(); it->Next()) {
+    const std::string_view line = it->key().ToStringView();
+    const auto tag = ParseTagIndexKey(line);
+    const auto expiry = ParseExpiryIndexKey(line);
+    if (!tag && !expiry) continue;
+    const auto lost = lost_.find(std::string(tag ? tag->key : expiry->key));
+    if (lost == lost_.end()) continue;
+    LostItem& item = lost->second;
+    if (tag) {
+      item.two_tags = item.two_tags || !item.tag.empty();
+      item.tag = std::string(tag->tag);
+    } else {
+      item.expires_at = std::min(item.expires_at, expiry->expires_at);
+    }
+  }
+  return FromRocks(it->status(), "reading index lines");
+}
+
+Status Salvager::RestoreLostItems() {
+  std::map<PlaceId, std::vector<std::pair<std::uint64_t, std::string>>> places;
+  std::uint64_t count = 0;
+  for (const auto& [key, item] : lost_) {
+    if (!item.IsWhole() || item.two_tags) continue;
+    places[item.place()].emplace_back(item.version, key);
+    ++count;
+  }
+  std::uint64_t done = 0;
+  for (auto& [place, items] : places) {
+    std::sort(items.begin(), items.end());
+    std::vector<Rank> known;
+    for (const auto& [rank, missing] : missing_[place]) {
+      for (std::int64_t i = 0; i < missing; ++i) known.push_back(rank);
+    }
+    if (!report_.ledger_lost && known.size() < items.size()) continue;
+    for (std::size_t i = 0; i < items.size(); ++i, ++done) {
+      const Rank rank = report_.ledger_lost
+                            ? kLostRank + done * kLostRankRows / (count + 1)
+                            : known[i];
+      LARDER_RETURN_IF_ERROR(
+          Restore(items[i].second, lost_.at(items[i].second), rank));
+    }
+  }
+  return Status::Ok();
+}
+
+Status Salvager::Restore(const std::string& key, const LostItem& item,
+                         Rank rank) {
+  Entry entry;
+  entry.kind = item.run ? EntryKind::kRun : EntryKind::kSegments;
+  entry.codec = item.codec;
+  entry.pinned = RankClass(rank) == kClassPinned;
+  entry.epoch = ledger_.epoch_max;
+  entry.version = item.version;
+  entry.rank = rank;
+  entry.stored_at = std::min(item.stored_at, options_.now);
+  entry.expires_at = item.expires_at;
+  if (report_.ledger_lost || lines_lost_) {
+    entry.expires_at = std::min(entry.expires_at, options_.now + kSalvagedTtl);
+  }
+  entry.tag = item.tag;
+  entry.value_size = item.value_size;
+  entry.run = item.run.value_or(0);
+  for (const auto& [offset, place] : item.pieces) {
+    entry.extents.push_back(place);
+  }
+  std::string bytes;
+  EncodeEntry(entry, bytes);
+  ++report_.items_rebuilt;
+  if (entry.expires_at != kNeverExpires) {
+    LARDER_RETURN_IF_ERROR(
+        Put(&Rocks::access, ExpiryIndexKey(entry.expires_at, key), {}));
+  }
+  return Put(&Rocks::access, EntryKey(key).bytes(), bytes);
+}
+
+Status Salvager::WriteRuns() {
+  std::uint64_t first = 0;
+  for (const auto& [id, position] : runs_) {
+    first = std::max(first, position);
+    char bytes[sizeof(first)];
+    StoreBigEndian64(bytes, first);
+    LARDER_RETURN_IF_ERROR(
+        Put(&Rocks::counters, RunKey(id), {bytes, sizeof(bytes)}));
+  }
+  return Status::Ok();
+}
+
+// The sum of what is there now, so that whoever opens it knows which segments
+// are in use.
+Status Salvager::WriteLedger() {
+  LARDER_RETURN_IF_ERROR(WriteBatch());
+  ledger_.cells.clear();
+  ledger_.reset = true;
+  LedgerSum sum;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      target_->db().NewIterator(rocksdb::ReadOptions(), target_->access()));
+  for (it->Seek(rocksdb::Slice(&kEntrySpace, 1));
+       it->Valid() && it->key()[0] == kEntrySpace; it->Next()) {
+    Entry entry;
+    if (!DecodeEntry(it->value().ToStringView(), entry).ok() ||
+        !IsCounted(entry)) {
+      continue;
+    }
+    LedgerDelta cells;
+    options_.add_cells(it->key().ToStringView().substr(1), entry, 1, cells);
+    sum.Apply(cells);
+  }
+  LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "counting"));
+  ledger_.cells = sum.ToDelta().cells;
+  std::string operand;
+  ledger_.Encode(operand);
+  return FromRocks(
+      target_->db().Merge(rocksdb::WriteOptions(), target_->counters(),
+                          rocksdb::Slice(kLedgerKey), operand),
+      "writing the ledger");
+}
+
+Status Salvager::Put(Family family, std::string_view key,
+                     std::string_view value) {
+  // Fails only over a size limit, which we do not set.
+  batch_.Put(((*target_).*family)(), ToSlice(key), ToSlice(value))
+      .PermitUncheckedError();
+  return batch_.Count() < kBatchCountMax ? Status::Ok() : WriteBatch();
+}
+
+Status Salvager::WriteBatch() {
+  if (batch_.Count() == 0) return Status::Ok();
+  rocksdb::WriteOptions write;
+  write.disableWAL = true;  // Close flushes all of it.
+  const rocksdb::Status written = target_->db().Write(write, &batch_);
+  batch_.Clear();
+  return FromRocks(written, "writing a new database");
+}
+
+bool Salvager::TargetHas(Family family, std::string_view key) {
+  rocksdb::PinnableSlice value;
+  return target_->db()
+      .Get(rocksdb::ReadOptions(), ((*target_).*family)(), ToSlice(key), &value)
+      .ok();
+}
+
+}  // namespace
+
+Result<SalvageReport> SalvageDatabase(const SalvageOptions& options) noexcept {
+  return Salvager(options).Run();
+}
+
+}  // namespace larder
