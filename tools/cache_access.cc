@@ -13,9 +13,10 @@ namespace larder::tools {
 namespace {
 
 int RunAndClose(Result<std::unique_ptr<Cache>> cache,
-                const std::string& directory, const CacheAction& action) {
+                const std::string& directory, const CacheAction& action,
+                std::string_view remedy = {}) {
   if (!cache) {
-    return ReportError(cache.error(), directory);
+    return ReportError(cache.error(), directory, remedy);
   }
   const Result<int> exit_code = action(**cache);
   const Status closed = (*cache)->Close();
@@ -59,6 +60,19 @@ int ChangeCache(const std::string& directory, const OutputFormat& format,
   return RunAndClose(
       Cache::Open(directory, MakeCacheOptions(OpenMode::kExisting, format)),
       directory, action);
+}
+
+int RepairCache(const std::string& directory, const OutputFormat& format,
+                const CacheAction& action) {
+  CacheOptions options = MakeCacheOptions(OpenMode::kExisting, format);
+  options.when_damaged = WhenDamaged::kRepair;
+  auto cache = Cache::Open(directory, std::move(options));
+  const bool beyond =
+      !cache && (cache.error().code() == StatusCode::kCorruption ||
+                 cache.error().code() == StatusCode::kUnsupportedFormat ||
+                 cache.error().code() == StatusCode::kNoSpace);
+  return RunAndClose(std::move(cache), directory, action,
+                     beyond ? "'larder reset' makes it an empty cache" : "");
 }
 
 int CreateCache(const std::string& directory, const SettingList& settings,

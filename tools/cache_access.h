@@ -24,6 +24,9 @@ int ReadCache(const std::string& directory, const OutputFormat& format,
 /// The same for a command that changes the cache.
 int ChangeCache(const std::string& directory, const OutputFormat& format,
                 const CacheAction& action);
+/// The same for a cache that is repaired first if it cannot be opened.
+int RepairCache(const std::string& directory, const OutputFormat& format,
+                const CacheAction& action);
 /// The same, but a missing directory is created.
 int CreateCache(const std::string& directory, const SettingList& settings,
                 const OutputFormat& format, const CacheAction& action);

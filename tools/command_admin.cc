@@ -110,79 +110,6 @@ int RunStats(const std::string& directory, const OutputFormat& format) {
   return ReadCache(directory, format, show);
 }
 
-// check ----------------------------------------------------------------------
-
-Json CheckJson(const CheckReport& report, bool sound) {
-  Json problems = Json::array();
-  for (const std::string& problem : report.problems) {
-    problems.push_back(problem);
-  }
-  return {
-      {"ok", sound},
-      {"items_checked", report.items_checked},
-      {"bytes_checked", report.bytes_checked},
-      {"values_damaged", report.values_damaged},
-      {"values_missing", report.values_missing},
-      {"index_entries_stale", report.index_entries_stale},
-      {"counters_match", report.counters_match},
-      {"count_ledger", report.count_ledger},
-      {"count_recount", report.count_recount},
-      {"bytes_ledger", report.bytes_ledger},
-      {"bytes_recount", report.bytes_recount},
-      {"repaired", report.repaired},
-      {"problems", problems},
-  };
-}
-
-std::string CheckText(const CheckReport& report, bool sound) {
-  std::string text;
-  for (const std::string& problem : report.problems) {
-    text += fmt::format("{}\n", problem);
-  }
-  text += fmt::format(
-      "{} items, {}: {} damaged, {} missing, counters {}, {} repaired: {}\n",
-      report.items_checked, FormatRoughBytes(report.bytes_checked),
-      report.values_damaged, report.values_missing,
-      report.counters_match ? "match" : "do not match", report.repaired,
-      sound ? "ok" : "damaged");
-  return text;
-}
-
-// After a repair, a second look says whether the cache is sound now.
-Result<int> CheckCache(Cache& cache, bool repair, const OutputFormat& format) {
-  const auto report = cache.Check(repair);
-  if (!report) {
-    return Fail(report.error());
-  }
-  bool sound = report->ok();
-  if (!sound && repair) {
-    const auto second = cache.Check(false);
-    if (!second) {
-      return Fail(second.error());
-    }
-    sound = second->ok();
-  }
-  if (format.json) {
-    PrintJson(CheckJson(*report, sound));
-  } else {
-    Print(CheckText(*report, sound));
-  }
-  return sound ? kExitOk : kExitMiss;
-}
-
-struct CheckOptions {
-  std::string directory;
-  bool repair = false;
-};
-
-int RunCheck(const CheckOptions& options, const OutputFormat& format) {
-  const auto check = [&](Cache& cache) {
-    return CheckCache(cache, options.repair, format);
-  };
-  return options.repair ? ChangeCache(options.directory, format, check)
-                        : ReadCache(options.directory, format, check);
-}
-
 // expire, cull, clear, evict -------------------------------------------------
 
 // Runs what gives a count and prints it as `name`.
@@ -301,14 +228,6 @@ void AddAdminCommands(CommandLine& line) {
       "stats", "Show the figures of a cache",
       [stats](const OutputFormat& format) { return RunStats(*stats, format); });
   AddDirectoryArgument(command, *stats);
-
-  auto check = std::make_shared<CheckOptions>();
-  command = line.AddCommand(
-      "check", "Verify every checksum and every counter",
-      [check](const OutputFormat& format) { return RunCheck(*check, format); });
-  AddDirectoryArgument(command, check->directory);
-  command->add_flag("--repair", check->repair,
-                    "Drop damaged items and recount");
 
   AddCountedCommands(line);
 

@@ -50,7 +50,8 @@ class CommandLine {
 void AddSetCommand(CommandLine& line);
 void AddItemCommands(CommandLine& line);      // get delete incr touch
 void AddListCommands(CommandLine& line);      // keys inspect
-void AddAdminCommands(CommandLine& line);     // stats check ... settings
+void AddAdminCommands(CommandLine& line);     // stats ... settings
+void AddCheckCommands(CommandLine& line);     // check repair reset
 void AddAttachedCommands(CommandLine& line);  // attach top
 void AddExportCommand(CommandLine& line);
 void AddImportCommand(CommandLine& line);

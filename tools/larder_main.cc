@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
   AddItemCommands(line);
   AddListCommands(line);
   AddAdminCommands(line);
+  AddCheckCommands(line);
   AddAttachedCommands(line);
   AddExportCommand(line);
   AddImportCommand(line);

@@ -37,7 +37,7 @@ std::string_view Remedy(StatusCode code) {
     case StatusCode::kNoSpace:
       return "free space, or see when_full in 'larder settings'";
     case StatusCode::kCorruption:
-      return "run 'larder check --repair'";
+      return "run 'larder repair'";
     case StatusCode::kIoError:
       return "look at the disk and the kernel log";
     case StatusCode::kTimedOut:
