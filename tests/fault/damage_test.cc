@@ -267,7 +267,9 @@ TEST_F(DamageTest, AClientHasTheHolderRepair) {
   fs::permissions(copy, fs::perms::owner_all);
   Random random(SeedFromEnvironment(1));
   for (int round = 0; round < 6; ++round) {
-    const auto holder = Cache::Open(copy);
+    CacheOptions options;  // What tables say of themselves is read at Open.
+    options.when_damaged = WhenDamaged::kRepair;
+    const auto holder = Cache::Open(copy, options);
     ASSERT_TRUE(holder.has_value()) << holder.error().ToString();
     const auto client = Cache::Open(copy);
     ASSERT_TRUE(client.has_value()) << client.error().ToString();
