@@ -182,6 +182,7 @@ class Salvager {
   // Of that, the items in each place, by rank.
   std::map<PlaceId, std::map<Rank, std::int64_t>> missing_;
   std::map<std::uint32_t, std::uint64_t> runs_;  // First positions.
+  bool runs_lost_ = true;                        // Some of them, perhaps.
   std::unordered_map<std::string, LostItem> lost_;
 };
 
@@ -195,6 +196,7 @@ Status Salvager::RunSteps() {
         &Rocks::counters,
         [this](auto key, auto value) { return TakeCounter(key, value); },
         gaps));
+    runs_lost_ = !gaps.empty() || report_.ledger_lost;
     rest_.Apply(ledger_);
     LARDER_RETURN_IF_ERROR(WalkSource(
         &Rocks::access,
@@ -409,7 +411,7 @@ void Salvager::NoteEntry(std::string_view key, const Entry& entry) {
   if (report_.ledger_lost) {
     ledger_.epoch_max = std::max(ledger_.epoch_max, entry.epoch);
   }
-  if (entry.kind == EntryKind::kRun) {
+  if (entry.kind == EntryKind::kRun && runs_lost_) {
     // Without the line of a run its first value that is left begins it.
     const auto [run, unknown] = runs_.try_emplace(entry.run, entry.version);
     if (!unknown) run->second = std::min(run->second, entry.version);
@@ -503,7 +505,7 @@ Status Salvager::TakeTablePair(const std::string& family, std::string_view key,
       }
     }
     const std::optional<std::uint32_t> run = ParseRunKey(key);
-    if (run && value.size() == sizeof(std::uint64_t)) {
+    if (run && runs_lost_ && value.size() == sizeof(std::uint64_t)) {
       runs_.try_emplace(*run, LoadBigEndian64(value.data()));
     }
     if (!key.starts_with(kSettingPrefix)) return Status::Ok();
