@@ -293,12 +293,21 @@ void StormThread::Fork() {
   ++page_.figures.forks;
 }
 
-// What it inherited must stay as it was, whatever becomes of its parent; whose
-// readers it leaves alone.
+// What it inherited must stay as it was, whatever becomes of its parent. A
+// stream is not the child's to read.
 void StormThread::LiveAsChild() {
   ::signal(SIGALRM, SIG_DFL);
   ::alarm(kChildSecondsMax);  // Who hangs ends by a signal.
   children_.clear();
+  std::array<char, kStormLineBytes> buffer;
+  for (HeldReader& held : readers_) {
+    const auto size = held.reader->Read(buffer);
+    if (size || size.error().code() != StatusCode::kClosed) {
+      Report(StormFault::kUnexpected, held.stamp, "an inherited stream",
+             size ? "goes on" : size.error().ToString());
+    }
+  }
+  readers_.clear();
   CompareHeld(false);
   ::usleep(static_cast<useconds_t>(random_.Below(2'000'000)));
   CompareHeld(false);
