@@ -340,6 +340,9 @@ Status Store::LoadLedger() noexcept {
   if (!read.IsNotFound()) {
     LARDER_RETURN_IF_ERROR(FromRocks(read, "reading the ledger"));
     LARDER_RETURN_IF_ERROR(LedgerDelta::Decode(bytes, all));
+    // A change can be missing though later ones are there: a power cut may take
+    // the end of a write-ahead log and leave the beginning of the next.
+    if (!read_only_ && !all.IsState()) recover_unlogged_ = true;
     if (recover_unlogged_) {
       all.cells.clear();  // They may be anything, negative, too.
     } else if (read_only_ && !all.IsState()) {

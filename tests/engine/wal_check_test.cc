@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -172,20 +173,23 @@ TEST_F(WalCheckTest, TheLastNumberOfAManifestNeverFalls) {
 
 // The real thing ------------------------------------------------------------
 
-// A log that a killed process left, with its last record in it twice.
-class TwiceLoggedTest : public ::testing::Test {
+// The log that a killed process left.
+class KilledWriterTest : public ::testing::Test {
  protected:
+  static constexpr int kSets = 100;
+
   void SetUp() override {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
     GTEST_SKIP() << "forks with threads are beyond the sanitizers of gcc";
 #endif
     ForkedProcess writer([this](const ForkedProcess::Pipe& pipe) -> int {
       const auto engine = std::move(*Open());
-      for (int i = 0; i < 100; ++i) {
-        const std::string key = std::to_string(i);
-        const Command set = SetCommand{.key = key, .value = "v"};
+      for (int i = 0; i < 2 * kSets; ++i) {
+        const std::string key = std::to_string(i % kSets);
+        const Command command = i < kSets ? Command(SetCommand{key, "v"})
+                                          : Command(DeleteCommand{.key = key});
         Reply reply;
-        if (!engine->Execute({&set, 1}, {&reply, 1}).ok()) return 1;
+        if (!engine->Execute({&command, 1}, {&reply, 1}).ok()) return 1;
       }
       pipe.Send(1);
       for (;;) ::pause();
@@ -193,9 +197,10 @@ class TwiceLoggedTest : public ::testing::Test {
     ASSERT_EQ(writer.Receive(), 1U);
     writer.Kill(SIGKILL);
     writer.Wait();
-    RepeatLastRecord();
   }
-  void RepeatLastRecord() const {
+  // Writes the log again, each record as often as `copies` says.
+  void RewriteLog(
+      const std::function<int(std::size_t index, std::size_t count)>& copies) {
     std::filesystem::path last;
     for (const auto& file :
          std::filesystem::directory_iterator(cache_ / "db")) {
@@ -206,13 +211,14 @@ class TwiceLoggedTest : public ::testing::Test {
                     ->NewSequentialFile(last, {}, &file, nullptr)
                     .ok());
     WalReader reader(std::move(file), WalReader::Checksums::kVerified);
+    std::vector<std::string> records;
+    while (const auto record = reader.Next()) records.emplace_back(*record);
     std::string log;
-    std::string repeated;
-    while (const auto record = reader.Next()) {
-      repeated = *record;
-      AppendRecord(log, *record);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      for (int n = copies(i, records.size()); n > 0; --n) {
+        AppendRecord(log, records[i]);
+      }
     }
-    AppendRecord(log, repeated);
     std::ofstream(last, std::ios::binary) << log;
   }
   Result<std::unique_ptr<Engine>> Open(EngineOptions options = {}) const {
@@ -224,7 +230,12 @@ class TwiceLoggedTest : public ::testing::Test {
   const std::filesystem::path cache_ = directory_.path() / "cache";
 };
 
-TEST_F(TwiceLoggedTest, EveryOpenSaysSo) {
+constexpr auto kLastTwice = [](std::size_t index, std::size_t count) {
+  return index + 1 == count ? 2 : 1;
+};
+
+TEST_F(KilledWriterTest, EveryOpenSaysThatARecordIsThereTwice) {
+  RewriteLog(kLastTwice);
   for (const OpenMode mode : {OpenMode::kExisting, OpenMode::kReadOnly}) {
     const auto opened = Open({.mode = mode});
     ASSERT_FALSE(opened.has_value());
@@ -234,10 +245,22 @@ TEST_F(TwiceLoggedTest, EveryOpenSaysSo) {
   }
 }
 
-TEST_F(TwiceLoggedTest, ACacheThatMayBeResetOpens) {
+TEST_F(KilledWriterTest, ACacheThatMayBeResetOpens) {
+  RewriteLog(kLastTwice);
   const auto opened = Open({.when_damaged = WhenDamaged::kReset});
   ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
   EXPECT_EQ((*opened)->Count().value(), 0U);
+}
+
+// Items were counted out that never were counted in.
+TEST_F(KilledWriterTest, WhatLacksARecordIsCountedAnew) {
+  RewriteLog([](std::size_t index, std::size_t count) {
+    return index > count / 4 && index < count / 3 ? 0 : 1;
+  });
+  const auto opened = Open();
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  EXPECT_EQ((*opened)->Count().value(), 0U);
+  EXPECT_TRUE((*opened)->Check(false).value().ok());
 }
 
 }  // namespace

@@ -29,11 +29,11 @@ using CacheOptions = EngineOptions;
 /// expired or was evicted is absent for every call alike.
 ///
 /// Threads:   thread-safe.
-/// Processes: any number may attach. If one dies inside a write, an item has
-///            its old or its new value, never a mixture, and a batch is there
-///            or it is not.
-/// Lifetime:  destroy every Value, scan, writer and reader before Close and
-///            before the cache itself.
+/// Processes: any number may attach, and children that are forked. If one dies
+///            inside a write, an item has its old or its new value, never a
+///            mixture, and a batch is there or it is not.
+/// Lifetime:  may be a global variable: exit closes what is open. What it has
+///            handed out may outlive it (docs/processes.md, fork and exit).
 /// Errors:    besides those named at each call: kKeyTooLarge (over
 ///            kKeySizeBytesMax), kClosed, kGone (the directory was removed,
 ///            moved or replaced; within a second, and whatever is in its place

@@ -197,7 +197,7 @@ struct ScanItem {
 /// the writes that come after. An item whose value is damaged is left out.
 /// An open scan keeps space that is freed meanwhile: finish it soon.
 ///
-/// Threads: thread-compatible. Lifetime: destroy before the engine is closed.
+/// Threads: thread-compatible. Processes: kClosed in the child of a fork.
 class Scan {
  public:
   virtual ~Scan() = default;
@@ -210,7 +210,7 @@ class Scan {
 /// Writes one value piece by piece, in bounded memory. The item appears, whole
 /// and at once, with Commit; a writer destroyed before leaves nothing behind.
 ///
-/// Threads: thread-compatible. Lifetime: destroy before the engine is closed.
+/// Threads: thread-compatible. Processes: kClosed in the child of a fork.
 class ValueWriter {
  public:
   virtual ~ValueWriter() = default;
@@ -225,7 +225,7 @@ class ValueWriter {
 /// Reads one value piece by piece, in bounded memory. Each piece is verified
 /// before it is returned.
 ///
-/// Threads: thread-compatible. Lifetime: destroy before the engine is closed.
+/// Threads: thread-compatible. Processes: kClosed in the child of a fork.
 class ValueReader {
  public:
   virtual ~ValueReader() = default;

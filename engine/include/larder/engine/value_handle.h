@@ -24,8 +24,8 @@ class ValuePin {
 ///
 /// Threads:  thread-compatible; may be destroyed on any thread.
 /// Lifetime: the bytes stay valid and unchanged as long as the handle lives,
-///           whatever happens to the item meanwhile. Release every handle
-///           before the cache is closed. A handle pins memory and perhaps
+///           whatever happens to the item meanwhile, and to the cache, which
+///           may be closed and gone. A handle pins memory and perhaps
 ///           disk space that is already dead: keep it short.
 class ValueHandle {
  public:
