@@ -337,10 +337,32 @@ class Storm {
     full_until_ = SteadyClock::now() + milliseconds(100 + random_.Below(1500));
   }
 
+  [[nodiscard]] double Share() const {
+    return static_cast<double>(DiskBytes(options_.directory)) /
+           static_cast<double>(setup_.size_limit);
+  }
+  // Files that come and go while they are added up may be too many: what seems
+  // to be over the limit is added up again while nobody runs.
+  [[nodiscard]] double ShareAtRest() const {
+    constexpr milliseconds kUntilAllStand{5};
+    SignalRunning(SIGSTOP);
+    std::this_thread::sleep_for(kUntilAllStand);
+    const double share = Share();
+    SignalRunning(SIGCONT);
+    return share;
+  }
+  void SignalRunning(int signal) const {
+    for (const Process& process : processes_) {
+      if (process.pid > 0 && !process.stopped_until) {
+        ::kill(process.pid, signal);
+      }
+    }
+  }
+
   void Sample() {
     next_sample_ = SteadyClock::now() + kSampleInterval;
-    const double share = static_cast<double>(DiskBytes(options_.directory)) /
-                         static_cast<double>(setup_.size_limit);
+    double share = Share();
+    if (share > kOverLimitShare) share = ShareAtRest();
     ++report_.size_samples;
     report_.size_max = std::max(report_.size_max, share);
     if (share <= kOverLimitShare) return;
