@@ -357,6 +357,9 @@ void EngineService::AnswerStore(const Message& message, std::string& out) {
 
 // Other than any that another holder published.
 void EngineService::PublishSettingsVersion() noexcept {
+  main_.read_mode.store(
+      static_cast<std::uint64_t>(store_.CurrentSettings().read_mode),
+      std::memory_order_relaxed);
   main_.settings_version.store(std::uint64_t{main_.generation.Load()} << 32 |
                                    (store_.settings_version() & 0xFFFFFFFF),
                                std::memory_order_release);

@@ -117,6 +117,8 @@ struct MainRegion {
   std::atomic<std::uint64_t> settings_version;
   /// Of the holder's segment log (Grant::generation); 0: no space is granted.
   std::atomic<std::uint64_t> log_generation;
+  /// The setting, a ReadMode: readers obey a change of it at once.
+  std::atomic<std::uint64_t> read_mode;
   alignas(64) Doorbell doorbell;
   alignas(64) std::atomic<std::uint64_t> holder_pid;
   std::atomic<std::uint64_t> holder_start_time;

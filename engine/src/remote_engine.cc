@@ -61,7 +61,7 @@ RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
 Result<ValueHandle> RemoteEngine::ReadPlaced(
     std::string_view key, std::uint64_t version,
     const SegmentPlace& place) noexcept {
-  return places_.Read(key, version, place, verify_reads());
+  return places_.Read(key, version, place, verify_reads(), read_mode());
 }
 
 Result<EvictionNotices> RemoteEngine::TakeEvictions(
@@ -77,6 +77,14 @@ VerifyReads RemoteEngine::verify_reads() const noexcept {
   return verify_settings_.load(std::memory_order_acquire) == settings_version()
              ? verify_reads_.load(std::memory_order_relaxed)
              : VerifyReads::kAlways;
+}
+
+ReadMode RemoteEngine::read_mode() const noexcept {
+  // Relaxed: it orders nothing. Whatever it says, one of the two.
+  return seat_.main().read_mode.load(std::memory_order_relaxed) ==
+                 static_cast<std::uint64_t>(ReadMode::kMap)
+             ? ReadMode::kMap
+             : ReadMode::kPread;
 }
 
 void RemoteEngine::RefreshVerifyReads() noexcept {
@@ -206,7 +214,8 @@ bool RemoteEngine::GetInPlace(const Command& command, Reply& reply,
   status = std::move(decoded->status);
   if (decoded->placed.empty()) return true;
   RefreshVerifyReads();
-  auto value = places_.Read(get->key, decoded->placed[0], verify_reads());
+  auto value =
+      places_.Read(get->key, decoded->placed[0], verify_reads(), read_mode());
   if (!value) return false;
   reply.value = std::move(*value);
   return true;

@@ -114,6 +114,7 @@ class RemoteEngine final : public Engine, public PlacedReader {
   // Which checksums to compare now. Never waits for the holder: reads of the
   // hot tier go on without one.
   [[nodiscard]] VerifyReads verify_reads() const noexcept;
+  [[nodiscard]] ReadMode read_mode() const noexcept;
   void RefreshVerifyReads() noexcept;
   Result<Settings> AskSettings(std::uint64_t& version) const noexcept;
 

@@ -33,13 +33,17 @@ RemotePlaces::~RemotePlaces() {
   if (janitor_.joinable()) janitor_.join();
 }
 
-Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log() noexcept {
+Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log(ReadMode mode) noexcept {
   const std::lock_guard lock(mutex_);
   ++uses_;
-  if (log_ != nullptr) return log_;
+  if (log_ != nullptr) {
+    log_->SetReadMode(mode);
+    return log_;
+  }
   SegmentLogOptions options;
   options.read_only = true;
   options.mapping_count_max = kMappingsMax;
+  options.read_mode = mode;
   auto log =
       SegmentLog::Open(directory_->PathOf(DirectoryPart::kLog), options, 1, {});
   if (!log) return Fail(NameDescriptors(log.error()));
@@ -86,19 +90,21 @@ void RemotePlaces::LetGo() noexcept {
 Result<ValueHandle> RemotePlaces::Read(std::string_view key,
                                        std::uint64_t version,
                                        const SegmentPlace& place,
-                                       VerifyReads verify) noexcept {
-  const auto log = Log();
+                                       VerifyReads verify,
+                                       ReadMode mode) noexcept {
+  const auto log = Log(mode);
   if (!log) return Fail(log.error());
   return (*log)->Read(place, key, version, verify);
 }
 
 Result<ValueHandle> RemotePlaces::Read(std::string_view key,
                                        const PlacedValue& placed,
-                                       VerifyReads verify) noexcept {
+                                       VerifyReads verify,
+                                       ReadMode mode) noexcept {
   if (placed.chunks.size() == 1) {
-    return Read(key, placed.version, placed.chunks[0], verify);
+    return Read(key, placed.version, placed.chunks[0], verify, mode);
   }
-  const auto log = Log();
+  const auto log = Log(mode);
   if (!log) return Fail(log.error());
   std::string bytes;
   bytes.reserve(placed.value_size);

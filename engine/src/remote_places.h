@@ -45,12 +45,14 @@ class RemotePlaces {
   /// Errors: kNotFound, kCorruption, kIoError.
   [[nodiscard]] Result<ValueHandle> Read(std::string_view key,
                                          const PlacedValue& placed,
-                                         VerifyReads verify) noexcept;
+                                         VerifyReads verify,
+                                         ReadMode mode) noexcept;
   /// The same of one piece.
   [[nodiscard]] Result<ValueHandle> Read(std::string_view key,
                                          std::uint64_t version,
                                          const SegmentPlace& place,
-                                         VerifyReads verify) noexcept;
+                                         VerifyReads verify,
+                                         ReadMode mode) noexcept;
   /// Writes the command's value where `grant` says. `generation` is that of the
   /// holder's log, in shared memory.
   /// Errors: kGone (the log is another one), kNotFound (the segment has gone),
@@ -64,7 +66,7 @@ class RemotePlaces {
     std::uint32_t id = 0;
     UniqueFd fd;  // Keeps the file from becoming another segment.
   };
-  [[nodiscard]] Result<std::shared_ptr<SegmentLog>> Log() noexcept;
+  [[nodiscard]] Result<std::shared_ptr<SegmentLog>> Log(ReadMode mode) noexcept;
   // Both under mutex_.
   [[nodiscard]] Status StartJanitor() noexcept;
   [[nodiscard]] bool IsInUse() const noexcept {

@@ -18,6 +18,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "open_file.h"
@@ -148,6 +149,8 @@ SegmentFile::SegmentFile(Environment environment, std::uint32_t id,
 SegmentFile::~SegmentFile() {
   // No thread has it any more; what it counted goes with it.
   environment_->counters->disk_bytes -= static_cast<std::int64_t>(accounted_);
+  environment_->counters->unlinked_bytes -=
+      static_cast<std::int64_t>(held_bytes_);
 }
 
 std::string SegmentFile::path() const {
@@ -391,22 +394,20 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::Map(
   return MapLocked(end);
 }
 
-Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
-    std::uint64_t end) {
+Result<std::shared_ptr<const UniqueFd>> SegmentFile::OpenLocked(
+    std::uint64_t end, struct stat& info) {
   if (end > readable_end() && !environment_->read_only) {
     return Fail(Status::Corruption("segment " + std::to_string(id_) +
                                    " ends at " +
                                    std::to_string(readable_end()) +
                                    ": no record up to " + std::to_string(end)));
   }
-  if (held_unlinked_) {  // It cannot be opened again.
-    return mapping_;
-  }
-  if (state() == State::kRemoved) {  // Its file may be another's by now.
+  // Its file may be another's by now.
+  if (state() == State::kRemoved && !held_unlinked_) {
     return Fail(
         Status::NotFound("segment " + std::to_string(id_) + " has gone"));
   }
-  std::shared_ptr<const UniqueFd> fd = fd_;
+  std::shared_ptr<const UniqueFd> fd = fd_ ? fd_ : reading_fd_;
   if (!fd) {
     auto opened = OpenForReading();
     if (!opened) {
@@ -415,7 +416,6 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
     fd = std::make_shared<const UniqueFd>(std::move(*opened));
   }
   std::uint64_t known = readable_end();
-  struct stat info {};
   if (::fstat(fd->get(), &info) != 0) {
     return Fail(ErrorAt(errno, "stat of", 0));
   }
@@ -432,10 +432,28 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
                                    " bytes: no record up to " +
                                    std::to_string(end)));
   }
+  return fd;
+}
+
+bool SegmentFile::IsOursAlone(const struct stat& info) const noexcept {
+  return info.st_uid == ::geteuid() && info.st_nlink == 1 &&
+         (info.st_mode & (S_IWGRP | S_IWOTH)) == 0 && !environment_->map_unsafe;
+}
+
+Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
+    std::uint64_t end) {
+  if (held_unlinked_ && mapping_) return mapping_;  // It is not opened again.
+  struct stat info {};
+  const auto fd = OpenLocked(end, info);
+  if (!fd) return Fail(fd.error());
+  // One that is held has no name at all.
+  if (held_unlinked_ || !IsOursAlone(info)) return nullptr;
   auto mapping = last_mapping_.lock();
   if (!mapping || mapping->size() < end) {
     auto mapped = SegmentMapping::Map(
-        fd->get(), std::max(capacity_, RoundUp(size, kSegmentAlignment)),
+        (*fd)->get(),
+        std::max(capacity_, RoundUp(static_cast<std::uint64_t>(info.st_size),
+                                    kSegmentAlignment)),
         environment_->counters);
     if (!mapped) {
       return Fail(Status(
@@ -453,6 +471,31 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
   return mapping;
 }
 
+Result<bool> SegmentFile::ReadInto(char* buffer, std::uint64_t size,
+                                   std::uint64_t offset) noexcept {
+  std::shared_ptr<const UniqueFd> fd;
+  bool is_new = false;
+  {
+    const std::lock_guard lock(mutex_);
+    struct stat info {};
+    auto opened = OpenLocked(offset + size, info);
+    if (!opened) return Fail(std::move(opened.error()));
+    fd = std::move(*opened);
+    is_new = fd != fd_ && fd != reading_fd_;
+    if (is_new) reading_fd_ = fd;
+    mapping_used_ = true;
+  }
+  const ssize_t count = ReadFully(*environment_->io, fd->get(), buffer, size,
+                                  static_cast<off_t>(offset));
+  if (count < 0) return Fail(ErrorAt(errno, "reading", offset));
+  if (static_cast<std::uint64_t>(count) != size) {
+    return Fail(Status::Corruption("segment " + std::to_string(id_) +
+                                   " was cut while it was read at " +
+                                   std::to_string(offset)));
+  }
+  return is_new;
+}
+
 bool SegmentFile::DropIdleMapping() noexcept {
   std::shared_ptr<SegmentMapping> dropped;  // Unmapped outside the lock.
   const std::lock_guard lock(mutex_);
@@ -460,6 +503,7 @@ bool SegmentFile::DropIdleMapping() noexcept {
     return false;
   }
   dropped = std::move(mapping_);
+  reading_fd_.reset();
   return true;
 }
 
@@ -468,12 +512,13 @@ void SegmentFile::DropMapping() noexcept {
   const std::lock_guard lock(mutex_);
   if (!held_unlinked_) {
     dropped = std::move(mapping_);
+    reading_fd_.reset();
   }
 }
 
 bool SegmentFile::is_mapped() noexcept {
   const std::lock_guard lock(mutex_);
-  return mapping_ != nullptr;
+  return mapping_ != nullptr || reading_fd_ != nullptr;
 }
 
 bool SegmentFile::IsOnDisk() const noexcept {
@@ -497,16 +542,24 @@ Result<std::shared_ptr<const UniqueFd>> SegmentFile::Descriptor() noexcept {
   return std::make_shared<const UniqueFd>(std::move(*opened));
 }
 
-Status SegmentFile::Unlink(bool hold) noexcept {
+Status SegmentFile::Unlink(Hold hold) noexcept {
   std::shared_ptr<SegmentMapping> dropped;
   const std::lock_guard lock(mutex_);
-  if (hold) {
-    const auto mapped = MapLocked(readable_end());
+  bool mapped = false;
+  if (hold == Hold::kMapped) {
+    const auto mapping = MapLocked(readable_end());
     // A file that is damaged or gone has nothing to be held.
-    if (!mapped && mapped.error().code() != StatusCode::kCorruption &&
-        mapped.error().code() != StatusCode::kNotFound) {
-      return mapped.error();
+    if (!mapping && mapping.error().code() != StatusCode::kCorruption &&
+        mapping.error().code() != StatusCode::kNotFound) {
+      return mapping.error();
     }
+    mapped = mapping && *mapping;
+  }
+  if (hold != Hold::kNo && !mapped) {
+    struct stat info {};
+    const auto fd = OpenLocked(0, info);
+    if (!fd && fd.error().code() != StatusCode::kNotFound) return fd.error();
+    if (fd) reading_fd_ = *fd;
   }
   if (environment_->io->Unlink(path().c_str()) != 0 && errno != ENOENT) {
     return ErrorAt(errno, "unlinking", 0);
@@ -515,12 +568,21 @@ Status SegmentFile::Unlink(bool hold) noexcept {
   if (const auto mapping = last_mapping_.lock()) {
     mapping->MarkUnlinked(accounted_);
   }
-  SetAccounted(0);
-  if (hold && mapping_) {
+  if (mapped) {
     held_unlinked_ = true;
+    reading_fd_.reset();
   } else {
     dropped = std::move(mapping_);
+    held_unlinked_ = hold != Hold::kNo && reading_fd_ != nullptr;
+    if (held_unlinked_) {
+      held_bytes_ = accounted_;
+      environment_->counters->unlinked_bytes +=
+          static_cast<std::int64_t>(held_bytes_);
+    } else {
+      reading_fd_.reset();
+    }
   }
+  SetAccounted(0);
   return Status::Ok();
 }
 
@@ -528,6 +590,7 @@ bool SegmentFile::Retire() noexcept {
   const std::lock_guard lock(mutex_);
   if (sync_failed_) return false;
   mapping_.reset();
+  reading_fd_.reset();
   if (!last_mapping_.expired()) return false;  // A handle has it.
   state_ = State::kRemoved;
   return true;

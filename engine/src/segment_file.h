@@ -11,6 +11,8 @@
 #include <string>
 #include <string_view>
 
+#include <sys/stat.h>
+
 #include "larder/engine/status.h"
 
 #include "fork_guard.h"
@@ -32,6 +34,7 @@ struct SegmentEnvironment {
   std::shared_ptr<SegmentCounters> counters;
   std::uint64_t block_size = 4096;  ///< Unit of allocation of the file system.
   bool read_only = false;
+  bool map_unsafe = false;  ///< The file system is of another machine.
   std::function<void(std::string_view line)> log;
 
   /// Whether the files may still be changed: the log they belong to is there,
@@ -136,11 +139,17 @@ class SegmentFile {
   /// The mapping if there is one that covers [0, end), else nullptr.
   std::shared_ptr<const SegmentMapping> CachedMapping(
       std::uint64_t end) noexcept;
-  /// The same, made if need be. Errors: kNotFound (the file has gone),
-  /// kCorruption (the file ends before `end`), kIoError.
+  /// The same, made if need be; nullptr if the file is not to be mapped, as
+  /// somebody else may cut it (ReadInto). Errors: kNotFound (the file has
+  /// gone), kCorruption (the file ends before `end`), kIoError, kNotAFile.
   Result<std::shared_ptr<const SegmentMapping>> Map(std::uint64_t end) noexcept;
-  /// For the clock over all mappings: true if the mapping was dropped (or
-  /// there was none), false if it was used since the last call or must stay.
+  /// Reads [offset, offset + size) without a mapping. True: a descriptor is
+  /// kept from now on for the next time, as a mapping is. Errors: as Map.
+  Result<bool> ReadInto(char* buffer, std::uint64_t size,
+                        std::uint64_t offset) noexcept;
+  /// For the clock over all mappings (and kept descriptors): true if it was
+  /// dropped (or there was none), false if it was used since the last call or
+  /// must stay.
   bool DropIdleMapping() noexcept;
   /// Drops it even if it was used lately, but not if it must stay.
   void DropMapping() noexcept;
@@ -152,9 +161,11 @@ class SegmentFile {
   /// The same; the one that is open already if there is one.
   Result<std::shared_ptr<const UniqueFd>> Descriptor() noexcept;
 
-  /// Unlinks it. With `hold`, it is mapped first and stays readable as long
-  /// as this object lives. REQUIRES: state() is kSealed.
-  Status Unlink(bool hold) noexcept;
+  /// How a file stays readable when it has been unlinked.
+  enum class Hold : std::uint8_t { kNo, kMapped, kOpen };
+  /// Unlinks it. If it is held, it is mapped or opened first and stays readable
+  /// as long as this object lives. REQUIRES: state() is kSealed.
+  Status Unlink(Hold hold) noexcept;
   /// The segment has gone, but its file stays, to become another one. False:
   /// somebody has it mapped, or it is not to be trusted.
   /// REQUIRES: state() is kSealed.
@@ -175,6 +186,10 @@ class SegmentFile {
  private:
   // All under mutex_.
   Result<std::shared_ptr<const SegmentMapping>> MapLocked(std::uint64_t end);
+  // The descriptor and the size of the file, which is at least `end`.
+  Result<std::shared_ptr<const UniqueFd>> OpenLocked(std::uint64_t end,
+                                                     struct stat& info);
+  [[nodiscard]] bool IsOursAlone(const struct stat& info) const noexcept;
   void SetAccounted(std::uint64_t bytes) noexcept;
 
   Status Seal() noexcept;
@@ -207,6 +222,8 @@ class SegmentFile {
   std::uint64_t accounted_ = 0;
   bool mapping_used_ = false;
   bool held_unlinked_ = false;
+  std::uint64_t held_bytes_ = 0;  // Counted as unlinked, without a mapping.
+  std::shared_ptr<const UniqueFd> reading_fd_;  // Kept between reads.
   std::shared_ptr<SegmentMapping> mapping_;
   std::weak_ptr<SegmentMapping> last_mapping_;  // Handles may have it still.
 };

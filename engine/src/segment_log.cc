@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <random>
 #include <set>
 #include <shared_mutex>
@@ -31,12 +32,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #include "larder/engine/limits.h"
 
 #include "check.h"
 #include "directory_anchor.h"
+#include "file_system_kind.h"
 #include "mapping_clock.h"
 #include "open_file.h"
 #include "segment_file.h"
@@ -57,8 +60,25 @@ constexpr std::size_t kRecordsPerWriteMax = 128;
 constexpr std::uint32_t kReusedIdMax = UINT32_MAX - 1024;
 // A log that does not end in good order loses so many ids at most.
 constexpr std::uint32_t kIdsReservedAtOnce = 64;
+// A process may have 1,024 of them as a rule.
+constexpr std::size_t kDescriptorCountMax = 128;
 constexpr std::uint64_t kBlockSizeMin = 512;
 constexpr std::uint64_t kBlockSizeMax = 1U << 20;
+
+// As a mapped record is: at a multiple of 64.
+class RecordBuffer final : public ValuePin {
+ public:
+  explicit RecordBuffer(std::size_t size)
+      : bytes_(static_cast<char*>(::operator new(size, kAlignment))) {}
+  RecordBuffer(const RecordBuffer&) = delete;
+  RecordBuffer& operator=(const RecordBuffer&) = delete;
+  ~RecordBuffer() override { ::operator delete(bytes_, kAlignment); }
+  [[nodiscard]] char* bytes() noexcept { return bytes_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{kSegmentAlignment};
+  char* const bytes_;
+};
 
 struct MappingPin final : ValuePin {
   explicit MappingPin(MappingPtr held) noexcept : mapping(std::move(held)) {}
@@ -147,6 +167,8 @@ class SegmentLogOnDisk final : public SegmentLog {
       : environment_(std::move(environment)),
         spares_(environment_),
         clock_(options.mapping_count_max),
+        descriptor_clock_(kDescriptorCountMax),
+        read_mode_(options.read_mode),
         segment_size_(ClampSegmentSize(options.segment_size_bytes)),
         reserve_ids_(options.reserve_ids) {}
 
@@ -184,6 +206,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   void SetSegmentSize(std::uint32_t bytes) noexcept override {
     segment_size_ = ClampSegmentSize(bytes);
   }
+  void SetReadMode(ReadMode mode) noexcept override;
   [[nodiscard]] std::vector<SegmentInfo> Segments() const override;
   [[nodiscard]] bool Contains(std::uint32_t id) const noexcept override {
     const FilePtr file = Find(id);
@@ -235,7 +258,12 @@ class SegmentLogOnDisk final : public SegmentLog {
   FilePtr Find(std::uint32_t id) const;
   // Read-only: looks for a file that appeared since. nullptr: there is none.
   FilePtr FindOnDisk(std::uint32_t id);
+  // nullptr: the file is not to be mapped.
   Result<MappingPtr> MappingFor(std::uint32_t id, std::uint64_t end);
+  Result<ValueHandle> ReadCopy(const SegmentPlace& place, std::string_view key,
+                               std::uint64_t version);
+  // Read-only: a file that has gone is not looked for again.
+  void ForgetIfGone(std::uint32_t id, const Status& status);
   // A segment that records are appended to.
   struct OpenSegment {
     FilePtr file;
@@ -259,6 +287,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   const SegmentFile::Environment environment_;
   SegmentSpares spares_;
   MappingClock clock_;
+  MappingClock descriptor_clock_;  // Of files that are read without a mapping.
+  std::atomic<ReadMode> read_mode_;
   std::atomic<std::uint32_t> segment_size_;
 
   std::mutex append_mutex_;  // Guards the open files and where they go on.
@@ -538,14 +568,62 @@ Result<MappingPtr> SegmentLogOnDisk::MappingFor(std::uint32_t id,
         Status::NotFound("segment " + std::to_string(id) + " has gone"));
   }
   auto mapping = file->Map(end);
-  if (mapping) {
+  if (!mapping) {
+    ForgetIfGone(id, mapping.error());
+  } else if (*mapping != nullptr) {
     clock_.Add(file);
-  } else if (mapping.error().code() == StatusCode::kNotFound &&
-             environment_->read_only) {
-    const std::unique_lock lock(table_mutex_);
-    table_.erase(id);
   }
   return mapping;
+}
+
+void SegmentLogOnDisk::ForgetIfGone(std::uint32_t id, const Status& status) {
+  if (status.code() != StatusCode::kNotFound || !environment_->read_only) {
+    return;
+  }
+  const std::unique_lock lock(table_mutex_);
+  table_.erase(id);
+}
+
+Result<ValueHandle> SegmentLogOnDisk::ReadCopy(const SegmentPlace& place,
+                                               std::string_view key,
+                                               std::uint64_t version) {
+  FilePtr file = Find(place.segment);
+  if (!file && environment_->read_only && place.segment != 0) {
+    file = FindOnDisk(place.segment);
+  }
+  const std::uint64_t payload_start = PayloadStart(key.size());
+  const std::uint64_t size = payload_start + place.payload_size;
+  // No file is longer: a length that is damaged is not allocated.
+  if (size > kSegmentSizeBytesMax) {
+    return Fail(Status::Corruption(Describe(place) + ": no record is so long"));
+  }
+  if (!file) {
+    return Fail(Status::NotFound("segment " + std::to_string(place.segment) +
+                                 " has gone"));
+  }
+  auto buffer = std::make_unique<RecordBuffer>(size);
+  const auto kept = file->ReadInto(buffer->bytes(), size, place.offset);
+  if (!kept) {
+    ForgetIfGone(place.segment, kept.error());
+    return Fail(kept.error());
+  }
+  if (*kept) descriptor_clock_.Add(file);
+  const auto header = CheckedHeader(buffer->bytes(), place, key, version);
+  if (!header) return Fail(header.error());
+  const std::string_view payload(buffer->bytes() + payload_start,
+                                 place.payload_size);
+  if (PayloadChecksum(payload) != header->payload_checksum) {
+    return Fail(
+        Status::Corruption(Describe(place) + ": checksum of value is wrong"));
+  }
+  return ValueHandle(payload, std::move(buffer));
+}
+
+void SegmentLogOnDisk::SetReadMode(ReadMode mode) noexcept {
+  if (read_mode_.load(std::memory_order_relaxed) == mode) return;
+  read_mode_ = mode;
+  const std::shared_lock lock(table_mutex_);
+  for (const auto& [id, file] : table_) file->DropMapping();
 }
 
 void SegmentLogOnDisk::ForgetRemoved() noexcept {
@@ -564,11 +642,18 @@ Result<ValueHandle> SegmentLogOnDisk::Read(const SegmentPlace& place,
     return Fail(Status::Corruption(Describe(place) +
                                    ": records start at multiples of 64"));
   }
+  // Relaxed: a reader may be in the middle of a change anyway.
+  if (read_mode_.load(std::memory_order_relaxed) == ReadMode::kPread) {
+    auto copy = ReadCopy(place, key, version);
+    // What was held by its mapping before the mode changed has no name.
+    if (copy || copy.error().code() != StatusCode::kNotFound) return copy;
+  }
   auto mapping = MappingFor(
       place.segment, place.offset + RecordSize(key.size(), place.payload_size));
   if (!mapping) {
     return Fail(std::move(mapping.error()));
   }
+  if (*mapping == nullptr) return ReadCopy(place, key, version);
   const auto payload = CheckedPayload(**mapping, place, key, version, verify);
   if (!payload) {
     return Fail(payload.error());
@@ -670,7 +755,10 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
     if (!next) return file->Discard();
     return spares_.Keep(std::move(file), *next, segment_size_);
   }
-  LARDER_RETURN_IF_ERROR(file->Unlink(hold));
+  const auto held = read_mode_.load() == ReadMode::kPread
+                        ? SegmentFile::Hold::kOpen
+                        : SegmentFile::Hold::kMapped;
+  LARDER_RETURN_IF_ERROR(file->Unlink(hold ? held : SegmentFile::Hold::kNo));
   if (hold) {
     held_.emplace_back(id, snapshot_count_);
   } else {
@@ -841,6 +929,10 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
   if (!fd) {
     return Fail(std::move(fd.error()));
   }
+  struct statfs kind {};
+  environment->map_unsafe =
+      ::fstatfs(fd->get(), &kind) != 0 ||
+      !NetworkFileSystemName(static_cast<std::uint32_t>(kind.f_type)).empty();
   struct statvfs info {};
   if (::fstatvfs(fd->get(), &info) == 0) {
     environment->block_size =

@@ -60,6 +60,7 @@ struct SegmentLogOptions {
   bool read_only = false;
   /// Most mappings kept for later reads; handles keep theirs beyond it.
   std::size_t mapping_count_max = 4096;
+  ReadMode read_mode = ReadMode::kMap;
   /// Borrowed, outlives the log and its grants; nullptr = the system's.
   SegmentIo* io = nullptr;
   /// Lines for people: torn tails cut, files dropped. May be empty.
@@ -136,6 +137,9 @@ class SegmentSnapshot {
 ///    of the expected key and version, and the payload's checksum matches or,
 ///    with VerifyReads::kOnce, matched before in the same mapping and the pages
 ///    are still in memory.
+/// 4. With ReadMode::kPread no byte of a file is read through a mapping, and no
+///    file is mapped that others can cut: it has another owner or name, others
+///    may write it, or the file system is not of this machine.
 ///
 /// Threads: thread-safe; Write of different grants runs in parallel, outside
 ///          of the log's lock.
@@ -181,9 +185,11 @@ class SegmentLog {
   /// when it is read. Errors: as Write, and kCorruption (nothing such there).
   virtual Result<SegmentPlace> Accept(SegmentGrant& grant, std::string_view key,
                                       std::uint64_t version) noexcept = 0;
-  /// The payload, zero-copy from a mapping that the handle keeps. `key` and
-  /// `version` must match. Errors: kNotFound (the segment has gone),
-  /// kCorruption, kIoError.
+  /// The payload, zero-copy from a mapping that the handle keeps, or a copy of
+  /// it with ReadMode::kPread and where the file is not this user's alone, in
+  /// which case `verify` is kAlways. `key` and `version` must match.
+  /// Errors: kNotFound (the segment has gone), kCorruption, kIoError,
+  /// kNotAFile.
   virtual Result<ValueHandle> Read(const SegmentPlace& place,
                                    std::string_view key, std::uint64_t version,
                                    VerifyReads verify) noexcept = 0;
@@ -218,6 +224,8 @@ class SegmentLog {
   virtual Status SealOpen() noexcept = 0;
   /// Later segments get this size.
   virtual void SetSegmentSize(std::uint32_t bytes) noexcept = 0;
+  /// Later reads are done so. What was mapped is let go.
+  virtual void SetReadMode(ReadMode mode) noexcept = 0;
 
   /// REQUIRES: read_only. Lets the mappings of files go that have been removed
   /// by who writes them: they keep their blocks. Cost: a system call for each

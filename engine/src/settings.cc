@@ -85,6 +85,7 @@ constexpr std::array<std::string_view, 3> kCompressionNames = {"none", "lz4",
                                                                "zstd"};
 constexpr std::array<std::string_view, 2> kVerifyReadsNames = {"always",
                                                                "once"};
+constexpr std::array<std::string_view, 2> kReadModeNames = {"map", "pread"};
 
 constexpr std::array kDescriptors = {
     Descriptor{"size_limit", "physical bytes of the whole directory",
@@ -130,6 +131,11 @@ constexpr std::array kDescriptors = {
                "when checksums of large values are compared: always, or once "
                "while they stay in memory",
                Choice<&Settings::verify_reads>(kVerifyReadsNames)},
+    Descriptor{
+        "read_mode",
+        "how large values are read: map, without a copy, or pread, which "
+        "outlives files that others cut",
+        Choice<&Settings::read_mode>(kReadModeNames)},
 };
 
 std::string Join(std::span<const std::string_view> names) {

@@ -320,7 +320,10 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   when_full_ = settings.when_full;
   segment_size_ = SegmentSizeFor(settings.size_limit);
   runs_.SetRunSize(segment_size_);
-  if (log_) log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
+  if (log_) {
+    log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
+    log_->SetReadMode(settings.read_mode);
+  }
   rocks_->Resize(SizesFor(settings.size_limit, rocks_->access_table_bytes()));
   effective_limit_ = settings.size_limit;
   settings_version_.fetch_add(1, std::memory_order_release);
@@ -495,6 +498,7 @@ Status Store::OpenLog() noexcept {
   SegmentLogOptions options;
   options.segment_size_bytes = static_cast<std::uint32_t>(segment_size_);
   options.read_only = rocks_->read_only();
+  options.read_mode = CurrentSettings().read_mode;
   std::uint32_t next_id = 1;
   std::set<std::uint32_t> live;
   {

@@ -118,6 +118,22 @@ TEST_F(HotPlacesTest, SettingsOfReadingReachTheClient) {
   }
 }
 
+// They read by the place that they know, without asking.
+TEST_F(HotPlacesTest, WithReadModePreadACutFileEndsNobody) {
+  const std::string value = MakeValue(4, kSize);
+  Set(*holder_, "key", value);
+  WarmUp("key");
+  ASSERT_TRUE(Get(*client_, "key") == value);
+  ASSERT_TRUE(holder_->Reset("read_mode", "pread").ok());
+  EXPECT_TRUE(Get(*client_, "key") == value);
+  for (const auto& file :
+       std::filesystem::directory_iterator(directory_.path() / "cache/log")) {
+    std::filesystem::resize_file(file.path(), 4096);
+  }
+  EXPECT_EQ(Get(*client_, "key"), "");
+  EXPECT_EQ(Get(*holder_, "key"), "");
+}
+
 // Values move and go while a client reads where they were.
 TEST_F(HotPlacesTest, CleaningNeverGivesAReaderOtherBytes) {
   constexpr std::uint64_t kKeys = 500;      // Most of the limit.

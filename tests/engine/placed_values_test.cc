@@ -148,17 +148,22 @@ TEST_F(PlacedValuesTest, ReadingSaysWhereAndTheClientReadsThere) {
   const std::string value = MakeValue(2, 100'000);
   PlacedValues placed;
   ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
-  const auto read = places_->Read("key", placed.found[0], VerifyReads::kAlways);
+  const auto read = places_->Read("key", placed.found[0], VerifyReads::kAlways,
+                                  ReadMode::kMap);
   ASSERT_TRUE(read.has_value()) << read.error().ToString();
   EXPECT_TRUE(read->bytes() == value);
   // Not taken for another key's, or another version's.
-  EXPECT_EQ(places_->Read("kez", placed.found[0], VerifyReads::kAlways)
-                .error()
-                .code(),
-            StatusCode::kCorruption);
+  EXPECT_EQ(
+      places_
+          ->Read("kez", placed.found[0], VerifyReads::kAlways, ReadMode::kMap)
+          .error()
+          .code(),
+      StatusCode::kCorruption);
   PlacedValue older = placed.found[0];
   --older.version;
-  EXPECT_EQ(places_->Read("key", older, VerifyReads::kAlways).error().code(),
+  EXPECT_EQ(places_->Read("key", older, VerifyReads::kAlways, ReadMode::kMap)
+                .error()
+                .code(),
             StatusCode::kCorruption);
 }
 
@@ -176,13 +181,15 @@ TEST_F(PlacedValuesTest, FilesAreLetGoWithoutAnotherRead) {
   const std::string value = MakeValue(2, 100'000);
   PlacedValues placed;
   ASSERT_NO_FATAL_FAILURE(SetAndFind(value, placed));
-  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce));
+  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce,
+                            ReadMode::kMap));
   EXPECT_EQ(mapped(), 1U);
   for (int i = 0; i < 1'000 && mapped() != 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_EQ(mapped(), 0U);
-  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce));
+  ASSERT_TRUE(places_->Read("key", placed.found[0], VerifyReads::kOnce,
+                            ReadMode::kMap));
   EXPECT_EQ(mapped(), 1U);
 }
 

@@ -62,7 +62,7 @@ TEST(Settings, EveryOneIsDescribedInTheOrderOfTheStruct) {
       "item_size_limit", "policy",           "objective",
       "when_full",       "durability",       "default_ttl",
       "large_value_min", "inline_value_max", "compression",
-      "compression_min", "verify_reads"};
+      "compression_min", "verify_reads",     "read_mode"};
   EXPECT_EQ(names, expected);
 }
 

@@ -33,6 +33,17 @@ enum class CompressionSetting : std::uint8_t { kNone = 0, kLz4 = 1, kZstd = 2 };
 ///          afterwards is not noticed.
 enum class VerifyReads : std::uint8_t { kAlways = 0, kOnce = 1 };
 
+/// How values in segment files are read.
+///
+/// kMap:   where they lie in a mapping of the file, without a copy. If somebody
+///         else cuts the file, or the device cannot read one of its pages, the
+///         process gets SIGBUS when it looks at the value.
+/// kPread: into memory of the handle's own, with the checksum compared each
+///         time; such a value is a miss that counts as damage, or kIoError.
+///         So is every value of a file that is not this user's alone, whatever
+///         the setting.
+enum class ReadMode : std::uint8_t { kMap = 0, kPread = 1 };
+
 /// The settings of a cache. They live in the directory: opening a cache takes
 /// them from there, `Reset` changes them for everyone.
 ///
@@ -63,6 +74,7 @@ struct Settings {
   /// Smaller values are not compressed.
   std::uint64_t compression_min = 1024;
   VerifyReads verify_reads = VerifyReads::kOnce;
+  ReadMode read_mode = ReadMode::kMap;
 
   friend bool operator==(const Settings&, const Settings&) = default;
 };
