@@ -32,9 +32,8 @@ constexpr std::uint64_t kClient = 7;
 class PlacedValuesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto store = Store::Open(path_, {.when_damaged = when_damaged_,
-                                     .settings = {{"size_limit", "64MiB"}},
-                                     .background = false});
+    auto store = Store::Open(
+        path_, {.settings = {{"size_limit", "64MiB"}}, .background = false});
     ASSERT_TRUE(store.has_value()) << store.error().ToString();
     store_ = *std::move(store);
     auto anchor = DirectoryAnchor::Open(path_);
@@ -127,7 +126,6 @@ class PlacedValuesTest : public ::testing::Test {
 
   const TemporaryDirectory directory_;
   const std::filesystem::path path_ = directory_.path() / "cache";
-  WhenDamaged when_damaged_ = WhenDamaged::kFail;
   std::atomic<std::uint64_t> generation_{0};
   std::unique_ptr<Store> store_;
   std::unique_ptr<RemotePlaces> places_;
@@ -308,9 +306,8 @@ TEST_F(PlacedValuesTest, NumbersGoOnAfterAReset) {
   const std::string value = MakeValue(9, 600'000);
   for (int i = 0; i < 5; ++i) ASSERT_EQ(SetHere("key", value), "kOk");
   const Grant before = GrantFor("key", value.size());
-  ASSERT_TRUE(store_->Close().ok());
-  std::ofstream(path_ / "db" / "CURRENT") << "damaged";
-  when_damaged_ = WhenDamaged::kReset;
+  store_.reset();
+  ASSERT_EQ(ResetCache(path_).ToString(), "kOk");
   ASSERT_NO_FATAL_FAILURE(SetUp());
   EXPECT_EQ(Get("key"), "(absent)");
   const Grant after = GrantFor("key", value.size());
