@@ -1,5 +1,7 @@
 // Two slots, written in turns: the one that is being overwritten when the
-// machine stops is not the one that counts.
+// machine stops is not the one that counts. Where one is damaged it may have
+// been the newer one, though, and the marks are raised by more than there can
+// be between two writes.
 
 #include "high_water.h"
 
@@ -26,6 +28,8 @@ constexpr std::uint64_t kMagic = 0x534B52414D52444C;  // LDRMARKS
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kSlotSize = 64;
 constexpr std::size_t kSlotCount = 2;
+constexpr std::uint32_t kSegmentsLostMax = 1 << 16;
+constexpr std::uint64_t kVersionsLostMax = 1 << 24;
 
 struct Slot {
   std::uint64_t serial = 0;
@@ -80,20 +84,21 @@ Status HighWater::Load() {
   std::array<char, kSlotSize * kSlotCount> bytes{};
   const ssize_t size = ::pread(fd_.get(), bytes.data(), bytes.size(), 0);
   if (size < 0) return Status::FromErrno(errno, "reading " + file_.string());
+  bool damaged = false;
   for (std::size_t i = 0; i < kSlotCount; ++i) {
-    const auto slot =
-        Decode(std::string_view(bytes.data() + i * kSlotSize, kSlotSize));
-    if (!slot || (known_ && slot->serial <= serial_)) continue;
-    known_ = true;
+    const std::string_view text(bytes.data() + i * kSlotSize, kSlotSize);
+    const auto slot = Decode(text);
+    damaged |= !slot && text.find_first_not_of('\0') != text.npos;
+    if (!slot || slot->serial <= serial_) continue;
     serial_ = slot->serial;
     marks_ = slot->marks;
   }
+  if (!damaged) return Status::Ok();
+  if (marks_.segment != 0) {
+    marks_.segment += std::min(kSegmentsLostMax, UINT32_MAX - marks_.segment);
+  }
+  if (marks_.version != 0) marks_.version += kVersionsLostMax;
   return Status::Ok();
-}
-
-bool HighWater::is_known() const noexcept {
-  const std::lock_guard lock(mutex_);
-  return known_;
 }
 
 HighWaterMarks HighWater::marks() const noexcept {
@@ -113,7 +118,7 @@ Status HighWater::Settle(const HighWaterMarks& marks) noexcept {
 }
 
 Status HighWater::Write(const HighWaterMarks& marks) {
-  if (known_ && marks == marks_) return Status::Ok();
+  if (serial_ != 0 && marks == marks_) return Status::Ok();
   if (!fd_) {
     // One that has been made meanwhile is not of this cache.
     auto fd = OpenFile(FilePlace(file_), O_RDWR | O_CREAT | O_EXCL,
@@ -132,7 +137,6 @@ Status HighWater::Write(const HighWaterMarks& marks) {
                              "writing " + file_.string());
   }
   ++serial_;
-  known_ = true;
   marks_ = marks;
   return Status::Ok();
 }

@@ -42,9 +42,8 @@ class HighWater {
   [[nodiscard]] static Result<std::unique_ptr<HighWater>> Open(
       std::filesystem::path file) noexcept;
 
-  /// False: there is no such file yet, or it is damaged: the marks are 0 until
-  /// they are raised.
-  [[nodiscard]] bool is_known() const noexcept;
+  /// A mark of 0 is not known: there is no file yet, it is damaged, or the
+  /// mark was never raised.
   [[nodiscard]] HighWaterMarks marks() const noexcept;
   /// Raises the marks to at least these, in the file first. Cost: a write of 64
   /// bytes to the page cache. Errors: kNoSpace, kIoError; they stay as they
@@ -62,8 +61,7 @@ class HighWater {
   const std::filesystem::path file_;
   mutable std::mutex mutex_;  // A leaf. Guards what follows.
   UniqueFd fd_;
-  bool known_ = false;
-  std::uint64_t serial_ = 0;
+  std::uint64_t serial_ = 0;  // Of the last slot; 0 = none.
   HighWaterMarks marks_;
 };
 

@@ -170,6 +170,7 @@ class SegmentLogOnDisk final : public SegmentLog {
         descriptor_clock_(kDescriptorCountMax),
         read_mode_(options.read_mode),
         segment_size_(ClampSegmentSize(options.segment_size_bytes)),
+        ids_are_known_(options.ids_are_known),
         reserve_ids_(options.reserve_ids) {}
 
   ~SegmentLogOnDisk() override {
@@ -296,6 +297,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   std::atomic<std::uint32_t> next_id_{1};
   std::mutex id_mutex_;        // Guards changes of next_id_, and what follows.
   std::uint64_t ids_end_ = 0;  // Below, ids may be given.
+  const bool ids_are_known_;
   const std::function<Status(std::uint32_t end)> reserve_ids_;
   const std::uint64_t generation_ = NewGeneration();
 
@@ -341,7 +343,7 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
   }
   std::uint32_t last = 0;
   for (const std::uint32_t id : ids) {
-    last = std::max(last, id);
+    if (!ids_are_known_) last = std::max(last, id);
     if (live && !live(id) && !environment_->read_only) {
       const std::string path = SegmentPath(environment_->directory, id);
       LARDER_RETURN_IF_ERROR(CheckNamesFile(FilePlace(path)));
@@ -392,7 +394,10 @@ Status SegmentLogOnDisk::RollTo(OpenSegment& open, std::uint32_t size) {
     if (!created) {
       // An id is not tried twice if something has its name. Else nobody has
       // seen it, and it is given back if the next one is not taken.
-      if (!std::filesystem::exists(SegmentPath(environment_->directory, *id))) {
+      std::error_code unknown;
+      if (!std::filesystem::exists(SegmentPath(environment_->directory, *id),
+                                   unknown) &&
+          !unknown) {
         const std::lock_guard lock(id_mutex_);
         if (next_id_ == *id + 1) next_id_ = *id;
       }

@@ -65,6 +65,9 @@ struct SegmentLogOptions {
   SegmentIo* io = nullptr;
   /// Lines for people: torn tails cut, files dropped. May be empty.
   std::function<void(std::string_view line)> log = {};
+  /// `next_id_min` is above every id that was ever given. Else the files that
+  /// are there count, too.
+  bool ids_are_known = false;
   /// Called before an id from `end` on is given: no log of this directory may
   /// give one below `end` from now on, whatever becomes of this one. An error
   /// is that of the Reserve that needed the id. May be empty.

@@ -28,6 +28,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "ofd_lock.h"
 #include "open_file.h"
@@ -42,10 +43,15 @@ namespace {
 constexpr std::size_t kSparesMax = kLogStreamCount;
 constexpr std::uint64_t kHoldByte = 0;
 
+// In a row, without a no.
+constexpr int kYesAnswersMin = 8;
+constexpr long kOverlayMagic = 0x794c7630;
+
 // Whether a mapping keeps the lock of the descriptor that it was made from,
-// after that is closed, and not longer.
-std::optional<bool> DoMappingsHold(const SegmentEnvironment& environment,
-                                   const SegmentFile& file) {
+// after that is closed, and not longer. nullopt: it cannot be told, as somebody
+// else has the file, a child that has just been forked perhaps.
+std::optional<bool> AskOnce(const SegmentEnvironment& environment,
+                            const SegmentFile& file) {
   const int asking = file.descriptor();
   const auto is_locked = [asking] {
     return IsOfdLocked(asking, kHoldByte).value_or(true);
@@ -60,7 +66,22 @@ std::optional<bool> DoMappingsHold(const SegmentEnvironment& environment,
   fd->Reset();
   const bool held = is_locked();
   mapping->reset();
-  return held && !is_locked();
+  if (!held) return false;
+  return is_locked() ? std::nullopt : std::optional(true);
+}
+
+// The descriptor of a child that ends between the two looks would pass for the
+// mapping: one yes is not enough.
+std::optional<bool> DoMappingsHold(const SegmentEnvironment& environment,
+                                   const SegmentFile& file) {
+  struct statfs info {};
+  if (::fstatfs(file.descriptor(), &info) != 0) return std::nullopt;
+  if (info.f_type == kOverlayMagic) return false;
+  for (int i = 0; i < kYesAnswersMin; ++i) {
+    const std::optional<bool> answer = AskOnce(environment, file);
+    if (!answer || !*answer) return answer;
+  }
+  return true;
 }
 
 }  // namespace

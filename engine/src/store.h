@@ -662,6 +662,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::unique_ptr<SegmentLog> log_;
   RunTable runs_;
   std::unique_ptr<HighWater> high_water_;  // Unless read-only.
+  std::uint32_t segment_floor_ = 1;        // Of the ids of the next log.
 
   StripedGate store_gate_;  // Exclusive: reopen and close.
   // Exclusive: clear, evict by tag, check. Waited for: freeing of runs.

@@ -150,6 +150,9 @@ Status Store::Start() noexcept {
   RestoreReserve().IgnoreError();  // A full disk has none to give.
   options_pending_ = false;
   if (!read_only_) {
+    // So that it is known from now on, whatever is raised first. On a full disk
+    // the next Open leaves ids out again.
+    high_water_->Raise({.segment = log_->next_id()}).IgnoreError();
     StartRecent();
     StartKeyFilter();
   }
@@ -505,10 +508,13 @@ Status Store::OpenLog() noexcept {
     const std::scoped_lock lock(ledger_mutex_);
     next_id = ledger_.segment_max() + 1;
     const bool is_new = ledger_.version_max() == 0;
-    if (high_water_ != nullptr && !high_water_->is_known() && !is_new) {
+    options.ids_are_known =
+        high_water_ != nullptr && high_water_->marks().segment != 0;
+    if (high_water_ != nullptr && !options.ids_are_known && !is_new) {
       // Of an earlier larder, or somebody took the file away.
       next_id += std::min(kSegmentSkip, UINT32_MAX - next_id);
     }
+    next_id = std::max(next_id, segment_floor_);
     for (const auto& [place, use] : ledger_.places()) {
       if (place == kPlaceInline || IsRun(place)) continue;
       live.insert(PlaceNumber(place));
@@ -546,6 +552,7 @@ void Store::DropLog() noexcept {
     const std::scoped_lock lock(generation_mutex_);
     if (published_generation_ != nullptr) *published_generation_ = 0;
   }
+  if (log_) segment_floor_ = std::max(segment_floor_, log_->next_id());
   log_.reset();
 }
 

@@ -131,7 +131,12 @@ Status Store::ResetDirectory() noexcept {
 // microsecond.
 Status Store::KeepMarks() noexcept {
   LARDER_RETURN_IF_ERROR(OpenMarks());
-  if (high_water_->is_known()) return Status::Ok();
+  const HighWaterMarks known = high_water_->marks();
+  if (known.segment != 0 && known.version != 0) {
+    // The last one may not have been written.
+    return high_water_->Raise(
+        {.segment = segment_floor_, .version = runs_.next_version()});
+  }
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
       std::chrono::system_clock::now().time_since_epoch());
   HighWaterMarks marks{

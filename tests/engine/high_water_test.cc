@@ -31,11 +31,10 @@ class HighWaterTest : public ::testing::Test {
 };
 
 TEST_F(HighWaterTest, MarksAreThereTheNextTime) {
-  EXPECT_FALSE(Open()->is_known());
+  EXPECT_EQ(Open()->marks(), HighWaterMarks());
   EXPECT_FALSE(std::filesystem::exists(file_));
   ASSERT_TRUE(Open()->Raise({.segment = 5}).ok());
   ASSERT_TRUE(Open()->Raise({.version = 1'000}).ok());
-  EXPECT_TRUE(Open()->is_known());
   EXPECT_EQ(Open()->marks(), (HighWaterMarks{5, 1'000}));
 }
 
@@ -48,23 +47,35 @@ TEST_F(HighWaterTest, RaisingNeverLowers) {
   EXPECT_EQ(Open()->marks(), (HighWaterMarks{8, 80}));
 }
 
-// The slot before the last one is what a torn write leaves.
-TEST_F(HighWaterTest, ADamagedSlotDoesNotCount) {
-  const auto marks = Open();
-  for (std::uint32_t i = 1; i <= 4; ++i) {
-    ASSERT_TRUE(marks->Raise({.segment = i}).ok());
+// The damaged slot may have been the newer one.
+TEST_F(HighWaterTest, ADamagedSlotRaisesTheMarks) {
+  for (const std::streamoff slot : {0, 64}) {
+    std::filesystem::remove(file_);
+    const auto marks = Open();
+    for (std::uint32_t i = 1; i <= 5; ++i) {
+      ASSERT_TRUE(marks->Raise({.segment = i * 64}).ok());
+    }
+    Damage(slot + 20);
+    EXPECT_GT(Open()->marks().segment, 320U);
+    EXPECT_EQ(Open()->marks().version, 0U);
   }
-  Damage(20);  // The fourth is in the first slot.
-  EXPECT_EQ(Open()->marks(), (HighWaterMarks{3, 0}));
+}
+
+TEST_F(HighWaterTest, ADamagedFileIsMadeAnew) {
+  ASSERT_TRUE(Open()->Raise({.segment = 64}).ok());
+  ASSERT_TRUE(Open()->Raise({.segment = 128}).ok());
+  Damage(20);
   Damage(64 + 20);
-  EXPECT_FALSE(Open()->is_known());
-  ASSERT_TRUE(Open()->Raise({.segment = 6}).ok());
-  EXPECT_EQ(Open()->marks(), (HighWaterMarks{6, 0}));
+  EXPECT_EQ(Open()->marks(), HighWaterMarks());
+  for (std::uint32_t i = 6; i < 8; ++i) {
+    ASSERT_TRUE(Open()->Raise({.segment = i << 20}).ok());
+  }
+  EXPECT_EQ(Open()->marks().segment, 7U << 20);
 }
 
 TEST_F(HighWaterTest, WhatIsNoFileIsRefused) {
   ASSERT_EQ(::mkfifo(file_.c_str(), 0600), 0);
-  EXPECT_EQ(HighWater::Open(file_).error().code(), StatusCode::kIoError);
+  EXPECT_EQ(HighWater::Open(file_).error().code(), StatusCode::kNotAFile);
   std::filesystem::remove(file_);
   std::filesystem::create_symlink("elsewhere", file_);
   EXPECT_FALSE(HighWater::Open(file_).has_value());

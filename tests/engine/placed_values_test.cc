@@ -301,6 +301,29 @@ TEST_F(PlacedValuesTest, ASegmentIsNotGivenOutTwice) {
   ExpectSound();
 }
 
+// Neither if somebody takes the marks away, and what is raised next is another
+// one of them.
+TEST_F(PlacedValuesTest, ASegmentIsNotGivenOutTwiceWithoutMarks) {
+  const std::string value = MakeValue(8, 100'000);
+  ASSERT_EQ(SetHere("key", "old"), "kOk");
+  store_.reset();
+  std::uint64_t stale = 0;
+  InKilledHolder(
+      [&](const ForkedProcess::Pipe& pipe) {
+        pipe.Send(GrantFor("key", value.size()).chunks[0].segment);
+      },
+      [&](const ForkedProcess& holder) { stale = holder.Receive().value(); });
+  std::filesystem::remove(path_ / "marks");
+  InKilledHolder([&](const ForkedProcess::Pipe&) { SetHere("key", "small"); },
+                 [](const ForkedProcess&) {});
+  ASSERT_NO_FATAL_FAILURE(SetUp());
+  const std::uint32_t second = GrantFor("a", value.size()).chunks[0].segment;
+  EXPECT_GT(second, stale);
+  std::filesystem::remove(path_ / "marks");
+  FailOneWrite();
+  EXPECT_GT(GrantFor("b", value.size()).chunks[0].segment, second);
+}
+
 // Neither after everything was thrown away.
 TEST_F(PlacedValuesTest, NumbersGoOnAfterAReset) {
   const std::string value = MakeValue(9, 600'000);
