@@ -464,7 +464,10 @@ Result<DecodedReplies> DecodeReplies(
     ReadReply(in, message, reply);
   }
   decoded.placed = ReadPlaced(in, count);
-  if (!in.AtEnd()) return Fail(Malformed("replies"));
+  if (!in.AtEnd()) {
+    for (Reply& reply : replies) reply = Reply();
+    return Fail(Malformed("replies"));
+  }
   return decoded;
 }
 

@@ -48,9 +48,10 @@ class HotReader {
   explicit HotReader(const HotRegions& regions) noexcept : regions_(regions) {}
 
   /// Fills `reply` as GetCommand would, on kHit and kAbsent; else its content
-  /// means nothing. Large values come from `places`; without, and if
-  /// they are not there any more, the tier does not know. Without `with_value`
-  /// only the information is read, and nobody notices.
+  /// means nothing, and must not go on to whoever is asked next. Large values
+  /// come from `places`; without, and if they are not there any more, the tier
+  /// does not know. Without `with_value` only the information is read, and
+  /// nobody notices.
   HotOutcome Get(const HotKey& key, bool with_value, const Clock& clock,
                  PlacedReader* places, Reply& reply) const noexcept;
 

@@ -35,7 +35,7 @@ const HotReader* HotView::Open(std::uint64_t number) noexcept {
 }
 
 bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
-                     std::span<Reply> replies) noexcept {
+                     ReplyOffer offer) noexcept {
   if (commands.empty() || !std::holds_alternative<GetCommand>(commands[0])) {
     return false;
   }
@@ -50,14 +50,13 @@ bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
     if (get == nullptr) return false;
     const HotKey key(get->key);
     HotOutcome outcome =
-        reader->Get(key, get->with_value, clock_, &places, replies[i]);
+        reader->Get(key, get->with_value, clock_, &places, offer[i]);
     if (outcome == HotOutcome::kChanging && !several) {
       // A request would come behind the commit that one waits for, and take the
       // holder's time besides.
       thread_local AdaptiveSpin spin;
       spin.Until([&] {
-        outcome =
-            reader->Get(key, get->with_value, clock_, &places, replies[i]);
+        outcome = reader->Get(key, get->with_value, clock_, &places, offer[i]);
         return outcome != HotOutcome::kChanging;
       });
     }
@@ -65,7 +64,9 @@ bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
       return false;
     }
   }
-  return !several || reader->batch_sequence() == before;
+  if (several && reader->batch_sequence() != before) return false;
+  offer.Accept();
+  return true;
 }
 
 }  // namespace larder

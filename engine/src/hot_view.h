@@ -12,6 +12,7 @@
 #include "larder/engine/command.h"
 
 #include "hot_reader.h"
+#include "reply_offer.h"
 #include "seat.h"
 
 namespace larder {
@@ -27,11 +28,10 @@ class HotView {
       : seat_(seat), clock_(clock) {}
 
   /// Answers `commands` if all of them are gets and the tier knows all answers
-  /// as of one moment. Large values come from `places`. False: ask the store;
-  /// `replies` mean nothing then.
+  /// as of one moment. Large values come from `places`. False: ask the store.
+  /// REQUIRES: the offer has as many replies.
   [[nodiscard]] bool Answer(std::span<const Command> commands,
-                            PlacedReader& places,
-                            std::span<Reply> replies) noexcept;
+                            PlacedReader& places, ReplyOffer offer) noexcept;
 
  private:
   struct Opened {

@@ -115,12 +115,11 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
                                    std::to_string(kBatchCommandCountMax));
   }
   if (commands.size() == 1) {
-    Status status;
-    if (SetInPlace(commands[0], replies[0], options, status) ||
-        GetInPlace(commands[0], replies[0], options, status)) {
-      return status;
+    auto status = SetInPlace(commands[0], ReplyOffer(replies), options);
+    if (!status) {
+      status = GetInPlace(commands[0], ReplyOffer(replies), options);
     }
-    replies[0] = Reply();
+    if (status) return *std::move(status);
     const auto* set = std::get_if<SetCommand>(&commands[0]);
     if (set != nullptr && set->value.size() >= kStreamValueMin) {
       return ExecuteLarge(*set, replies[0], options);
@@ -142,14 +141,14 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
   return std::move(decoded->status);
 }
 
-bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
-                              const ExecuteOptions& options,
-                              Status& status) noexcept {
+std::optional<Status> RemoteEngine::SetInPlace(
+    const Command& command, ReplyOffer offer,
+    const ExecuteOptions& options) noexcept {
   const auto* set = std::get_if<SetCommand>(&command);
   // One that may not be stored is not worth writing.
   if (set == nullptr || set->value.size() < kPlacedValueSizeMin ||
       set->condition != SetCondition::kAlways) {
-    return false;
+    return std::nullopt;
   }
   std::string body;
   const GrantRequest wanted[] = {
@@ -157,16 +156,16 @@ bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
        .value_size = set->value.size()}};
   EncodeGrantRequest(body, wanted);
   const auto granted = caller_->Ask(MessageKind::kGrant, body);
-  if (!granted) return false;
+  if (!granted) return std::nullopt;
   const auto grants = DecodeGrants(granted->body);
-  if (!grants || grants->size() != 1) return false;
+  if (!grants || grants->size() != 1) return std::nullopt;
   const Grant& grant = (*grants)[0];
   body.clear();
   if (!places_.Write(*set, grant, seat_.main().log_generation).ok()) {
     EncodeGrants(body, *grants);
     // If it does not get there, the grant goes with this client.
     static_cast<void>(caller_->Ask(MessageKind::kGrantDrop, body));
-    return false;
+    return std::nullopt;
   }
   const PlacedValue placed[] = {{.value_size = set->value.size(),
                                  .version = grant.version,
@@ -174,51 +173,44 @@ bool RemoteEngine::SetInPlace(const Command& command, Reply& reply,
   SetCommand elsewhere = *set;  // Its bytes are in the file.
   elsewhere.value = {};
   const Command message = elsewhere;
-  if (!EncodeCommands(body, {&message, 1}, placed, options).ok()) return false;
+  if (!EncodeCommands(body, {&message, 1}, placed, options).ok()) {
+    return std::nullopt;
+  }
   auto answer =
       caller_->Ask(MessageKind::kExecute, body, RemoteCaller::Patience::kNormal,
                    RemoteCaller::Effect::kChange);
-  if (!answer) {
-    status = std::move(answer.error());
-    return true;
-  }
-  auto decoded = DecodeReplies(answer->bytes, answer->body, {&reply, 1});
-  if (!decoded) {
-    status = std::move(decoded.error());
-    return true;
-  }
-  status = std::move(decoded->status);
+  if (!answer) return std::move(answer.error());
+  auto decoded = DecodeReplies(answer->bytes, answer->body, {&offer[0], 1});
+  if (!decoded) return std::move(decoded.error());
   // The holder has changed, or does not find the value there.
-  return status.code() != StatusCode::kGone &&
-         status.code() != StatusCode::kCorruption;
+  if (decoded->status.code() == StatusCode::kGone ||
+      decoded->status.code() == StatusCode::kCorruption) {
+    return std::nullopt;
+  }
+  offer.Accept();
+  return std::move(decoded->status);
 }
 
-bool RemoteEngine::GetInPlace(const Command& command, Reply& reply,
-                              const ExecuteOptions& options,
-                              Status& status) noexcept {
+std::optional<Status> RemoteEngine::GetInPlace(
+    const Command& command, ReplyOffer offer,
+    const ExecuteOptions& options) noexcept {
   const auto* get = std::get_if<GetCommand>(&command);
-  if (get == nullptr || !get->with_value) return false;
+  if (get == nullptr || !get->with_value) return std::nullopt;
   std::string body;
-  status = EncodeCommands(body, {&command, 1}, {}, options);
-  if (!status.ok()) return true;
+  LARDER_RETURN_IF_ERROR(EncodeCommands(body, {&command, 1}, {}, options));
   auto answer = caller_->Ask(MessageKind::kExecutePlaced, body);
-  if (!answer) {
-    status = std::move(answer.error());
-    return true;
+  if (!answer) return std::move(answer.error());
+  auto decoded = DecodeReplies(answer->bytes, answer->body, {&offer[0], 1});
+  if (!decoded) return std::move(decoded.error());
+  if (!decoded->placed.empty()) {
+    RefreshVerifyReads();
+    auto value =
+        places_.Read(get->key, decoded->placed[0], verify_reads(), read_mode());
+    if (!value) return std::nullopt;
+    offer[0].value = std::move(*value);
   }
-  auto decoded = DecodeReplies(answer->bytes, answer->body, {&reply, 1});
-  if (!decoded) {
-    status = std::move(decoded.error());
-    return true;
-  }
-  status = std::move(decoded->status);
-  if (decoded->placed.empty()) return true;
-  RefreshVerifyReads();
-  auto value =
-      places_.Read(get->key, decoded->placed[0], verify_reads(), read_mode());
-  if (!value) return false;
-  reply.value = std::move(*value);
-  return true;
+  offer.Accept();
+  return std::move(decoded->status);
 }
 
 // A value that is too large for one message.

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@
 #include "command_codec.h"
 #include "placed_reader.h"
 #include "remote_places.h"
+#include "reply_offer.h"
 #include "seat.h"
 
 namespace larder {
@@ -106,11 +108,12 @@ class RemoteEngine final : public Engine, public PlacedReader {
   [[nodiscard]] Status CheckOpen() const noexcept;
   Status ExecuteLarge(const SetCommand& command, Reply& reply,
                       const ExecuteOptions& options) noexcept;
-  /// False: it did not work out that way; nothing was changed.
-  bool SetInPlace(const Command& command, Reply& reply,
-                  const ExecuteOptions& options, Status& status) noexcept;
-  bool GetInPlace(const Command& command, Reply& reply,
-                  const ExecuteOptions& options, Status& status) noexcept;
+  /// What Execute returns. nullopt: it did not work out that way; nothing was
+  /// changed.
+  std::optional<Status> SetInPlace(const Command& command, ReplyOffer offer,
+                                   const ExecuteOptions& options) noexcept;
+  std::optional<Status> GetInPlace(const Command& command, ReplyOffer offer,
+                                   const ExecuteOptions& options) noexcept;
   // Which checksums to compare now. Never waits for the holder: reads of the
   // hot tier go on without one.
   [[nodiscard]] VerifyReads verify_reads() const noexcept;

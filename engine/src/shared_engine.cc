@@ -491,7 +491,7 @@ Status SharedEngine::Execute(std::span<const Command> commands,
   if ((*member)->hot().Answer(
           commands,
           local != nullptr ? static_cast<PlacedReader&>(*local) : remote,
-          replies)) {
+          ReplyOffer(replies))) {
     return {};
   }
   if (local != nullptr) {

@@ -78,6 +78,7 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   for (const ClientChange& change : changes) locks.Add(KeyOf(*change.command));
   locks.LockAdded();
   for (ClientChange& change : changes) {
+    *change.reply = Reply();
     const auto before = pending.batch.Count();
     Apply(*change.command, pending, *change.reply);
     change.status =

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "reply_offer.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"
@@ -68,6 +69,7 @@ Status Store::ExecuteFor(const Caller& caller,
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
+  ReplyOffer::Clear(replies);  // The caller may use them again and again.
   const std::uint64_t failures = write_failures_;
   Status status = TryExecute(caller, commands, replies, options);
   if (!FreesSpace(commands)) return status;
@@ -85,7 +87,7 @@ Status Store::ExecuteFor(const Caller& caller,
   bool more = true;
   for (int round = 0; more && ran_out() && round < kRoundsMax; ++round) {
     const std::uint64_t done = replies.empty() ? 0 : replies[0].count;
-    for (Reply& reply : replies) reply = Reply();
+    ReplyOffer::Clear(replies);
     if (done != 0) replies[0].count = done;
     status = TryExecute(caller, commands, replies, options);
     more = !replies.empty() && replies[0].count > done;

@@ -24,6 +24,25 @@ TEST_P(EngineConformance, BatchAnswersEachCommandInOrder) {
   EXPECT_EQ(Inspect("a").info.expires_at, clock_.Now() + seconds(5));
 }
 
+TEST_P(EngineConformance, WhatAReplyHeldBeforeIsNoAnswer) {
+  for (const Command& command : std::vector<Command>{
+           GetCommand{.key = "nobody"}, DeleteCommand{.key = "nobody"},
+           TouchCommand{.key = "nobody"}, ExpireCommand{}}) {
+    std::vector<Reply> replies(1);
+    replies[0].status = Status::IoError("of an earlier call");
+    replies[0].applied = true;
+    replies[0].value = ValueHandle::FromString("old");
+    replies[0].info.version = 7;
+    replies[0].count = 3;
+    ASSERT_TRUE(engine_->Execute({&command, 1}, replies, {}).ok());
+    EXPECT_TRUE(replies[0].status.ok());
+    EXPECT_EQ(replies[0].value.size() + replies[0].info.version, 0U);
+    EXPECT_EQ(replies[0].count, 0U);
+    EXPECT_EQ(replies[0].applied,
+              std::holds_alternative<ExpireCommand>(command));
+  }
+}
+
 TEST_P(EngineConformance, BatchGetSeesTheSetBeforeIt) {
   for (const std::size_t size : {0U, 100U, 5000U, 100000U, 3U << 20}) {
     const std::string value = MakeValue(size, size);

@@ -4,9 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -66,6 +68,23 @@ class HotPlacesTest : public ::testing::Test {
     const Status status = engine.Execute({&command, 1}, {&reply, 1}, {});
     EXPECT_TRUE(status.ok() && reply.status.ok()) << reply.status.ToString();
     return reply.applied ? reply.value.ToString() : "";
+  }
+  static bool IsHit(Engine& engine, std::string_view key) {
+    const Command command = GetCommand{.key = key};
+    Reply reply;
+    EXPECT_TRUE(engine.Execute({&command, 1}, {&reply, 1}, {}).ok());
+    return reply.applied;
+  }
+  // In the middle of every segment file there is.
+  void DamageSegments() const {
+    for (const auto& file :
+         std::filesystem::directory_iterator(directory_.path() / "cache/log")) {
+      std::fstream bytes(file.path(),
+                         std::ios::in | std::ios::out | std::ios::binary);
+      for (std::size_t at = kSize / 2; at < file.file_size(); at += kSize / 4) {
+        bytes.seekp(static_cast<std::streamoff>(at)).put('\x7F');
+      }
+    }
   }
   // Reads until the tier has the place: then, who it was asked of.
   void WarmUp(std::string_view key) {
@@ -132,6 +151,46 @@ TEST_F(HotPlacesTest, WithReadModePreadACutFileEndsNobody) {
   }
   EXPECT_EQ(Get(*client_, "key"), "");
   EXPECT_EQ(Get(*holder_, "key"), "");
+}
+
+// The tier finds out when it has filled in all but the value.
+TEST_F(HotPlacesTest, ADamagedValueIsAMissInEveryProcess) {
+  ASSERT_TRUE(holder_->Reset("verify_reads", "always").ok());
+  for (const char* const key : {"one", "other"}) {
+    Set(*holder_, key, MakeValue(5, kSize));
+    WarmUp(key);
+  }
+  DamageSegments();
+  EXPECT_FALSE(IsHit(*holder_, "one"));
+  EXPECT_FALSE(IsHit(*client_, "other"));
+}
+
+// A batch makes one of two keys the other; nobody may see both or none.
+TEST_F(HotPlacesTest, NobodySeesHalfOfABatch) {
+  std::atomic<bool> done{false};
+  Set(*holder_, "a", "value");
+  std::vector<std::thread> readers;
+  for (Engine* const engine : {holder_.get(), holder_.get(), client_.get()}) {
+    readers.emplace_back([engine, &done] {
+      const std::vector<Command> gets = {GetCommand{.key = "a"},
+                                         GetCommand{.key = "b"}};
+      while (!done) {
+        std::vector<Reply> replies(2);
+        ASSERT_TRUE(engine->Execute(gets, replies, {}).ok());
+        ASSERT_NE(replies[0].applied, replies[1].applied);
+      }
+    });
+  }
+  for (int i = 0; i < 8'000; ++i) {
+    const bool forth = i % 2 == 0;
+    const std::vector<Command> batch = {
+        DeleteCommand{.key = forth ? "a" : "b"},
+        SetCommand{.key = forth ? "b" : "a", .value = "value"}};
+    std::vector<Reply> replies(2);
+    ASSERT_TRUE(holder_->Execute(batch, replies, {}).ok());
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
 }
 
 // Values move and go while a client reads where they were.

@@ -267,7 +267,8 @@ class Engine {
 
   [[nodiscard]] virtual Capabilities capabilities() const noexcept = 0;
 
-  /// Executes `commands` in order; replies[i] answers commands[i]. All
+  /// Executes `commands` in order; replies[i] answers commands[i], whatever it
+  /// held before. All
   /// mutations of one call are one atomic commit: all are there after a crash
   /// or none, and no reader sees some of them. Each sees the effects of the
   /// ones before it.
