@@ -163,6 +163,7 @@ class Store final : public SessionStore, private LivenessJudge {
   };
   struct FreedRecord;
   struct MovedRecord;
+  struct MultiRead;
   /// A value that is in place already (streams), instead of command.value.
   struct StoredValue {
     std::uint64_t version = 0;
@@ -267,6 +268,8 @@ class Store final : public SessionStore, private LivenessJudge {
            const Caller& caller) noexcept;
   void MultiGet(std::span<const Command> commands, std::span<Reply> replies,
                 const Caller& caller) noexcept;
+  /// False if a value has left its place meanwhile, once for each place.
+  bool TryMultiGet(MultiRead& read) noexcept;
   [[nodiscard]] static std::size_t HotValueSizeFor(
       const Caller& caller) noexcept;
   /// What the hot tier holds of the value; segment 0: the value itself.

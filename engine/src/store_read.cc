@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <utility>
 
 #include <xxhash.h>
 
 #include "check.h"
+#include "reply_offer.h"
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
@@ -171,81 +174,142 @@ bool Store::LeaveInPlace(std::string_view key, const Entry& entry,
   return true;
 }
 
+/// Several keys that are read as of one moment.
+struct Store::MultiRead {
+  struct Lost {
+    std::size_t index = 0;
+    Tried where;
+    Unreadable why = Unreadable::kDamaged;
+  };
+  std::span<const Command> commands;
+  std::span<Reply> replies;
+  std::size_t hot_value_size_max = 0;
+  std::vector<std::string> keys = {};  ///< As in `access`.
+  std::vector<rocksdb::Slice> key_slices = {};
+  /// Of each value that was not there at the last attempt.
+  std::vector<Tried> tried = {};
+  std::vector<Lost> lost = {};
+  bool stripes_held = false;
+};
+
 void Store::MultiGet(std::span<const Command> commands,
                      std::span<Reply> replies, const Caller& caller) noexcept {
   // One MultiGet of the index sees one state of it; a value belongs to its
-  // version for ever. So the answer is one state of the cache.
+  // version for ever. So the answer is one state of the cache. If a value has
+  // left its place meanwhile, all keys are looked up again: what its key has
+  // now may have come together with what others have now.
+  MultiRead read{.commands = commands,
+                 .replies = replies,
+                 .hot_value_size_max = HotValueSizeFor(caller)};
+  read.tried.resize(commands.size());
+  for (const Command& command : commands) {
+    read.keys.emplace_back(1, kEntrySpace).append(KeyOf(command));
+  }
+  read.key_slices.assign(read.keys.begin(), read.keys.end());
+  bool done = false;
+  for (int i = 0; !done && i < kReadAttemptsMax; ++i) done = TryMultiGet(read);
+  if (!done) {  // Whoever moves or overwrites them waits.
+    StripeLocks locks(*this);
+    for (const Command& command : commands) locks.Add(KeyOf(command));
+    locks.LockAdded();
+    read.stripes_held = true;
+    LARDER_CHECK(TryMultiGet(read));
+  }
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    if (!std::get<GetCommand>(commands[i]).with_value) continue;
+    (replies[i].applied ? hits_ : misses_).Add();
+  }
+  for (const MultiRead::Lost& item : read.lost) {
+    Entry entry;
+    entry.version = item.where.version;
+    entry.extents = item.where.extents;
+    DropUnreadable(KeyOf(commands[item.index]), entry, item.why);
+  }
+}
+
+bool Store::TryMultiGet(MultiRead& read) noexcept {
   const TimePoint now = clock_.Now();
-  const Caller by_value{.session = caller.session};
-  const std::size_t count = commands.size();
-  std::vector<std::unique_ptr<EntryPin>> pins(count);
+  const std::size_t count = read.commands.size();
   std::vector<rocksdb::PinnableSlice> slices(count);
   std::vector<rocksdb::Status> statuses(count);
-  std::vector<std::string> keys(count);
-  std::vector<rocksdb::Slice> key_slices(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    keys[i].push_back(kEntrySpace);
-    keys[i].append(std::get<GetCommand>(commands[i]).key);
-    key_slices[i] = keys[i];
-  }
   std::vector<HotFill> fills;
   HotWriter* const hot = hot_.load(std::memory_order_acquire);
   if (hot != nullptr) {
     fills.reserve(count);
-    for (const std::string& key : keys) {
+    for (const std::string& key : read.keys) {
       fills.emplace_back(hot, hot_door_, std::string_view(key).substr(1),
-                         HotValueSizeFor(caller));
+                         read.hot_value_size_max);
     }
   }
   rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
-                        key_slices.data(), slices.data(), statuses.data());
+                        read.key_slices.data(), slices.data(), statuses.data());
+  TestPoint("store.multiget");
+  read.lost.clear();
+  ReplyOffer offer(read.replies);
+  bool again = false;
   for (std::size_t i = 0; i < count; ++i) {
-    const auto& command = std::get<GetCommand>(commands[i]);
-    Entry entry;
+    const auto& command = std::get<GetCommand>(read.commands[i]);
+    Reply& reply = offer[i];
     if (statuses[i].IsNotFound()) {
-      if (command.with_value) misses_.Add();
       if (hot != nullptr) fills[i].Absent();
       continue;
     }
-    if (!statuses[i].ok() ||
-        !DecodeEntry(slices[i].ToStringView(), entry).ok()) {
-      Get(command, replies[i], by_value);  // It knows about damage.
+    auto pin = std::make_unique<EntryPin>();
+    pin->slice = std::move(slices[i]);
+    Entry entry;
+    Status status = FromRocks(statuses[i], "reading the index");
+    if (status.ok()) status = DecodeEntry(pin->slice.ToStringView(), entry);
+    if (!status.ok()) {
+      if (status.code() == StatusCode::kCorruption) {
+        corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      } else {
+        reply.status = std::move(status);
+      }
       continue;
     }
     if (!command.with_value) {
-      replies[i].applied = IsLive(entry, now);
-      if (replies[i].applied) replies[i].info = InfoOf(entry);
+      reply.applied = IsLive(entry, now);
+      if (reply.applied) reply.info = InfoOf(entry);
       continue;
     }
-    if (!IsServed(entry, now)) {
-      misses_.Add();
-      continue;
-    }
+    if (!IsServed(entry, now)) continue;
     ItemInfo info = InfoOf(entry);
     const Rank rank = entry.rank;
     const SegmentPlace place = PlaceForTier(entry);
-    auto pin = std::make_unique<EntryPin>();
-    pin->slice = std::move(slices[i]);
-    // Moving a slice that owns its bytes moves them: decode again.
-    if (!DecodeEntry(pin->slice.ToStringView(), entry).ok()) continue;
     Result<std::optional<ValueHandle>> value =
         ReadValue(command.key, entry, pin);
-    if (!value || !value->has_value()) {
-      Get(command, replies[i], by_value);  // Moved, gone or damaged.
+    if (value && !value->has_value()) {
+      // The same place without the value twice: it was not moved but freed.
+      const bool freed = read.stripes_held || read.tried[i].Is(entry);
+      read.tried[i] = {entry.version, entry.extents};
+      if (freed) read.lost.push_back({i, read.tried[i], Unreadable::kGone});
+      again |= !freed;
+      continue;
+    }
+    if (!value && value.error().code() == StatusCode::kCorruption) {
+      Log("dropping a damaged item: " + value.error().message());
+      read.lost.push_back(
+          {.index = i, .where = {entry.version, entry.extents}});
+      continue;
+    }
+    if (!value) {
+      reply.status = std::move(value.error());
       continue;
     }
     NoteHit(command.key, entry);
-    hits_.Add();
-    replies[i].applied = true;
-    replies[i].value = std::move(**value);
-    replies[i].info = std::move(info);
+    reply.applied = true;
+    reply.value = std::move(**value);
+    reply.info = std::move(info);
     if (hot == nullptr) continue;
     if (place.segment != 0) {
-      fills[i].Placed(rank, replies[i].info, place);
+      fills[i].Placed(rank, reply.info, place);
     } else {
-      fills[i].Present(rank, replies[i].info, replies[i].value.bytes());
+      fills[i].Present(rank, reply.info, reply.value.bytes());
     }
   }
+  if (again) return false;
+  offer.Accept();
+  return true;
 }
 
 Result<std::optional<ValueHandle>> Store::ReadValue(
