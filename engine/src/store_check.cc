@@ -6,11 +6,16 @@
 
 #include "coding.h"
 #include "store_keys.h"
+#include "store_locks.h"
 #include "store_pin.h"
+#include "test_point.h"
 
-// Check: takes one state of index, values and ledger, with all writers out for
-// that moment, and goes through it while they go on. What it finds wrong it
-// mends by key, where the item is still the same.
+// Check: takes one state of index, values and ledger, and goes through it while
+// the others go on. At that moment nobody writes (write_gate_), and nobody
+// evicts, frees or cleans (space_mutex_): else the ledger would be of before an
+// eviction and the cutoffs of after it, or a value would have gone whose entry
+// still counts. What it finds wrong it mends by key, where the item is still
+// the same and still wrong.
 
 namespace larder {
 namespace {
@@ -26,6 +31,7 @@ void Sum(const LedgerDelta& delta, std::uint64_t& count, std::uint64_t& bytes) {
 
 Result<CheckReport> StoreChecker::Run(bool repair) noexcept {
   LARDER_FAIL_IF_ERROR(Begin());
+  TestPoint("check.begun");
   for (entries_->Seek(rocksdb::Slice(&kEntrySpace, 1));
        entries_->Valid() && entries_->key()[0] == kEntrySpace;
        entries_->Next()) {
@@ -66,6 +72,7 @@ Status StoreChecker::Begin() noexcept {
   std::vector<rocksdb::Iterator*> iterators;
   rocksdb::ReadOptions read;
   read.fill_cache = false;
+  const std::scoped_lock space(store_.space_mutex_);
   store_.write_gate_.lock();
   view_.epoch = store_.epoch_;
   for (int c = 0; c < kRankClassCount; ++c) {
@@ -227,6 +234,7 @@ void StoreChecker::CompareCells(const LedgerDelta& have,
 }
 
 Status StoreChecker::Repair() noexcept {
+  TestPoint("check.repair");
   if (store_.read_only_) return ReadOnlyStatus();
   LARDER_RETURN_IF_ERROR(store_.CheckWritable());
   for (const Broken& broken : broken_) {
@@ -239,25 +247,49 @@ Status StoreChecker::Repair() noexcept {
 }
 
 Status StoreChecker::RepairOne(const Broken& broken) noexcept {
-  if (broken.version == 0) {
-    // It cannot be decoded, so it is in no ledger: just drop it.
-    const EntryKey key(broken.key);
-    ++report_.repaired;
-    return FromRocks(store_.rocks_->db().Delete(rocksdb::WriteOptions(),
-                                                store_.rocks_->access(),
-                                                ToSlice(key.bytes())),
-                     "dropping a damaged entry");
-  }
+  if (broken.version == 0) return DropEntry(broken.key);
   const std::string keys[] = {broken.key};
   std::uint64_t count = 0;
   LARDER_RETURN_IF_ERROR(store_.DeleteKeys(
       keys, Total::kCorruptions,
-      [&broken](std::string_view, const Entry& entry) {
-        return entry.version == broken.version;
+      [&](std::string_view, const Entry& entry) {
+        return entry.version == broken.version && !IsWhole(broken.key, entry);
       },
       count));
   report_.repaired += count;
   return Status::Ok();
+}
+
+// It could not be decoded, so it is in no ledger: it is just dropped, unless
+// somebody has written over it.
+Status StoreChecker::DropEntry(const std::string& name) noexcept {
+  const auto writing = store_.write_gate_.Enter();
+  Store::StripeLocks locks(store_);
+  locks.LockOne(name);
+  const EntryKey key(name);
+  rocksdb::PinnableSlice slice;
+  const rocksdb::Status read =
+      store_.rocks_->db().Get(rocksdb::ReadOptions(), store_.rocks_->access(),
+                              ToSlice(key.bytes()), &slice);
+  Entry entry;
+  if (read.IsNotFound() ||
+      (read.ok() && DecodeEntry(slice.ToStringView(), entry).ok())) {
+    return Status::Ok();
+  }
+  ++report_.repaired;
+  return FromRocks(
+      store_.rocks_->db().Delete(rocksdb::WriteOptions(),
+                                 store_.rocks_->access(), ToSlice(key.bytes())),
+      "dropping a damaged entry");
+}
+
+bool StoreChecker::IsWhole(const std::string& key,
+                           const Entry& entry) noexcept {
+  std::unique_ptr<EntryPin> no_pin;
+  const Result<std::optional<ValueHandle>> value =
+      entry.kind == EntryKind::kSegments ? Pieces(key, entry)
+                                         : store_.ReadValue(key, entry, no_pin);
+  return value && value->has_value();
 }
 
 void StoreChecker::Problem(std::string text) noexcept {
@@ -290,6 +322,7 @@ Result<CheckReport> Store::Check(bool repair) noexcept {
 }
 
 Status Store::RepairLedger() noexcept {
+  const std::scoped_lock space(space_mutex_);  // Cutoffs stay as they are.
   write_gate_.lock();
   Status status = RestoreIndexLines();
   if (status.ok()) status = RebuildLedger();

@@ -40,6 +40,10 @@ class StoreChecker {
                     const std::string& what) noexcept;
   Status Repair() noexcept;
   Status RepairOne(const Broken& broken) noexcept;
+  Status DropEntry(const std::string& name) noexcept;
+  /// As it is now. REQUIRES: nobody else changes it.
+  [[nodiscard]] bool IsWhole(const std::string& key,
+                             const Entry& entry) noexcept;
   void Problem(std::string text) noexcept;
   /// The database cannot be read there: more than an item is damaged.
   void NoteUnreadable(const rocksdb::Status& status) noexcept;

@@ -1,0 +1,78 @@
+// Check beside those who write, evict and clean: it must neither call a sound
+// cache damaged nor mend what is whole.
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/store_fixture.h"
+#include "test_point.h"
+#include "test_values.h"
+
+namespace larder::testing {
+namespace {
+
+class StoreCheckTest : public StoreFixture {
+ protected:
+  void TearDown() override { test_point_hook.store(nullptr); }
+};
+
+TEST_F(StoreCheckTest, IsExactBesideWritersEvictionAndCleaning) {
+  background_ = true;
+  Open({{"size_limit", "16MiB"}});
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> writers;
+  for (std::uint64_t t = 0; t < 2; ++t) {
+    writers.emplace_back([this, t, &stop] {
+      Random random(t);
+      for (std::uint64_t i = 0; !stop; ++i) {
+        // Inline, in runs, in segments; a third of them again and again.
+        const std::string key =
+            std::to_string(i % 3 == 0 ? random.Below(500) : 1'000 + i) +
+            std::to_string(t);
+        ASSERT_TRUE(Set(key, MakeValue(i, 50U << random.Below(9))).ok());
+      }
+    });
+  }
+  for (int i = 0; i < 40 || Stats().evictions < 1'000; ++i) {
+    const auto report = engine_->Check(/*repair=*/i % 2 == 0);
+    ASSERT_TRUE(report.has_value()) << report.error().ToString();
+    EXPECT_TRUE(report->ok()) << report->problems.front();
+    EXPECT_EQ(report->repaired, 0U);
+  }
+  stop = true;
+  for (std::thread& writer : writers) writer.join();
+}
+
+Engine* evicting = nullptr;
+
+// Between the moment that it looks at and the looking, all of it goes.
+TEST_F(StoreCheckTest, SeesTheValuesOfItsMoment) {
+  Open({{"size_limit", "16MiB"}});
+  for (int i = 0; i < 200; ++i) {
+    const std::string key = std::to_string(i);
+    ASSERT_TRUE(Set(key, MakeValue(7, 50U << (i % 10))).ok());
+  }
+  evicting = engine_.get();
+  test_point_hook.store([](const char* name) {
+    if (std::string_view(name) != "check.begun") return;
+    std::thread([] {  // Another one: this one is in the store.
+      const Command cull = CullCommand{.live_bytes_target = 0};
+      Reply reply;
+      EXPECT_TRUE(evicting->Execute({&cull, 1}, {&reply, 1}, {}).ok());
+      EXPECT_GT(reply.count, 0U);
+    })
+        .join();
+  });
+  const auto report = engine_->Check(/*repair=*/true);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_TRUE(report->ok()) << report->problems.front();
+  EXPECT_EQ(report->items_checked, 200U);
+  EXPECT_EQ(report->repaired, 0U);
+}
+
+}  // namespace
+}  // namespace larder::testing
