@@ -50,6 +50,8 @@ std::string_view Remedy(StatusCode code) {
       return "continue or end that process";
     case StatusCode::kReadOnly:
       return "use an account that may write";
+    case StatusCode::kUndecodable:
+      return "the item is whole; set it anew, or delete it";
     case StatusCode::kInternal:
       return "this is a defect of larder, please report it";
     default:

@@ -13,9 +13,15 @@ Status StatusOf(const EncodeError& error) noexcept {
 }
 
 Status StatusOf(const DecodeError& error) noexcept {
-  return error.kind == DecodeError::Kind::kTypeMismatch
-             ? Status::TypeMismatch(error.message)
-             : Status::Corruption(error.message);
+  switch (error.kind) {
+    case DecodeError::Kind::kTypeMismatch:
+      return Status::TypeMismatch(error.message);
+    case DecodeError::Kind::kUndecodable:
+      return {StatusCode::kUndecodable, error.message};
+    case DecodeError::Kind::kCorruption:
+      break;
+  }
+  return Status::Corruption(error.message);
 }
 
 }  // namespace internal

@@ -59,6 +59,10 @@ std::string_view StatusCodeName(StatusCode code) noexcept {
       return "kNotAFile";
     case StatusCode::kOutcomeUnknown:
       return "kOutcomeUnknown";
+    case StatusCode::kUndecodable:
+      return "kUndecodable";
+    case StatusCode::kDeadlock:
+      return "kDeadlock";
   }
   return "kUnknown";
 }

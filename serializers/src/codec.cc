@@ -55,7 +55,7 @@ std::string EncodeFixed64(std::uint64_t value) {
 Decoded<std::uint64_t> DecodeFixed64(std::string_view bytes,
                                      std::uint8_t codec) {
   if (bytes.size() != sizeof(std::uint64_t)) {
-    return tl::unexpected<DecodeError>(DecodeError::Corruption(
+    return tl::unexpected<DecodeError>(DecodeError::Undecodable(
         CodecName(codec) + " has " + std::to_string(bytes.size()) +
         " bytes, expected 8"));
   }
@@ -81,7 +81,7 @@ DecodeError ByteCountMismatch(std::size_t found, std::size_t expected) {
 
 Decoded<bool> BoolCodec::Decode(std::string_view bytes) {
   if (bytes.size() != 1 || static_cast<unsigned char>(bytes[0]) > 1) {
-    return tl::unexpected<DecodeError>(DecodeError::Corruption(
+    return tl::unexpected<DecodeError>(DecodeError::Undecodable(
         CodecName(kId) + " is not one byte of 0 or 1, but " +
         std::to_string(bytes.size()) + " bytes"));
   }
@@ -129,10 +129,10 @@ DecodeError CannotViewCompressed() {
 }
 
 DecodeError DecoderThrew(std::uint8_t codec, const char* what) {
-  return DecodeError::Corruption(
-      "not the " + CodecName(codec) +
-      " form of the type asked for (damaged, or stored from another type): " +
-      what);
+  return DecodeError::Undecodable("not the " + CodecName(codec) +
+                                  " form of the type asked for (it was another "
+                                  "one when this was stored): " +
+                                  what);
 }
 
 EncodeError EncoderThrew(std::uint8_t codec, const char* what) {

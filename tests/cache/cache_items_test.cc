@@ -25,6 +25,23 @@ struct Point {
   friend bool operator==(const Point&, const Point&) = default;
 };
 
+// The same type, in two versions of a program.
+struct UserOfToday {
+  int id = 0;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(id);
+  }
+};
+struct UserOfTomorrow {
+  int id = 0;
+  std::string name;
+  template <class Archive>
+  void serialize(Archive& archive) {
+    archive(id, name);
+  }
+};
+
 struct Unsaveable {
   template <class Archive>
   void save(Archive& archive) const {
@@ -66,6 +83,20 @@ TEST_F(CacheItems, GetAsAnotherTypeIsATypeMismatchAndKeepsTheItem) {
   EXPECT_EQ(cache_->Get<std::string>("key").error().code(),
             StatusCode::kTypeMismatch);
   EXPECT_EQ(**cache_->Get<Point>("key"), (Point{1, 2}));
+}
+
+// The type that has one number today has a name as well tomorrow.
+TEST_F(CacheItems, GetAsATypeThatHasChangedIsUndecodableAndKeepsTheItem) {
+  ASSERT_TRUE(cache_->Set("key", UserOfToday{7}).ok());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(cache_->Get<UserOfTomorrow>("key").error().code(),
+              StatusCode::kUndecodable);
+  }
+  EXPECT_EQ((*cache_->Get<UserOfToday>("key"))->id, 7);
+  EXPECT_EQ(cache_->Stats()->corruptions, 0U);
+  EXPECT_EQ(cache_->Pop<UserOfTomorrow>("key").error().code(),
+            StatusCode::kUndecodable);
+  EXPECT_FALSE(*cache_->Contains("key"));
 }
 
 TEST_F(CacheItems, GetAsANarrowerIntegerThanTheNumberIsATypeMismatch) {

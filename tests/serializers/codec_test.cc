@@ -243,11 +243,11 @@ TEST(IntegerCodec, EnumeratorsAreIntegers) {
   EXPECT_EQ(Decode<int>(BytesOf(test::Color::kBlue), kCodecIdInt64), 200);
 }
 
-TEST(IntegerCodec, OtherSizesAreCorruption) {
-  ExpectError(Decode<int>("1234567", kCodecIdInt64), Kind::kCorruption,
+TEST(IntegerCodec, OtherSizesAreUndecodable) {
+  ExpectError(Decode<int>("1234567", kCodecIdInt64), Kind::kUndecodable,
               "7 bytes, expected 8");
-  ExpectError(Decode<int>("", kCodecIdInt64), Kind::kCorruption, "0 bytes");
-  ExpectError(Decode<int>("123456789", kCodecIdInt64), Kind::kCorruption,
+  ExpectError(Decode<int>("", kCodecIdInt64), Kind::kUndecodable, "0 bytes");
+  ExpectError(Decode<int>("123456789", kCodecIdInt64), Kind::kUndecodable,
               "9 bytes");
 }
 
@@ -278,9 +278,10 @@ TEST(BoolCodec, IsOneByteOfZeroOrOne) {
   EXPECT_EQ(BytesOf(true), "\1");
   EXPECT_EQ(RoundTrip(true), true);
   EXPECT_EQ(RoundTrip(false), false);
-  ExpectError(Decode<bool>("\2", kCodecIdBool), Kind::kCorruption, "0 or 1");
-  ExpectError(Decode<bool>("", kCodecIdBool), Kind::kCorruption, "0 bytes");
-  ExpectError(Decode<bool>("\1\1", kCodecIdBool), Kind::kCorruption, "2 bytes");
+  ExpectError(Decode<bool>("\2", kCodecIdBool), Kind::kUndecodable, "0 or 1");
+  ExpectError(Decode<bool>("", kCodecIdBool), Kind::kUndecodable, "0 bytes");
+  ExpectError(Decode<bool>("\1\1", kCodecIdBool), Kind::kUndecodable,
+              "2 bytes");
 }
 
 // Types and ids that do not match ---------------------------------------------
@@ -324,8 +325,8 @@ TEST(UserCodec, ThatThrowsBecomesAnError) {
   const auto encoded = Encode(test::Throws{});
   ASSERT_FALSE(encoded);
   EXPECT_NE(encoded.error().message.find("user codec 127"), std::string::npos);
-  ExpectError(Decode<test::Throws>("", 127), Kind::kCorruption, "no way");
-  ExpectError(Decode<test::Celsius>("warm", 70), Kind::kCorruption, "stod");
+  ExpectError(Decode<test::Throws>("", 127), Kind::kUndecodable, "no way");
+  ExpectError(Decode<test::Celsius>("warm", 70), Kind::kUndecodable, "stod");
 }
 
 // Encoded ---------------------------------------------------------------------

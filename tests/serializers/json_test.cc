@@ -43,10 +43,10 @@ std::string TextOf(const T& value) {
 }
 
 template <typename T>
-void ExpectCorruption(std::string_view text) {
+void ExpectUndecodable(std::string_view text) {
   const auto decoded = Decode<Json<T>>(text, kCodecIdJson);
   ASSERT_FALSE(decoded) << text;
-  EXPECT_EQ(decoded.error().kind, Kind::kCorruption);
+  EXPECT_EQ(decoded.error().kind, Kind::kUndecodable);
   EXPECT_FALSE(decoded.error().message.empty());
 }
 
@@ -111,7 +111,7 @@ TEST(Json, AndOtherCodecsDoNotMix) {
   EXPECT_EQ(decoded.error().kind, Kind::kTypeMismatch);
 }
 
-TEST(Json, DamagedTextIsCorruption) {
+TEST(Json, DamagedTextIsUndecodable) {
   for (const std::string_view text :
        {"", "{", "null", "[]", "{}", "7", R"({"value":})", R"({"value":{}})",
         R"({"other":{"x":1,"label":""}})", R"({"value":{"x":"1","label":""}})",
@@ -119,22 +119,22 @@ TEST(Json, DamagedTextIsCorruption) {
         R"({"value":{"x":99999999999,"label":""}})",
         R"({"value":{"x":1,"label":""}} trailing)",
         R"({"value":{"x":1,"label":""}}{})"}) {
-    ExpectCorruption<Point>(text);
+    ExpectUndecodable<Point>(text);
   }
-  ExpectCorruption<int>(std::string("{\"value\":1}\0rest", 16));
+  ExpectUndecodable<int>(std::string("{\"value\":1}\0rest", 16));
 }
 
 TEST(Json, NulInAStringIsRefusedWhenWrittenAndWhenRead) {
   EXPECT_FALSE(Encode(Json<std::string>{std::string("a\0b", 3)}));
-  ExpectCorruption<std::string>(R"({"value":"a\u0000b"})");
+  ExpectUndecodable<std::string>(R"({"value":"a\u0000b"})");
   EXPECT_EQ(Decode<Json<std::string>>(R"({"value":"a\\u0000b"})", kCodecIdJson),
             Json<std::string>{"a\\u0000b"});
 }
 
-TEST(Json, DeepNestingIsCorruption) {
-  ExpectCorruption<std::vector<int>>("{\"value\":" +
-                                     std::string(1'000'000, '['));
-  ExpectCorruption<std::vector<int>>(std::string(1'000'000, '{'));
+TEST(Json, DeepNestingIsUndecodable) {
+  ExpectUndecodable<std::vector<int>>("{\"value\":" +
+                                      std::string(1'000'000, '['));
+  ExpectUndecodable<std::vector<int>>(std::string(1'000'000, '{'));
 }
 
 TEST(Json, BracketsInStringsDoNotNest) {
@@ -174,7 +174,7 @@ TEST(Json, RandomDamageIsHarmless) {
     }
     const auto decoded = Decode<Json<test::Everything>>(damaged, kCodecIdJson);
     if (!decoded) {
-      EXPECT_EQ(decoded.error().kind, Kind::kCorruption);
+      EXPECT_EQ(decoded.error().kind, Kind::kUndecodable);
       ++refused_count;
     }
   }

@@ -65,10 +65,10 @@ Decoded<T> FromBytes(std::string_view bytes) {
 }
 
 template <typename T>
-void ExpectCorruption(std::string_view bytes, std::string_view text) {
+void ExpectUndecodable(std::string_view bytes, std::string_view text) {
   const Decoded<T> decoded = FromBytes<T>(bytes);
   ASSERT_FALSE(decoded);
-  EXPECT_EQ(decoded.error().kind, Kind::kCorruption);
+  EXPECT_EQ(decoded.error().kind, Kind::kUndecodable);
   EXPECT_NE(decoded.error().message.find(text), std::string::npos)
       << decoded.error().message;
 }
@@ -111,31 +111,31 @@ TEST(PortableBinary, CerealReadsWhatItWrites) {
   EXPECT_EQ(everything, SampleOfEverything());
 }
 
-TEST(PortableBinary, EveryTruncationIsCorruption) {
+TEST(PortableBinary, EveryTruncationIsUndecodable) {
   const std::string bytes = BytesOf(SampleOfEverything());
   for (std::size_t size = 0; size < bytes.size(); ++size) {
     const auto decoded =
         FromBytes<Everything>(std::string_view(bytes).substr(0, size));
     ASSERT_FALSE(decoded) << size;
-    EXPECT_EQ(decoded.error().kind, Kind::kCorruption);
+    EXPECT_EQ(decoded.error().kind, Kind::kUndecodable);
   }
 }
 
-TEST(PortableBinary, BytesLeftOverAreCorruption) {
-  ExpectCorruption<Point>(BytesOf(Point{1, "a"}) + "x",
-                          "1 bytes are left over");
+TEST(PortableBinary, BytesLeftOverAreUndecodable) {
+  ExpectUndecodable<Point>(BytesOf(Point{1, "a"}) + "x",
+                           "1 bytes are left over");
 }
 
-TEST(PortableBinary, AnotherByteOrderMarkIsCorruption) {
+TEST(PortableBinary, AnotherByteOrderMarkIsUndecodable) {
   std::string bytes = BytesOf(Point{1, "a"});
   bytes[0] = '\2';
-  ExpectCorruption<Point>(bytes, "byte order mark");
+  ExpectUndecodable<Point>(bytes, "byte order mark");
 }
 
-TEST(PortableBinary, BoolOfAnotherValueIsCorruption) {
-  ExpectCorruption<std::optional<int>>(std::string("\1\2", 2), "a bool of 2");
-  ExpectCorruption<std::array<bool, 2>>(std::string("\1\1\xff", 3),
-                                        "a bool of 255");
+TEST(PortableBinary, BoolOfAnotherValueIsUndecodable) {
+  ExpectUndecodable<std::optional<int>>(std::string("\1\2", 2), "a bool of 2");
+  ExpectUndecodable<std::array<bool, 2>>(std::string("\1\1\xff", 3),
+                                         "a bool of 255");
 }
 
 TEST(PortableBinary, LengthBeyondTheEndAllocatesNothing) {
@@ -145,10 +145,10 @@ TEST(PortableBinary, LengthBeyondTheEndAllocatesNothing) {
         std::uint64_t{1} << 63}) {
     std::memcpy(bytes.data() + 1, &length, sizeof(length));
     largest_allocation = 0;
-    ExpectCorruption<std::vector<Everything>>(bytes, "a length of");
-    ExpectCorruption<std::vector<std::uint64_t>>(bytes, "a length of");
-    ExpectCorruption<std::vector<std::string>>(bytes, "a length of");
-    ExpectCorruption<std::unordered_map<int, int>>(bytes, "a length of");
+    ExpectUndecodable<std::vector<Everything>>(bytes, "a length of");
+    ExpectUndecodable<std::vector<std::uint64_t>>(bytes, "a length of");
+    ExpectUndecodable<std::vector<std::string>>(bytes, "a length of");
+    ExpectUndecodable<std::unordered_map<int, int>>(bytes, "a length of");
     EXPECT_LT(largest_allocation, 1000U);
   }
 }
@@ -171,12 +171,12 @@ TEST(PortableBinary, TooDeepIsRefusedWhenWritten) {
   EXPECT_NE(encoded.error().message.find("nest more than"), std::string::npos);
 }
 
-TEST(PortableBinary, TooDeepIsCorruptionWhenRead) {
+TEST(PortableBinary, TooDeepIsUndecodableWhenRead) {
   std::string bytes = "\1";
   for (int i = 0; i < 500'000; ++i) {
     bytes += std::string("\0\0\0\0\1", 5);  // A value, and one more follows.
   }
-  ExpectCorruption<Link>(bytes, "nest more than");
+  ExpectUndecodable<Link>(bytes, "nest more than");
 }
 
 TEST(PortableBinary, ElementsWithoutBytesAreRefusedWhenWritten) {
@@ -235,7 +235,7 @@ void ExpectDamageIsHarmless(const T& value, std::uint64_t seed) {
     const Decoded<T> decoded = FromBytes<T>(damaged);
     EXPECT_LE(largest_allocation, 512 + damaged.size() * sizeof(Everything));
     if (!decoded) {
-      EXPECT_EQ(decoded.error().kind, Kind::kCorruption);
+      EXPECT_EQ(decoded.error().kind, Kind::kUndecodable);
       ++refused_count;
     }
   }

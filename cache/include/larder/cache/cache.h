@@ -82,8 +82,12 @@ class Cache {
   /// Cost:   zero-copy: the value stays pinned where it lies.
   [[nodiscard]] Result<std::optional<Value>> Get(std::string_view key) noexcept;
   /// The same, decoded to a T that owns what it holds.
-  /// Errors: as above, and kTypeMismatch (stored as something else, or a
-  ///         number that T cannot hold; the item stays).
+  /// Errors: as above, kTypeMismatch (stored as something else, or a number
+  ///         that T cannot hold) and kUndecodable (T's own code does not read
+  ///         the bytes: T was another type when they were stored). After those
+  ///         two the item stays, as it is sound: read it as what it was, Set or
+  ///         Delete it. When T changes, change the keys with it (a version in
+  ///         their prefix), or read both forms in T's load function.
   template <typename T>
   [[nodiscard]] Result<std::optional<T>> Get(std::string_view key) noexcept;
 

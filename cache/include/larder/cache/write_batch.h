@@ -21,7 +21,7 @@ concept TypedValue = !std::convertible_to<const T&, std::string_view>;
 
 /// The status of a value that could not be encoded.
 [[nodiscard]] Status StatusOf(const EncodeError& error) noexcept;
-/// kTypeMismatch or kCorruption.
+/// kTypeMismatch, kUndecodable or kCorruption.
 [[nodiscard]] Status StatusOf(const DecodeError& error) noexcept;
 
 }  // namespace internal

@@ -70,9 +70,15 @@ enum class StatusCode : std::uint8_t {
   /// taking it on, or the device failed while it was written. Look, or make a
   /// change that may be made twice; Incr, Add and Pop may not.
   kOutcomeUnknown = 25,
+  /// The value is whole, but the type asked for does not read its bytes: it
+  /// was another one when they were stored. The item stays.
+  kUndecodable = 26,
+  /// Refused, as it would wait for the thread that asks: a callback closes the
+  /// cache that called it.
+  kDeadlock = 27,
 };
 /// The one with the largest number.
-inline constexpr StatusCode kStatusCodeLast = StatusCode::kOutcomeUnknown;
+inline constexpr StatusCode kStatusCodeLast = StatusCode::kDeadlock;
 
 /// The name of `code` as in the source, for example "kTooLarge".
 std::string_view StatusCodeName(StatusCode code) noexcept;

@@ -232,7 +232,7 @@ template <typename T>
 /// The T in `bytes`, which were stored with id `stored_id`. A compressed value
 /// is decompressed first, up to kDecompressedSizeBytesMax. A T that is a view
 /// points into `bytes`.
-/// Errors: kTypeMismatch, kCorruption.
+/// Errors: kTypeMismatch, kUndecodable, kCorruption (does not decompress).
 template <typename T>
 [[nodiscard]] Decoded<T> Decode(std::string_view bytes,
                                 std::uint8_t stored_id) noexcept {

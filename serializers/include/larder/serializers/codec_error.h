@@ -15,8 +15,11 @@ struct DecodeError {
     /// Stored as something else than what was asked for, or a number that the
     /// type asked for cannot hold. The stored value is sound.
     kTypeMismatch = 0,
-    /// The bytes are not what their codec writes.
+    /// A compressed value does not decompress.
     kCorruption = 1,
+    /// The bytes are not what the codec of the type asked for writes: most
+    /// often it was another type when it wrote them.
+    kUndecodable = 2,
   };
   Kind kind = Kind::kCorruption;
   /// One line: what was found, what was expected.
@@ -24,6 +27,9 @@ struct DecodeError {
 
   static DecodeError TypeMismatch(std::string message) noexcept {
     return {Kind::kTypeMismatch, std::move(message)};
+  }
+  static DecodeError Undecodable(std::string message) noexcept {
+    return {Kind::kUndecodable, std::move(message)};
   }
   static DecodeError Corruption(std::string message) noexcept {
     return {Kind::kCorruption, std::move(message)};

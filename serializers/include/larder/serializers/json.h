@@ -30,7 +30,7 @@
 ///   template <>                                         // Or always:
 ///   struct larder::Codec<Point> : larder::JsonCodec<Point> {};
 ///
-/// Damaged text is kCorruption: brackets may nest kNestingDepthMax deep, and
+/// Damaged text is kUndecodable: brackets may nest kNestingDepthMax deep, and
 /// nothing may follow the value. Strings must be UTF-8 for other programs'
 /// sake (not checked) and cannot hold a NUL (refused when written: cereal would
 /// read back what stands before it).

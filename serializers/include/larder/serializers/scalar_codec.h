@@ -17,7 +17,7 @@ namespace larder::internal {
 
 /// `value` as eight bytes, little-endian.
 [[nodiscard]] std::string EncodeFixed64(std::uint64_t value);
-/// The integer in `bytes`. Errors: kCorruption (not eight bytes).
+/// The integer in `bytes`. Errors: kUndecodable (not eight bytes).
 [[nodiscard]] Decoded<std::uint64_t> DecodeFixed64(std::string_view bytes,
                                                    std::uint8_t codec);
 [[nodiscard]] DecodeError IntegerOutOfRange(std::string value, int bits,
