@@ -196,6 +196,7 @@ class Executor {
 
   Reply operator()(const EvictTagCommand& c) {
     if (Status s = CheckTag(c.tag); !s.ok()) return {.status = std::move(s)};
+    Settle(now_);
     Reply reply;
     reply.applied = true;
     std::erase_if(disk_.items, [&](const auto& entry) {
@@ -209,6 +210,7 @@ class Executor {
   }
 
   Reply operator()(const ClearCommand&) {
+    Settle(now_);
     Reply reply;
     reply.applied = true;
     reply.count = CountLive();
@@ -217,18 +219,23 @@ class Executor {
   }
 
   Reply operator()(const ExpireCommand& c) {
+    Settle(c.now.value_or(now_));
     Reply reply;
     reply.applied = true;
-    const TimePoint now = c.now.value_or(now_);
-    reply.count = std::erase_if(disk_.items, [&](const auto& entry) {
-      return entry.second.info.expires_at <= now;
-    });
-    disk_.totals.expirations += reply.count;
+    reply.count =
+        disk_.totals.expirations -
+        std::exchange(disk_.expirations_told, disk_.totals.expirations);
     return reply;
   }
 
+  void Settle(TimePoint now) {
+    disk_.totals.expirations += std::erase_if(
+        disk_.items,
+        [&](const auto& entry) { return entry.second.info.expires_at <= now; });
+  }
+
   Reply operator()(const CullCommand& c) {
-    static_cast<void>((*this)(ExpireCommand{}));
+    Settle(now_);
     Reply reply;
     reply.applied = true;
     if (!c.live_bytes_target) return reply;
@@ -294,6 +301,10 @@ class Executor {
     Reply reply;
     reply.applied = true;
     reply.info = item.info;
+    const auto old = disk_.items.find(key);
+    if (old != disk_.items.end() && !IsLive(old->second)) {
+      ++disk_.totals.expirations;
+    }
     disk_.items.insert_or_assign(std::string(key), std::move(item));
     return reply;
   }
@@ -520,7 +531,8 @@ Result<std::uint64_t> ModelEngine::Count() noexcept {
 Result<EngineStats> ModelEngine::Stats() noexcept {
   const std::lock_guard lock(disk_->mutex);
   LARDER_FAIL_IF_ERROR(Usable());
-  const Executor executor(*disk_, clock_->Now());
+  Executor executor(*disk_, clock_->Now());
+  executor.Settle(clock_->Now());
   EngineStats stats = disk_->totals;
   stats.count = executor.CountLive();
   stats.live_bytes = executor.LiveBytes();

@@ -27,6 +27,7 @@ struct ModelDisk {
   std::uint64_t version_last = 0;
   Settings settings;
   EngineStats totals;
+  std::uint64_t expirations_told = 0;  ///< By Expire, of those in `totals`.
 };
 
 /// The contract of Engine in its simplest form: a std::map under one mutex.

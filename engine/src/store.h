@@ -372,6 +372,9 @@ class Store final : public SessionStore, private LivenessJudge {
   void Tell(std::string_view key, std::uint64_t size_bytes,
             EvictionReason reason) noexcept;
   void TellIfDead(std::string_view key, const OldItem& old) noexcept;
+  /// A command writes over what expired and was not settled yet, or deletes it.
+  static void CountIfExpired(const OldItem& old,
+                             PendingBatch& pending) noexcept;
   void TellDead(std::string_view key, const Entry& entry) noexcept;
   void NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept;
   void AddCells(std::string_view key, const Entry& entry, int sign,
@@ -433,7 +436,9 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::int64_t EvictionTotal() const noexcept;
   /// Deletes everything that expired up to `now`.
   Status SettleAll(TimePoint now) noexcept;
-  Status SettleAll(TimePoint now, std::uint64_t& count) noexcept;
+  /// `count`: what expired since the last time.
+  Status Expire(TimePoint now, std::uint64_t& count) noexcept;
+  Status LoadExpirationsTold() noexcept;
   /// At most `count_max` items of it; `more` says if some are left.
   Status SettleExpired(TimePoint now, std::uint64_t count_max,
                        std::uint64_t& count, bool& more) noexcept;
@@ -757,6 +762,8 @@ class Store final : public SessionStore, private LivenessJudge {
   // The earliest expiry there may be; nothing has expired before it.
   std::atomic<Duration::rep> next_expiry_{0};
   std::mutex settle_mutex_;
+  std::mutex expire_mutex_;             // Before the ledger's.
+  std::uint64_t expirations_told_ = 0;  // Guarded by it.
 
   // Says which keys the index has not. Null: that is not known. Changed with
   // all writers out, as is the one that is being filled, if any.

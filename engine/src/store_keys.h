@@ -22,6 +22,8 @@ inline constexpr std::string_view kLedgerKey = "ledger";
 inline constexpr std::string_view kUnloggedKey = "unlogged";
 /// There once something was promised to survive a power cut.
 inline constexpr std::string_view kPowerKey = "power";
+/// Of the total of expirations, what ExpireCommand has told.
+inline constexpr std::string_view kExpirationsToldKey = "expirations-told";
 inline constexpr std::string_view kSettingPrefix = "setting/";
 inline constexpr std::string_view kRunPrefix = "run/";
 inline constexpr std::string_view kSessionPrefix = "session/";

@@ -241,6 +241,7 @@ Status Store::LoadState() noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadMarkers());
   LARDER_RETURN_IF_ERROR(LoadLedger());
+  LARDER_RETURN_IF_ERROR(LoadExpirationsTold());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(sessions_.Load(rocks_->db(), rocks_->counters()));
   LARDER_RETURN_IF_ERROR(OpenLog());

@@ -27,7 +27,7 @@ void Store::ExecuteWhole(const Command& command, Reply& reply) noexcept {
   } else if (std::holds_alternative<ClearCommand>(command)) {
     reply.status = Clear(reply.count);
   } else if (const auto* expire = std::get_if<ExpireCommand>(&command)) {
-    reply.status = SettleAll(expire->now.value_or(clock_.Now()), reply.count);
+    reply.status = Expire(expire->now.value_or(clock_.Now()), reply.count);
   } else {
     reply.status =
         Cull(std::get<CullCommand>(command).live_bytes_target, reply.count);
@@ -175,19 +175,49 @@ std::int64_t Store::EvictionTotal() const noexcept {
   return ledger_.total(Total::kEvictions);
 }
 
-Status Store::SettleAll(TimePoint now) noexcept {
-  std::uint64_t count = 0;
-  return SettleAll(now, count);
+// Who settled them does not matter, so what counts is the total that all add
+// to, and what it was when it was last told.
+Status Store::Expire(TimePoint now, std::uint64_t& count) noexcept {
+  const Status settled = SettleAll(now);
+  const std::scoped_lock lock(expire_mutex_);
+  std::uint64_t total = 0;
+  {
+    const std::scoped_lock ledger_lock(ledger_mutex_);
+    total = static_cast<std::uint64_t>(ledger_.total(Total::kExpirations));
+  }
+  count = total - std::min(total, expirations_told_);
+  LARDER_RETURN_IF_ERROR(settled);
+  if (count == 0) return Status::Ok();
+  char bytes[sizeof(total)];
+  StoreBigEndian64(bytes, total);
+  const rocksdb::Status written = rocks_->db().Put(
+      rocksdb::WriteOptions(), rocks_->counters(),
+      rocksdb::Slice(kExpirationsToldKey), {bytes, sizeof(bytes)});
+  if (!written.ok()) return HandleWriteFailure(written);
+  expirations_told_ = total;
+  return Status::Ok();
 }
 
-Status Store::SettleAll(TimePoint now, std::uint64_t& count) noexcept {
-  for (;;) {
-    std::uint64_t settled = 0;
-    bool more = false;
-    LARDER_RETURN_IF_ERROR(SettleExpired(now, kDeleteCountMax, settled, more));
-    count += settled;
-    if (!more) return Status::Ok();
+Status Store::LoadExpirationsTold() noexcept {
+  std::string bytes;
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
+                       rocksdb::Slice(kExpirationsToldKey), &bytes);
+  expirations_told_ = 0;
+  if (read.IsNotFound()) return Status::Ok();
+  if (!read.ok()) return FromRocks(read, "reading how many expired");
+  if (bytes.size() == sizeof(std::uint64_t)) {
+    expirations_told_ = LoadBigEndian64(bytes.data());
   }
+  return Status::Ok();
+}
+
+Status Store::SettleAll(TimePoint now) noexcept {
+  for (bool more = true; more;) {
+    std::uint64_t settled = 0;
+    LARDER_RETURN_IF_ERROR(SettleExpired(now, kDeleteCountMax, settled, more));
+  }
+  return Status::Ok();
 }
 
 Status Store::SettleExpired(TimePoint now, std::uint64_t count_max,

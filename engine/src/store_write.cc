@@ -429,6 +429,7 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   if (!reply.status.ok()) return;
   NoteIndexCost(command.key.size(), entry);
   TellIfDead(command.key, old);
+  CountIfExpired(old, pending);
   PutEntry(command.key, old, entry, pending,
            stored == nullptr ? &command.value : nullptr);
   if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
@@ -741,6 +742,10 @@ void Store::TellIfDead(std::string_view key, const OldItem& old) noexcept {
   if (IsListenedTo() && old.present && !old.counted) TellDead(key, old.entry);
 }
 
+void Store::CountIfExpired(const OldItem& old, PendingBatch& pending) noexcept {
+  if (old.counted && !old.live) pending.delta.Count(Total::kExpirations);
+}
+
 void Store::TellDead(std::string_view key, const Entry& entry) noexcept {
   Tell(key, entry.value_size,
        entry.epoch == epoch_ ? EvictionReason::kEvicted
@@ -852,6 +857,7 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
   reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
   TellIfDead(command.key, old);
+  CountIfExpired(old, pending);
   PutEntry(command.key, old, entry, pending);
   pending.delta.Count(Total::kSets);
   pending.user_bytes += kInt64Size;
@@ -909,11 +915,8 @@ void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
   }
   TellIfDead(command.key, old);
   RemoveEntry(command.key, old, pending);
-  if (old.live) {
-    pending.delta.Count(Total::kDeletes);
-  } else if (old.counted) {
-    pending.delta.Count(Total::kExpirations);
-  }
+  if (old.live) pending.delta.Count(Total::kDeletes);
+  CountIfExpired(old, pending);
   reply.applied = found;
 }
 

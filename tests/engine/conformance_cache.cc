@@ -100,6 +100,24 @@ TEST_P(EngineConformance, ExpireCountsEachExpiredItemOnce) {
   EXPECT_EQ(Run(ExpireCommand{}).count, 2U);
 }
 
+TEST_P(EngineConformance, ExpireCountsWhatOthersSettled) {
+  for (const char* const key : {"a", "b", "c", "d", "e", "f"}) {
+    ASSERT_TRUE(SetWithTtl(key, "value", seconds(1)).applied);
+  }
+  clock_.Advance(seconds(2));
+  ASSERT_TRUE(Set("a", "again").applied);
+  EXPECT_EQ(Incr("b", 1).integer, 1);
+  EXPECT_FALSE(Delete("c").applied);
+  EXPECT_EQ(Count(), 2U);
+  Reopen();
+  EXPECT_EQ(Stats().expirations, 6U);
+  EXPECT_EQ(Run(ExpireCommand{}).count, 6U);
+  Reopen();
+  EXPECT_EQ(Run(ExpireCommand{}).count, 0U);
+}
+
+}
+
 TEST_P(EngineConformance, ExpireUpToATimeSettlesWhatExpiresBefore) {
   ASSERT_TRUE(SetWithTtl("soon", "v", seconds(10)).applied);
   ASSERT_TRUE(SetWithTtl("later", "v", seconds(100)).applied);

@@ -91,6 +91,7 @@ std::string CompareReplies(const Command& command, const Reply& model,
   }
   const bool counts = std::holds_alternative<EvictTagCommand>(command) ||
                       std::holds_alternative<ClearCommand>(command) ||
+                      std::holds_alternative<ExpireCommand>(command) ||
                       std::holds_alternative<CullCommand>(command);
   if (counts && model.count != subject.count) {
     return Difference("count", model.count, subject.count);

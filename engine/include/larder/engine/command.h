@@ -111,7 +111,9 @@ struct EvictTagCommand {
 /// Deletes everything; `count` says how many items were live. O(1).
 struct ClearCommand {};
 /// Settles what has expired up to `now` (nullopt: the clock); `count` says how
-/// many items that freed since the last settlement by this call.
+/// many items expired since the last ExpireCommand of anybody, whoever settled
+/// them: this call, others that met them, or the background. Those that were
+/// evicted before are not among them.
 struct ExpireCommand {
   std::optional<TimePoint> now = {};
 };
