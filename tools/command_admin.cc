@@ -40,6 +40,7 @@ Json StatsJson(const EngineStats& stats) {
       {"bytes_written_disk", stats.bytes_written_disk},
       {"restamps", stats.restamps},
       {"eviction_events_dropped", stats.eviction_events_dropped},
+      {"callbacks_failed", stats.callbacks_failed},
   };
 }
 

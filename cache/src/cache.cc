@@ -64,7 +64,7 @@ Cache::~Cache() {
 
 Status Cache::Close() noexcept {
   Status status = engine_->Close();
-  temporary_.reset();
+  if (status.code() != StatusCode::kDeadlock) temporary_.reset();
   return status;
 }
 

@@ -9,6 +9,7 @@
 #include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
+#include "user_callbacks.h"
 #include "view_engine.h"
 
 namespace larder {
@@ -38,7 +39,12 @@ Result<std::unique_ptr<SessionStore>> OpenStore(
 
 Result<std::unique_ptr<Engine>> OpenUnrecorded(
     const std::filesystem::path& path, EngineOptions options,
-    const RecordingFigures& figures) noexcept {
+    const RecordingFigures& recorded,
+    const std::shared_ptr<UserCallbacks>& callbacks) noexcept {
+  const RecordingFigures figures = [recorded, callbacks](EngineStats& stats) {
+    if (recorded) recorded(stats);
+    stats.callbacks_failed += callbacks->failed();
+  };
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   if (ExitHasClosed()) {
     return Fail(
@@ -46,11 +52,15 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
                        "was open, and nothing opens any more"));
   }
   if (options.mode == OpenMode::kReadOnly) {
-    return OpenViewEngine([path, options = std::move(options), figures] {
-      auto store = Store::Open(path, options);
-      if (store) (*store)->SetMoreFigures(figures);
-      return store;
-    });
+    return OpenViewEngine(
+        [path, options = std::move(options), figures, callbacks] {
+          auto store = Store::Open(path, options);
+          if (store) {
+            (*store)->SetMoreFigures(figures);
+            (*store)->SetCallbacks(callbacks);
+          }
+          return store;
+        });
   }
   PreparedDirectory prepared;  // What was made goes again with it.
   LARDER_FAIL_IF_ERROR(PrepareDirectory(
@@ -65,6 +75,7 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   shared.settings = options.settings;
   if (options.clock != nullptr) shared.clock = options.clock;
   shared.log = options.log;
+  shared.callbacks = callbacks;
   shared.on_eviction = options.on_eviction;
   shared.timeout = options.timeout;
   // Without a background thread nobody collects what readers touch; and who
@@ -84,15 +95,16 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
 
 Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
                                            EngineOptions options) noexcept {
+  const auto callbacks = UserCallbacks::Guard(options);
   const RecordOptions record = RecordOptionsFor(path, options.record);
   if (record.file.empty()) {
-    return OpenUnrecorded(path, std::move(options), {});
+    return OpenUnrecorded(path, std::move(options), {}, callbacks);
   }
   const Clock* const clock = options.clock;
   LogCallback log = options.log;
   return OpenRecordingEngine(
       record, clock, std::move(log), [&](const RecordingFigures& figures) {
-        return OpenUnrecorded(path, std::move(options), figures);
+        return OpenUnrecorded(path, std::move(options), figures, callbacks);
       });
 }
 

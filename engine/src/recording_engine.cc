@@ -33,11 +33,11 @@ void AddRows(const TraceWriter& writer, EngineStats& stats) noexcept {
 /// Threads: thread-safe.
 class Recorder {
  public:
-  Recorder(std::unique_ptr<TraceWriter> writer, LogCallback log)
+  Recorder(std::shared_ptr<TraceWriter> writer, LogCallback log)
       : writer_(std::move(writer)), log_(std::move(log)) {}
   ~Recorder() {
-    if (guard_.InChild()) {
-      static_cast<void>(writer_.release());
+    if (guard_.InChild()) {  // It is the parent's: never destroyed here.
+      static_cast<void>(new std::shared_ptr<TraceWriter>(std::move(writer_)));
     } else {
       Close();
     }
@@ -82,7 +82,8 @@ class Recorder {
     return Duration(default_ttl_.load());
   }
 
-  std::unique_ptr<TraceWriter> writer_;
+  // Shared with the engine, which may still be closing when this has gone.
+  std::shared_ptr<TraceWriter> writer_;
   const LogCallback log_;
   const ForkGuard guard_;
   std::atomic<bool> closed_{false};
@@ -125,7 +126,7 @@ class RecordingWriter final : public ValueWriter {
 class RecordingEngine final : public Engine {
  public:
   RecordingEngine(std::unique_ptr<Engine> engine,
-                  std::unique_ptr<TraceWriter> writer, LogCallback log)
+                  std::shared_ptr<TraceWriter> writer, LogCallback log)
       : recorder_(std::move(writer), std::move(log)),
         engine_(std::move(engine)) {}
 
@@ -187,7 +188,7 @@ class RecordingEngine final : public Engine {
   Status Sync() noexcept override { return engine_->Sync(); }
   Status Close() noexcept override {
     Status closed = engine_->Close();
-    recorder_.Close();
+    if (closed.code() != StatusCode::kDeadlock) recorder_.Close();
     return closed;
   }
   const std::filesystem::path& directory() const noexcept override {
@@ -254,18 +255,18 @@ Result<std::unique_ptr<Engine>> OpenRecordingEngine(
         "record.key_share " + std::to_string(options.key_share) +
         ": expected a share above 0, at most 1"));
   }
-  auto writer = TraceWriter::Open(
+  auto opened = TraceWriter::Open(
       WithProcessNumber(options.file),
       {.keys = options.plain_keys ? TraceKeys::kPlain : TraceKeys::kHashed,
        .key_share = options.key_share,
        .clock = clock});
-  if (!writer) return Fail(std::move(writer.error()));
-  // The engine does not outlive the writer, which its recorder keeps.
-  Result<std::unique_ptr<Engine>> engine = open(
-      [rows = writer->get()](EngineStats& stats) { AddRows(*rows, stats); });
+  if (!opened) return Fail(std::move(opened.error()));
+  const std::shared_ptr<TraceWriter> writer = *std::move(opened);
+  Result<std::unique_ptr<Engine>> engine =
+      open([writer](EngineStats& stats) { AddRows(*writer, stats); });
   if (!engine) return engine;
-  return std::make_unique<RecordingEngine>(std::move(*engine),
-                                           std::move(*writer), std::move(log));
+  return std::make_unique<RecordingEngine>(std::move(*engine), writer,
+                                           std::move(log));
 }
 
 }  // namespace larder

@@ -405,7 +405,15 @@ SharedEngine::~SharedEngine() {
   at_exit_.reset();  // It may be closing this.
   Member* const member = member_.Peek();
   // In a child that never used it, it is the parent's: leave it alone.
-  if (member != nullptr && !member->InChild()) member->Drop();
+  if (member == nullptr || member->InChild()) return;
+  if (options_.callbacks->CheckMayClose().ok()) {
+    member->Drop();
+    return;
+  }
+  // This is one of its threads, in a callback, which is the last one.
+  options_.callbacks->Silence();
+  auto closer = StartThread([member] { member->Drop(); });
+  if (closer) closer->detach();  // Else it is leaked.
 }
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
@@ -471,6 +479,7 @@ Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
 }
 
 Result<Engine*> SharedEngine::Target() const noexcept {
+  LARDER_FAIL_IF_ERROR(options_.callbacks->CheckMayCall());
   const Result<Member*> member = Current();
   if (!member) return Fail(member.error());
   return &(*member)->target();
@@ -494,6 +503,7 @@ Status SharedEngine::Execute(std::span<const Command> commands,
           ReplyOffer(replies))) {
     return {};
   }
+  LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayCall());
   if (local != nullptr) {
     if (commands.size() == 1 && (*member)->HasClients() &&
         IsSmallChange(commands[0])) {
@@ -539,7 +549,12 @@ Result<std::uint64_t> SharedEngine::Count() noexcept {
 Result<EngineStats> SharedEngine::Stats() noexcept {
   const Result<Engine*> target = Target();
   if (!target) return Fail(target.error());
-  return (*target)->Stats();
+  Result<EngineStats> stats = (*target)->Stats();
+  // A store in this process has added them itself.
+  if (stats && !(*target)->capabilities().holds_store) {
+    stats->callbacks_failed += options_.callbacks->failed();
+  }
+  return stats;
 }
 
 Result<CheckReport> SharedEngine::Check(bool repair) noexcept {
@@ -562,6 +577,7 @@ std::uint64_t SharedEngine::settings_version() const noexcept {
 
 Status SharedEngine::Reset(std::string_view name,
                            std::string_view value) noexcept {
+  LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayCall());
   const Result<Member*> member = Current();
   if (!member) return member.error();
   if ((*member)->local() != nullptr) {
@@ -577,6 +593,7 @@ Status SharedEngine::Sync() noexcept {
 }
 
 Status SharedEngine::Close() noexcept {
+  LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayClose());
   // As often as one likes.
   if (state_.exchange(State::kClosed) == State::kClosed) return {};
   Member* const member = member_.Peek();

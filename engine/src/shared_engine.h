@@ -19,6 +19,7 @@
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_store.h"
+#include "user_callbacks.h"
 
 namespace larder {
 
@@ -51,6 +52,9 @@ class SharedEngine final : public Engine {
     /// Borrowed.
     const Clock* clock = Clock::System();
     LogCallback log;
+    /// What `log` and `on_eviction` are guarded by.
+    std::shared_ptr<UserCallbacks> callbacks =
+        std::make_shared<UserCallbacks>();
     /// Of a process that does not have the store; may be empty.
     EvictionCallback on_eviction;
     /// Wanted; 0 = no hot tier.

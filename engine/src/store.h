@@ -41,6 +41,7 @@
 #include "store_hot.h"
 #include "striped.h"
 #include "touch_buffer.h"
+#include "user_callbacks.h"
 
 namespace larder {
 
@@ -83,6 +84,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// What Stats adds to its figures. Before the store is used.
   void SetMoreFigures(std::function<void(EngineStats&)> figures) noexcept {
     more_figures_ = std::move(figures);
+  }
+  /// Of an engine that is nothing but this store: who calls it is checked.
+  void SetCallbacks(std::shared_ptr<UserCallbacks> callbacks) noexcept {
+    callbacks_ = std::move(callbacks);
   }
 
   // SessionStore
@@ -247,6 +252,10 @@ class Store final : public SessionStore, private LivenessJudge {
   Status Shut() noexcept;
   Status HandleWriteFailure(const rocksdb::Status& status) noexcept;
   Status Reopen(Reserve reserve) noexcept;
+  /// OK, or kDeadlock in the log callback.
+  [[nodiscard]] Status CheckCaller() const noexcept {
+    return callbacks_ == nullptr ? Status() : callbacks_->CheckMayCall();
+  }
   /// OK, kClosed, kGone, or why the database could not even be read.
   [[nodiscard]] Status CheckOpen() const noexcept;
   /// True if a part of the directory was removed or replaced.
@@ -808,6 +817,7 @@ class Store final : public SessionStore, private LivenessJudge {
   SessionRecords sessions_;
 
   std::function<void(EngineStats&)> more_figures_;  // May be empty.
+  std::shared_ptr<UserCallbacks> callbacks_;        // The same.
   TouchBuffer touches_;
   // Of this process; nullptr: it does not listen.
   std::unique_ptr<EvictionNotifier> notifier_;

@@ -306,6 +306,7 @@ Result<CheckReport> Store::CheckOnce(bool repair) noexcept {
 }
 
 Result<CheckReport> Store::Check(bool repair) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckCaller());
   Result<CheckReport> report = CheckOnce(repair);
   const bool unreadable =
       !report && report.error().code() == StatusCode::kCorruption;

@@ -603,6 +603,7 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
 }
 
 Status Store::Close() noexcept {
+  if (callbacks_) LARDER_RETURN_IF_ERROR(callbacks_->CheckMayClose());
   if (closed_.exchange(true)) return Status::Ok();
   {
     const std::scoped_lock lock(wake_mutex_);

@@ -23,6 +23,7 @@ std::string PrefixEnd(std::string prefix) {
 
 Result<std::unique_ptr<Scan>> Store::OpenScan(
     const ScanOptions& options) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (options.tag.size() > kTagSizeBytesMax) {

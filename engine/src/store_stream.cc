@@ -231,6 +231,7 @@ class StoreReader final : public ValueReader {
 
 Result<std::unique_ptr<ValueReader>> Store::OpenReader(
     std::string_view key) noexcept {
+  LARDER_FAIL_IF_ERROR(CheckCaller());
   {
     const auto gate = store_gate_.Enter();
     LARDER_FAIL_IF_ERROR(CheckOpen());

@@ -313,6 +313,7 @@ Status Store::SaveTotals() noexcept {
 }
 
 Result<std::uint64_t> Store::Count() noexcept {
+  LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) {
@@ -346,6 +347,7 @@ std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
 }
 
 Result<EngineStats> Store::Stats() noexcept {
+  LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));

@@ -56,6 +56,7 @@ bool IsMutation(const Command& command) noexcept {
 Status Store::Execute(std::span<const Command> commands,
                       std::span<Reply> replies,
                       const ExecuteOptions& options) noexcept {
+  LARDER_RETURN_IF_ERROR(CheckCaller());
   return ExecuteFor(Caller(), commands, replies, options);
 }
 

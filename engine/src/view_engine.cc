@@ -113,9 +113,10 @@ class ViewEngine final : public Engine {
     return view ? (*view)->store().Sync() : view.error();
   }
   Status Close() noexcept override {
-    closed_.store(true);
     View* const view = view_.Peek();
-    return view->InChild() ? Status() : view->store().Close();
+    Status closed = view->InChild() ? Status() : view->store().Close();
+    if (closed.code() != StatusCode::kDeadlock) closed_.store(true);
+    return closed;
   }
   const std::filesystem::path& directory() const noexcept override {
     return view_.Peek()->store().directory();

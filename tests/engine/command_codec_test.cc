@@ -321,6 +321,7 @@ TEST(MessageCodec, StatsTravel) {
   stats.eviction_events_dropped = 5;
   stats.rows_recorded = 6;
   stats.rows_recorded_dropped = 7;
+  stats.callbacks_failed = 8;
   stats.policy = "clock";
   std::string bytes;
   EncodeStats(bytes, stats);
@@ -331,6 +332,7 @@ TEST(MessageCodec, StatsTravel) {
   EXPECT_EQ(back->eviction_events_dropped, 5U);
   EXPECT_EQ(back->rows_recorded, 6U);
   EXPECT_EQ(back->rows_recorded_dropped, 7U);
+  EXPECT_EQ(back->callbacks_failed, 8U);
   EXPECT_EQ(back->policy, "clock");
 }
 

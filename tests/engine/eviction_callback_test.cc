@@ -1,11 +1,15 @@
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -119,10 +123,17 @@ TEST_F(EvictionCallbackTest, ReplacedAndDeletedAreNotTold) {
   EXPECT_TRUE(told_.keys.empty());
 }
 
-TEST_F(EvictionCallbackTest, ThrowingCallbackHarmsNobody) {
+TEST_F(EvictionCallbackTest, WhatCallbacksThrowIsCountedAndLogged) {
+  std::atomic<int> lines{0};
+  std::atomic<int> told{0};
   EngineOptions options;
   options.clock = &clock_;
-  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+  options.on_eviction = [&](std::string_view, std::uint64_t, EvictionReason) {
+    ++told;
+    throw std::runtime_error("no");
+  };
+  options.log = [&](std::string_view line) {
+    if (line.find("threw: no") != line.npos) ++lines;
     throw 1;
   };
   auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
@@ -130,7 +141,102 @@ TEST_F(EvictionCallbackTest, ThrowingCallbackHarmsNobody) {
   Do(**engine, SetCommand{.key = "k", .value = "v", .ttl = Duration(1)});
   clock_.Advance(Duration(2));
   EXPECT_EQ(Do(**engine, ExpireCommand{}).count, 1U);
+  while (told == 0) std::this_thread::yield();
+  EXPECT_GE((*engine)->Stats()->callbacks_failed, 1U);
   EXPECT_TRUE((*engine)->Close().ok());
+  EXPECT_EQ(lines, 1);
+}
+
+// What the first call of the callback, or of the log, does with the cache.
+class CallbackCallsTest : public EvictionCallbackTest {
+ protected:
+  void Open(std::function<void(Engine&)> call) {
+    EngineOptions options;
+    options.clock = &clock_;
+    options.on_eviction = [this, call](std::string_view, std::uint64_t,
+                                       EvictionReason) {
+      if (engine_ != nullptr) call(*engine_);
+      done_ = true;
+    };
+    auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
+    ASSERT_TRUE(engine) << engine.error().ToString();
+    engine_ = *std::move(engine);
+  }
+  void Evict() {
+    Do(*engine_, SetCommand{.key = "tagged", .value = "v", .tag = "t"});
+    Do(*engine_, EvictTagCommand{"t"});
+    while (!done_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+
+  std::atomic<bool> done_{false};
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(CallbackCallsTest, CloseIsADeadlockAndChangesNothing) {
+  Status closed;
+  Open([&closed](Engine& engine) { closed = engine.Close(); });
+  Evict();
+  EXPECT_EQ(closed.code(), StatusCode::kDeadlock);
+  Do(*engine_, SetCommand{.key = "k", .value = "v"});
+  EXPECT_EQ(engine_->Close().ToString(), "kOk");
+}
+
+TEST_F(CallbackCallsTest, AllElseWorks) {
+  Open([](Engine& engine) {
+    Do(engine, SetCommand{.key = "k", .value = "v"});
+    EXPECT_TRUE(Do(engine, GetCommand{.key = "k"}).applied);
+    Do(engine, CullCommand{});
+    EXPECT_TRUE(engine.Check(true)->ok());
+    EXPECT_TRUE(engine.Reset("policy", "clock").ok());
+    EXPECT_TRUE(engine.Sync().ok());
+  });
+  Evict();
+  EXPECT_EQ(engine_->Close().ToString(), "kOk");
+}
+
+// The callback has the last owner.
+TEST_F(CallbackCallsTest, ACacheThatIsDestroyedClosesAfterwards) {
+  Open([this](Engine&) { engine_.reset(); });
+  Engine* const engine = engine_.get();
+  Do(*engine, SetCommand{.key = "tagged", .value = "v", .tag = "t"});
+  Do(*engine, EvictTagCommand{"t"});
+  while (!done_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  Result<std::unique_ptr<Engine>> again = Fail(Status());
+  for (int i = 0; i < 500 && (!again || !(*again)->capabilities().holds_store);
+       ++i) {
+    again = OpenEngine(directory_.path() / "cache");
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ASSERT_TRUE(again) << again.error().ToString();
+  EXPECT_TRUE((*again)->capabilities().holds_store);
+}
+
+TEST_F(CallbackCallsTest, TheLogCannotCallTheCache) {
+  Engine* engine = nullptr;
+  std::vector<Status> answers;
+  EngineOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    throw 1;  // Something to say.
+  };
+  options.log = [&](std::string_view line) {
+    if (line.find("threw") == line.npos) return;
+    const Command get = GetCommand{.key = "k"};
+    Reply reply;
+    answers.push_back(engine->Execute({&get, 1}, {&reply, 1}, {}));
+    answers.push_back(engine->Close());
+    answers.push_back(engine->Stats().error());
+    done_ = true;
+  };
+  auto opened = OpenEngine(directory_.path() / "cache", std::move(options));
+  ASSERT_TRUE(opened) << opened.error().ToString();
+  engine_ = *std::move(opened);
+  engine = engine_.get();
+  Evict();
+  EXPECT_EQ(engine_->Close().ToString(), "kOk");
+  ASSERT_EQ(answers.size(), 3U);
+  for (const Status& answer : answers) {
+    EXPECT_EQ(answer.code(), StatusCode::kDeadlock);
+  }
 }
 
 // A process that has not got the store.
@@ -223,6 +329,24 @@ TEST_F(ClientEvictionTest, WhoTakesOverGoesOnBeingTold) {
   EXPECT_EQ(Do(*client, EvictTagCommand{"t"}).count, 1U);
   EXPECT_EQ(AwaitTold(told, EvictionReason::kCleared, 1), 1U);
   ASSERT_TRUE(client->Close().ok());
+}
+
+TEST_F(ClientEvictionTest, CloseInTheCallbackIsADeadlock) {
+  auto holder = Open();
+  Engine* client = nullptr;
+  std::atomic<StatusCode> closed{StatusCode::kOk};
+  auto opened = Open([&](std::string_view, std::uint64_t, EvictionReason) {
+    closed = client->Close().code();
+  });
+  client = opened.get();
+  ASSERT_FALSE(client->capabilities().holds_store);
+  Do(*client, SetCommand{.key = "tagged", .value = "v", .tag = "t"});
+  Do(*client, EvictTagCommand{"t"});
+  for (int i = 0; i < 500 && closed == StatusCode::kOk; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(closed, StatusCode::kDeadlock);
+  EXPECT_EQ(client->Close().ToString(), "kOk");
 }
 
 }  // namespace

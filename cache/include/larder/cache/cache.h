@@ -60,7 +60,8 @@ class Cache {
   Cache(const Cache&) = delete;
   Cache& operator=(const Cache&) = delete;
   /// Ends background work and closes the directory; every later call is
-  /// kClosed, but for another Close. Everything acknowledged stays.
+  /// kClosed, but for another Close. Everything acknowledged stays. Errors:
+  /// kDeadlock (called by a callback of this cache: it stays open).
   [[nodiscard]] Status Close() noexcept;
 
   // Single items -------------------------------------------------------------

@@ -16,7 +16,8 @@ inline constexpr TimePoint kNeverExpires = TimePoint::max();
 
 /// Where the engine takes the time from.
 ///
-/// Threads: thread-safe. Lifetime: outlives every engine opened with it.
+/// Threads: thread-safe; it is asked under locks, and must not call the cache.
+/// Lifetime: outlives every engine opened with it.
 class Clock {
  public:
   virtual ~Clock() = default;

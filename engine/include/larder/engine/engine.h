@@ -30,11 +30,16 @@ enum class EvictionReason : std::uint8_t {
 };
 
 /// Told of items that left. Runs on a thread of the engine, never on the
-/// caller's; may call the cache. What it throws is ignored.
+/// caller's, and under no lock: it may call the cache, but Close is kDeadlock
+/// there. A cache that is destroyed in it is closed when it has returned. What
+/// it throws is logged and counted (EngineStats::callbacks_failed).
 using EvictionCallback = std::function<void(
     std::string_view key, std::uint64_t size_bytes, EvictionReason reason)>;
 
 /// Where lines for people go: recovery, damage found, disk full, and so on.
+/// Called in the middle of things, by whichever thread has something to say:
+/// calls of the cache that need its store are kDeadlock there, and no scan,
+/// stream or cache must be used or destroyed. What it throws is counted.
 using LogCallback = std::function<void(std::string_view line)>;
 
 /// What to do with a directory that is not a cache yet, or not usable.
@@ -148,6 +153,7 @@ struct EngineStats {
   std::uint64_t log_live_bytes = 0;      ///< Live bytes in the value log.
   std::uint64_t log_bytes = 0;           ///< All bytes of the value log.
   std::uint64_t eviction_events_dropped = 0;  ///< Callback queue was full.
+  std::uint64_t callbacks_failed = 0;  ///< Since open: callbacks that threw.
   std::string policy;
   /// By this process and the one that has the store (RecordOptions).
   std::uint64_t rows_recorded = 0;
@@ -309,7 +315,8 @@ class Engine {
                                      std::string_view value) noexcept = 0;
   /// Everything acknowledged is on the device afterwards.
   [[nodiscard]] virtual Status Sync() noexcept = 0;
-  /// Ends all background work and closes; every later call is kClosed.
+  /// Ends all background work and closes; every later call is kClosed. Errors:
+  /// kDeadlock (called by a callback of this engine: it stays open).
   [[nodiscard]] virtual Status Close() noexcept = 0;
   [[nodiscard]] virtual const std::filesystem::path& directory()
       const noexcept = 0;
