@@ -8,6 +8,8 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/settings.h"
 
+#include "start_thread.h"
+
 namespace larder {
 namespace {
 
@@ -82,14 +84,22 @@ void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
       request.reply = Answer(request.message, session);
       continue;
     }
+    if (!StartWorker()) {  // The others wait, but are answered.
+      request.reply = Answer(request.message, session);
+      continue;
+    }
     request.deferred = true;
     const std::lock_guard lock(tasks_mutex_);
     tasks_.push_back({session, std::move(request.message)});
-    if (!worker_.joinable()) {
-      worker_ = std::thread([this] { RunLongTasks(); });
-    }
     tasks_changed_.notify_one();
   }
+}
+
+bool EngineService::StartWorker() noexcept {
+  if (worker_.joinable()) return true;
+  auto worker = StartThread([this] { RunLongTasks(); });
+  if (worker) worker_ = *std::move(worker);
+  return worker.has_value();
 }
 
 void EngineService::AnswerGroup(std::span<ServedRequest> requests) {

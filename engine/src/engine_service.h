@@ -95,6 +95,8 @@ class EngineService final : public RequestHandler {
   // Unless its client has gone meanwhile.
   void PutHandleBack(std::uint64_t number, Handle handle) noexcept;
   void DropHandle(std::uint64_t number) noexcept;
+  // False: there is no thread for long tasks. Of the server's thread.
+  bool StartWorker() noexcept;
   void RunLongTasks() noexcept;
 
   SessionStore& store_;

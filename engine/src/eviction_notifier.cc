@@ -1,9 +1,18 @@
 #include "eviction_notifier.h"
 
+#include "start_thread.h"
+
 namespace larder {
 
-EvictionNotifier::EvictionNotifier(EvictionCallback callback)
-    : callback_(std::move(callback)), thread_([this] { Run(); }) {}
+Result<std::unique_ptr<EvictionNotifier>> EvictionNotifier::Start(
+    EvictionCallback callback) noexcept {
+  std::unique_ptr<EvictionNotifier> notifier(
+      new EvictionNotifier(std::move(callback)));
+  auto thread = StartThread([raw = notifier.get()] { raw->Run(); });
+  if (!thread) return Fail(std::move(thread.error()));
+  notifier->thread_ = *std::move(thread);
+  return notifier;
+}
 
 EvictionNotifier::~EvictionNotifier() {
   {
@@ -11,7 +20,7 @@ EvictionNotifier::~EvictionNotifier() {
     stopping_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void EvictionNotifier::Add(std::string_view key, std::uint64_t size_bytes,
@@ -36,15 +45,9 @@ void EvictionNotifier::Run() noexcept {
       if (queue_.empty()) return;
       batch.swap(queue_);
     }
-    for (const EvictionNotice& notice : batch) Deliver(notice);
-  }
-}
-
-void EvictionNotifier::Deliver(const EvictionNotice& notice) noexcept {
-  try {
-    callback_(notice.key, notice.size_bytes, notice.reason);
-  } catch (...) {  // A callback of the user's: counted, and life goes on.
-    failed_.fetch_add(1);
+    for (const EvictionNotice& notice : batch) {
+      callback_(notice.key, notice.size_bytes, notice.reason);
+    }
   }
 }
 

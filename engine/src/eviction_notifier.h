@@ -5,9 +5,11 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "larder/engine/engine.h"
 
@@ -15,9 +17,9 @@
 
 namespace larder {
 
-/// Tells the user's callback of items that left, on a thread of its own. The
-/// queue is bounded: when the callback is slower than eviction, notices are
-/// dropped and counted, and nobody waits.
+/// Tells the user's callback, which does not throw (UserCallbacks), of items
+/// that left, on a thread of its own. The queue is bounded: when the callback
+/// is slower than eviction, notices are dropped and counted, and nobody waits.
 ///
 /// Threads: thread-safe.
 class EvictionNotifier {
@@ -25,7 +27,9 @@ class EvictionNotifier {
   /// Notices that may wait.
   static constexpr std::size_t kNoticeCountMax = 64 * 1024;
 
-  explicit EvictionNotifier(EvictionCallback callback);
+  /// Errors: those of StartThread.
+  static Result<std::unique_ptr<EvictionNotifier>> Start(
+      EvictionCallback callback) noexcept;
   /// Delivers what waits, then ends.
   ~EvictionNotifier();
   EvictionNotifier(const EvictionNotifier&) = delete;
@@ -34,16 +38,14 @@ class EvictionNotifier {
   void Add(std::string_view key, std::uint64_t size_bytes,
            EvictionReason reason) noexcept;
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
-  /// Calls of the callback that threw.
-  [[nodiscard]] std::uint64_t failed() const noexcept { return failed_; }
 
  private:
+  explicit EvictionNotifier(EvictionCallback callback) noexcept
+      : callback_(std::move(callback)) {}
   void Run() noexcept;
-  void Deliver(const EvictionNotice& notice) noexcept;
 
   const EvictionCallback callback_;
   std::atomic<std::uint64_t> dropped_{0};
-  std::atomic<std::uint64_t> failed_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<EvictionNotice> queue_;  // Guarded by mutex_.

@@ -5,7 +5,7 @@
 #include <random>
 #include <utility>
 
-#include "signal_mask.h"
+#include "start_thread.h"
 
 namespace larder {
 namespace {
@@ -20,14 +20,21 @@ std::uint64_t RandomNumber() {
 
 }  // namespace
 
-EvictionPoller::EvictionPoller(EvictionCallback callback, Ask ask)
+EvictionPoller::EvictionPoller(EvictionCallback callback, Ask ask) noexcept
     : callback_(std::move(callback)),
       ask_(std::move(ask)),
-      subscriber_(RandomNumber()) {
+      subscriber_(RandomNumber()) {}
+
+Result<std::unique_ptr<EvictionPoller>> EvictionPoller::Start(
+    EvictionCallback callback, Ask ask) noexcept {
+  std::unique_ptr<EvictionPoller> poller(
+      new EvictionPoller(std::move(callback), std::move(ask)));
   bool any = false;
-  Poll(any);  // The first question makes it a subscriber.
-  const SignalsBlocked blocked;
-  thread_ = std::thread([this] { Run(); });
+  poller->Poll(any);  // The first question makes it a subscriber.
+  auto thread = StartThread([raw = poller.get()] { raw->Run(); });
+  if (!thread) return Fail(std::move(thread.error()));
+  poller->thread_ = *std::move(thread);
+  return poller;
 }
 
 EvictionPoller::~EvictionPoller() {
@@ -36,7 +43,7 @@ EvictionPoller::~EvictionPoller() {
     stopping_ = true;
   }
   wake_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 bool EvictionPoller::Poll(bool& any) noexcept {
@@ -45,10 +52,7 @@ bool EvictionPoller::Poll(bool& any) noexcept {
   any = *taken && !(*taken)->notices.empty();
   if (!any) return true;
   for (const EvictionNotice& notice : (*taken)->notices) {
-    try {
-      callback_(notice.key, notice.size_bytes, notice.reason);
-    } catch (...) {  // A callback of the user's: life goes on.
-    }
+    callback_(notice.key, notice.size_bytes, notice.reason);
   }
   return true;
 }

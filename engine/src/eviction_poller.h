@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -27,14 +28,17 @@ class EvictionPoller {
   using Ask = std::function<std::optional<Result<EvictionNotices>>(
       std::uint64_t subscriber)>;
 
-  /// From now on items that leave are told, if `ask` works.
-  EvictionPoller(EvictionCallback callback, Ask ask);
+  /// From now on items that leave are told, if `ask` works. The callback does
+  /// not throw (UserCallbacks). Errors: those of StartThread.
+  static Result<std::unique_ptr<EvictionPoller>> Start(
+      EvictionCallback callback, Ask ask) noexcept;
   /// What was not told yet is not told any more.
   ~EvictionPoller();
   EvictionPoller(const EvictionPoller&) = delete;
   EvictionPoller& operator=(const EvictionPoller&) = delete;
 
  private:
+  EvictionPoller(EvictionCallback callback, Ask ask) noexcept;
   void Run() noexcept;
   // False: the process has the store. `any`: something was told.
   bool Poll(bool& any) noexcept;

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -12,7 +11,7 @@
 #include "segment_format.h"
 #include "segment_io.h"
 #include "segment_reuse.h"
-#include "signal_mask.h"
+#include "start_thread.h"
 
 namespace larder {
 namespace {
@@ -55,13 +54,9 @@ Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log(ReadMode mode) noexcept {
 
 Status RemotePlaces::StartJanitor() noexcept {
   if (janitor_.joinable()) return Status::Ok();
-  try {
-    const SignalsBlocked blocked;
-    janitor_ = std::thread([this] { LetGo(); });
-  } catch (const std::system_error& e) {
-    // Nobody would let the files go.
-    return Status::FromErrno(e.code().value(), "start a thread");
-  }
+  auto janitor = StartThread([this] { LetGo(); });
+  if (!janitor) return janitor.error();  // Nobody would let the files go.
+  janitor_ = *std::move(janitor);
   return Status::Ok();
 }
 

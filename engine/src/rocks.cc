@@ -416,7 +416,9 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   LARDER_FAIL_IF_ERROR(CheckWriteAheadLogs(*rocks->files_, path));
   rocks->opening_ = std::make_shared<OpeningFileSystem>(rocks->files_);
   rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->opening_);
-  rocks->env_ = NewOwnThreadsEnv(rocks->files_env_.get());
+  auto env = NewOwnThreadsEnv(rocks->files_env_.get());
+  if (!env) return Fail(std::move(env.error()));
+  rocks->env_ = *std::move(env);
   const std::shared_ptr<rocksdb::Cache> cache =
       options.cache != nullptr
           ? options.cache
@@ -452,7 +454,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
 Status Rocks::Repair(const Options& options) {
   const std::unique_ptr<rocksdb::Env> files_env = rocksdb::NewCompositeEnv(
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default()));
-  const std::unique_ptr<rocksdb::Env> env = NewOwnThreadsEnv(files_env.get());
+  const auto env = NewOwnThreadsEnv(files_env.get());
+  if (!env) return env.error();
   const std::shared_ptr<rocksdb::Cache> cache =
       rocksdb::NewLRUCache(options.sizes.memory_budget, 4);
   const auto judging = std::make_shared<std::atomic<bool>>(false);
@@ -460,7 +463,7 @@ Status Rocks::Repair(const Options& options) {
       std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
   return FromRocks(
       rocksdb::RepairDB(options.path.string(),
-                        DatabaseOptions(options, env.get(), cache),
+                        DatabaseOptions(options, env->get(), cache),
                         Families(options, cache, judging, memtables)),
       "repairing " + options.path.string());
 }

@@ -1,12 +1,14 @@
 #include "rocks_threads.h"
 
+#include <memory>
+#include <system_error>
 #include <utility>
 
 #include <rocksdb/threadpool.h>
 
 #include "open_file.h"
 #include "rocks.h"
-#include "signal_mask.h"
+#include "start_thread.h"
 
 namespace larder {
 namespace {
@@ -24,7 +26,7 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
   void Schedule(void (*function)(void*), void* argument, Priority priority,
                 void* /*tag*/, void (* /*unschedule*/)(void*)) override {
     const StandardDescriptorsTaken taken;  // It may start a thread.
-    Pool(priority).SubmitJob([function, argument] {
+    PoolOf(priority).SubmitJob([function, argument] {
       const UncountedScope uncounted;
       function(argument);
     });
@@ -38,7 +40,7 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
   void WaitForJoin() override {}
   [[nodiscard]] unsigned int GetThreadPoolQueueLen(
       Priority priority) const override {
-    return Pool(priority).GetQueueLen();
+    return PoolOf(priority).GetQueueLen();
   }
   void SetBackgroundThreads(int /*count*/, Priority /*priority*/) override {}
   int GetBackgroundThreads(Priority /*priority*/) override { return 1; }
@@ -52,24 +54,39 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
   }
 
  private:
+  // A pool whose threads are not joined ends the process.
+  struct EndPool {
+    void operator()(rocksdb::ThreadPool* pool) const {
+      pool->JoinAllThreads();
+      delete pool;
+    }
+  };
+  using Pool = std::unique_ptr<rocksdb::ThreadPool, EndPool>;
+
   // RocksDB gives its threads names by way of /proc.
-  static rocksdb::ThreadPool* NewPool() {
+  static Pool NewPool() {
     const SignalsBlocked blocked;
     const StandardDescriptorsTaken taken;
-    return rocksdb::NewThreadPool(1);
+    AskForThread();
+    return Pool(rocksdb::NewThreadPool(1));
   }
-  [[nodiscard]] rocksdb::ThreadPool& Pool(Priority priority) const {
+  [[nodiscard]] rocksdb::ThreadPool& PoolOf(Priority priority) const {
     return priority == HIGH ? *flushes_ : *compactions_;
   }
 
-  const std::unique_ptr<rocksdb::ThreadPool> flushes_;
-  const std::unique_ptr<rocksdb::ThreadPool> compactions_;
+  const Pool flushes_;
+  const Pool compactions_;
 };
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Env> NewOwnThreadsEnv(rocksdb::Env* base) {
-  return std::make_unique<OwnThreadsEnv>(base);
+Result<std::unique_ptr<rocksdb::Env>> NewOwnThreadsEnv(
+    rocksdb::Env* base) noexcept {
+  try {
+    return std::make_unique<OwnThreadsEnv>(base);
+  } catch (const std::system_error& e) {
+    return Fail(NoThread(e));
+  }
 }
 
 }  // namespace larder

@@ -5,6 +5,8 @@
 
 #include <rocksdb/env.h>
 
+#include "larder/engine/status.h"
+
 namespace larder {
 
 /// `base` with background threads of its own: one for flushes and one for
@@ -12,8 +14,9 @@ namespace larder {
 /// goes on to believe in threads that only the parent has.
 ///
 /// Threads:  thread-safe. Lifetime: borrows `base`; destroy the database first.
-[[nodiscard]] std::unique_ptr<rocksdb::Env> NewOwnThreadsEnv(
-    rocksdb::Env* base);
+/// Errors:   those of StartThread.
+[[nodiscard]] Result<std::unique_ptr<rocksdb::Env>> NewOwnThreadsEnv(
+    rocksdb::Env* base) noexcept;
 
 }  // namespace larder
 

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "check.h"
-#include "signal_mask.h"
+#include "start_thread.h"
 #include "test_point.h"
 
 namespace larder {
@@ -49,13 +49,9 @@ Result<std::unique_ptr<SeatServer>> SeatServer::Start(
   seat.main().figures.takeovers.fetch_add(1, std::memory_order_relaxed);
   seat.Serve();
   std::unique_ptr<SeatServer> server(new SeatServer(seat, handler));
-  try {
-    const SignalsBlocked blocked;
-    server->thread_ = std::thread([raw = server.get()] { raw->Run(); });
-  } catch (const std::system_error& e) {
-    return Fail(
-        Status::FromErrno(e.code().value(), "start the server's thread"));
-  }
+  auto thread = StartThread([raw = server.get()] { raw->Run(); });
+  if (!thread) return Fail(std::move(thread.error()));
+  server->thread_ = *std::move(thread);
   return server;
 }
 

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -23,7 +22,7 @@
 #include "hot_writer.h"
 #include "process_bound.h"
 #include "seat_server.h"
-#include "signal_mask.h"
+#include "start_thread.h"
 #include "test_point.h"
 
 namespace larder {
@@ -226,16 +225,15 @@ void SharedEngine::Member::EndWatch() noexcept {
 
 void SharedEngine::Member::ListenToHolder() noexcept {
   using Told = std::optional<Result<EvictionNotices>>;
-  try {
-    poller_ = std::make_unique<EvictionPoller>(
-        options_.on_eviction, [this](std::uint64_t subscriber) -> Told {
-          if (local() != nullptr) return std::nullopt;
-          return remote_->TakeEvictions(subscriber);
-        });
-  } catch (const std::system_error& e) {
-    Log(std::string("evictions are not told: cannot start a thread: ") +
-        e.what());
+  auto poller = EvictionPoller::Start(
+      options_.on_eviction, [this](std::uint64_t subscriber) -> Told {
+        if (local() != nullptr) return std::nullopt;
+        return remote_->TakeEvictions(subscriber);
+      });
+  if (!poller) {
+    return Log("evictions are not told: " + poller.error().ToString());
   }
+  poller_ = *std::move(poller);
 }
 
 // Whoever waits here may become the holder meanwhile.
@@ -307,17 +305,16 @@ void SharedEngine::Member::RetainClients() noexcept {
 // To make a tier costs 10-20 ms, which a process that opens the cache for a
 // moment should not pay. Until then the store is asked.
 void SharedEngine::Member::OpenHotTierSoon() noexcept {
-  try {
-    const SignalsBlocked blocked;
-    hot_opener_ = std::thread([this] {
-      std::unique_lock lock(hot_opener_mutex_);
-      hot_opener_wake_.wait_for(lock, options_.hot_tier_delay,
-                                [this] { return hot_opener_stops_; });
-      if (!hot_opener_stops_) OpenHotTier();
-    });
-  } catch (const std::system_error& e) {
-    Log(std::string("no hot tier: cannot start a thread: ") + e.what());
+  auto opener = StartThread([this] {
+    std::unique_lock lock(hot_opener_mutex_);
+    hot_opener_wake_.wait_for(lock, options_.hot_tier_delay,
+                              [this] { return hot_opener_stops_; });
+    if (!hot_opener_stops_) OpenHotTier();
+  });
+  if (!opener) {
+    return Log("no hot tier, reads are slower: " + opener.error().ToString());
   }
+  hot_opener_ = *std::move(opener);
 }
 
 void SharedEngine::Member::StopHotOpener() noexcept {

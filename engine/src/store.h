@@ -234,6 +234,8 @@ class Store final : public SessionStore, private LivenessJudge {
   void DropLog() noexcept;
   void PublishLogGeneration() noexcept;
   Status ApplySettings(const Settings& settings) noexcept;
+  Status ChangeSetting(std::string_view name, std::string_view value) noexcept;
+  void StartThreads() noexcept;
 
   // store_repair.cc
   /// What Open does about damage, by `when_damaged`.
@@ -668,6 +670,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void StartRecent() noexcept;
 
   const EngineOptions options_;
+  bool background_;  // Housekeeping has a thread. Set by Start.
   const Clock& clock_;
   const bool read_only_;
   const std::filesystem::path path_;

@@ -9,7 +9,7 @@
 #include "directory_anchor.h"
 #include "open_file.h"
 #include "segment_format.h"
-#include "signal_mask.h"
+#include "start_thread.h"
 #include "store.h"
 #include "store_check.h"
 #include "store_keys.h"
@@ -91,6 +91,7 @@ BadStamp BadStampFor(const EngineOptions& options) noexcept {
 
 Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
     : options_(std::move(options)),
+      background_(options_.background),
       clock_(options_.clock != nullptr ? *options_.clock : *Clock::System()),
       read_only_(options_.mode == OpenMode::kReadOnly),
       path_(directory->root()),
@@ -156,14 +157,28 @@ Status Store::Start() noexcept {
     StartRecent();
     StartKeyFilter();
   }
-  if (options_.on_eviction && !notifier_ && !read_only_) {
-    notifier_ = std::make_unique<EvictionNotifier>(options_.on_eviction);
-  }
-  if (options_.background && !read_only_) {
-    const SignalsBlocked blocked;
-    thread_ = std::thread([this] { HousekeepLoop(); });
-  }
+  if (!read_only_) StartThreads();
   return Status::Ok();
+}
+
+// A process that gets no thread works on without: who closes a cache because of
+// that loses more.
+void Store::StartThreads() noexcept {
+  if (options_.on_eviction && !notifier_) {
+    auto notifier = EvictionNotifier::Start(options_.on_eviction);
+    if (notifier) notifier_ = *std::move(notifier);
+    if (!notifier) {
+      Log("evictions are not told: " + notifier.error().ToString());
+    }
+  }
+  if (!background_) return;
+  auto thread = StartThread([this] { HousekeepLoop(); });
+  if (thread) {
+    thread_ = *std::move(thread);
+    return;
+  }
+  Log("no background thread, writes are slower: " + thread.error().ToString());
+  background_ = false;
 }
 
 RocksSizes Store::SizesFor(std::uint64_t size_limit,

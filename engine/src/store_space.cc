@@ -174,7 +174,7 @@ Status Store::MakeRoom(const Incoming& incoming) noexcept {
 
 void Store::AskForRoom() noexcept {
   // Relaxed: to ask once more or later does no harm.
-  if (room_asked_.load(std::memory_order_relaxed) || !options_.background ||
+  if (room_asked_.load(std::memory_order_relaxed) || !background_ ||
       options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
       HasRoom(RoomAhead())) {
     return;
@@ -746,7 +746,7 @@ bool Store::IndexIsMostlyDead() const noexcept {
 }
 
 bool Store::LeavesIndexToBackground() const noexcept {
-  return options_.background && when_full_ == WhenFull::kEvict &&
+  return background_ && when_full_ == WhenFull::kEvict &&
          !items_lie_in_index_ &&
          rocks_->access_table_bytes() < 2 * IndexBytesWanted();
 }

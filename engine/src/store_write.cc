@@ -115,7 +115,7 @@ Status Store::TryExecute(const Caller& caller,
       MultiGet(commands, replies, caller);
     }
     // A replayed trace: the policy is to see hits and sets in their order.
-    if (options_.logical_capacity != 0 && !options_.background && !read_only_ &&
+    if (options_.logical_capacity != 0 && !background_ && !read_only_ &&
         !faulted_) {
       RestampTouched().IgnoreError();  // The next write reports it.
     }
@@ -132,7 +132,7 @@ Status Store::TryExecute(const Caller& caller,
     return Status::Ok();
   }
   Status status = Mutate(caller, commands, replies, options);
-  if (!options_.background && !faulted_) Housekeep();
+  if (!background_ && !faulted_) Housekeep();
   return status;
 }
 

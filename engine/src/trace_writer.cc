@@ -8,6 +8,8 @@
 
 #include <xxhash.h>
 
+#include "start_thread.h"
+
 // Rows are formatted by the recording threads into a block under one mutex; a
 // full block goes to a queue that the writer's thread empties.
 //
@@ -55,8 +57,15 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::Open(
     std::random_device device;
     options.hash_seed = (std::uint64_t{device()} << 32) | device();
   }
-  return std::unique_ptr<TraceWriter>(
+  std::unique_ptr<TraceWriter> writer(
       new TraceWriter(std::move(*sink), options));
+  auto thread = StartThread([raw = writer.get()] { raw->WriteBlocks(); });
+  if (!thread) {
+    writer->closed_ = true;  // Nobody else knows it.
+    return Fail(std::move(thread.error()));
+  }
+  writer->thread_ = *std::move(thread);
+  return writer;
 }
 
 TraceWriter::TraceWriter(std::unique_ptr<TraceSink> sink,
@@ -72,7 +81,6 @@ TraceWriter::TraceWriter(std::unique_ptr<TraceSink> sink,
       pending_(kPendingMissCountMax) {
   block_.text.reserve(kBlockSizeBytes);
   block_.text = kHeader;
-  thread_ = std::thread([this] { WriteBlocks(); });
 }
 
 TraceWriter::~TraceWriter() {

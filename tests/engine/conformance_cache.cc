@@ -1,4 +1,5 @@
 #include <array>
+#include <thread>
 
 #include "engine/conformance_suite.h"
 #include "test_values.h"
