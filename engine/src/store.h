@@ -233,6 +233,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status OpenLog() noexcept;
   void DropLog() noexcept;
   void PublishLogGeneration() noexcept;
+  /// REQUIRES: reset_mutex_ is held, or nobody else is in the store.
   Status ApplySettings(const Settings& settings) noexcept;
   Status ChangeSetting(std::string_view name, std::string_view value) noexcept;
   void StartThreads() noexcept;
@@ -695,7 +696,7 @@ class Store final : public SessionStore, private LivenessJudge {
   // reopening must not undo a Reset.
   bool options_pending_ = true;
 
-  std::mutex reset_mutex_;  // One Reset at a time; taken first.
+  std::mutex reset_mutex_;  // One Reset at a time; right after the gate.
   mutable std::mutex settings_mutex_;
   Settings settings_;  // Guarded by settings_mutex_; mirrors below.
   std::atomic<std::uint64_t> settings_version_{1};

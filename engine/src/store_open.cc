@@ -303,9 +303,13 @@ Status Store::LoadSettings() noexcept {
 Status Store::ApplySettings(const Settings& settings) noexcept {
   bool new_policy = false;
   {
+    const std::scoped_lock lock(ledger_mutex_);
+    new_policy = !policy_;
+  }
+  {
     const std::scoped_lock lock(settings_mutex_);
-    new_policy = !policy_ || settings_.policy != settings.policy ||
-                 settings_.objective != settings.objective;
+    new_policy |= settings_.policy != settings.policy ||
+                  settings_.objective != settings.objective;
     settings_ = settings;
   }
   if (new_policy) {
@@ -598,6 +602,20 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
   if (read_only_) return ReadOnlyStatus();
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
+  LARDER_RETURN_IF_ERROR(ChangeSetting(name, value));
+  // Who began to evict before has done so.
+  if (!MayEvict(EvictionCause::kRoom)) {
+    const std::scoped_lock lock(space_mutex_);
+  }
+  // A lower limit takes effect at once.
+  Status room = MakeRoom({});
+  return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
+}
+
+Status Store::ChangeSetting(std::string_view name,
+                            std::string_view value) noexcept {
+  // From what is in force to what is: nothing may come in between.
+  const std::scoped_lock lock(reset_mutex_);
   Result<Settings> next = WithSetting(CurrentSettings(), name, value);
   if (!next) return next.error();
   Result<std::string> text = FormatSetting(*next, name);
@@ -607,14 +625,7 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
       FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
                                  SettingKey(name), *text),
                 "writing a setting"));
-  LARDER_RETURN_IF_ERROR(ApplySettings(*next));
-  // Who began to evict before has done so.
-  if (!MayEvict(EvictionCause::kRoom)) {
-    const std::scoped_lock lock(space_mutex_);
-  }
-  // A lower limit takes effect at once.
-  Status room = MakeRoom({});
-  return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
+  return ApplySettings(*next);
 }
 
 Status Store::Close() noexcept {

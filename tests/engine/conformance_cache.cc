@@ -117,6 +117,18 @@ TEST_P(EngineConformance, ExpireCountsWhatOthersSettled) {
   EXPECT_EQ(Run(ExpireCommand{}).count, 0U);
 }
 
+TEST_P(EngineConformance, ConcurrentResetsAllStay) {
+  std::thread other([this] {
+    for (int i = 1; i <= 100; ++i) {
+      EXPECT_TRUE(engine_->Reset("item_count_limit", std::to_string(i)).ok());
+    }
+  });
+  for (int i = 1; i <= 100; ++i) {
+    EXPECT_TRUE(engine_->Reset("default_ttl", std::to_string(i) + "s").ok());
+    EXPECT_EQ(engine_->CurrentSettings().default_ttl, seconds(i));
+  }
+  other.join();
+  EXPECT_EQ(engine_->CurrentSettings().item_count_limit, 100U);
 }
 
 TEST_P(EngineConformance, ExpireUpToATimeSettlesWhatExpiresBefore) {
