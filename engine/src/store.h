@@ -620,7 +620,7 @@ class Store final : public SessionStore, private LivenessJudge {
   /// REQUIRES: nobody else is in the store.
   void DropKeyFilter() noexcept;
   /// REQUIRES: the caller is in write_gate_.
-  void AddToKeyFilter(std::string_view key) noexcept;
+  void AddToKeyFilter(std::string_view key, bool is_present) noexcept;
   /// Makes a filter, or a part of it, if that pays.
   void TendKeyFilter() noexcept;
   /// True if a filter is to be filled. REQUIRES, of both: key_filter_mutex_.

@@ -14,7 +14,9 @@
 // It must know every key there is. A cache that is empty begins with an empty
 // one. Else it is filled from the index, some keys at a time, as soon as enough
 // was looked up in vain; keys that are written meanwhile are added as well, so
-// wherever the filling has got to, each key is or will be in it. A filter that
+// wherever the filling has got to, each key is or will be in it. That goes for
+// keys that the index has, too: a compaction may drop the dead entry that was
+// found, and the filling pass by, before the new one is there. A filter that
 // has become too full lets many lookups through, which make a new one.
 //
 // Keys never leave a filter but with a new one. What brings them back to the
@@ -59,8 +61,8 @@ void Store::DropKeyFilter() noexcept {
   next_key_filter_.reset();
 }
 
-void Store::AddToKeyFilter(std::string_view key) noexcept {
-  if (key_filter_) key_filter_->Add(key);
+void Store::AddToKeyFilter(std::string_view key, bool is_present) noexcept {
+  if (key_filter_ && !is_present) key_filter_->Add(key);
   if (next_key_filter_) next_key_filter_->Add(key);
 }
 

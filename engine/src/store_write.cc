@@ -656,7 +656,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
                      const Entry& entry, PendingBatch& pending,
                      const std::string_view* value) noexcept {
   if (pending.keep_hot) NoteHotPut(key, entry, value, pending);
-  if (!old.present) AddToKeyFilter(key);
+  AddToKeyFilter(key, old.present);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   AddCells(key, entry, 1, pending.delta);
   pending.delta.version_max =
