@@ -157,9 +157,7 @@ void SessionRecords::AddGroup(std::span<const Record> records,
 void SessionRecords::Keep(std::span<const Record> records) {
   if (records.empty()) return;
   const std::lock_guard lock(mutex_);
-  for (const Record& record : records) {
-    clients_[record.uid].record = record.bytes;
-  }
+  for (const Record& record : records) Take(record.uid, record.bytes);
 }
 
 std::vector<std::string> SessionRecords::Forget(std::uint64_t uid) {

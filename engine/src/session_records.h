@@ -52,7 +52,7 @@ class SessionRecords {
   void AddGroup(std::span<const Record> records,
                 rocksdb::ColumnFamilyHandle* counters,
                 rocksdb::WriteBatch& batch);
-  /// They are committed.
+  /// They are committed. As in Load, the highest sequence counts.
   void Keep(std::span<const Record> records);
   /// The client never comes again. The rows that nobody needs then.
   [[nodiscard]] std::vector<std::string> Forget(std::uint64_t uid);

@@ -181,6 +181,14 @@ TEST_F(SessionStoreTest, LongRecordInAGroup) {
   EXPECT_TRUE(Recorded({2, 3})->value.ToString() == text);
 }
 
+// Its record came later than one of a request after it.
+TEST_F(SessionStoreTest, AnOlderRecordNeverReplacesANewerOne) {
+  RunAs({1, 8}, IncrCommand{.key = "n", .delta = 1});
+  RunAs({1, 7}, IncrCommand{.key = "n", .delta = 1});
+  EXPECT_EQ(Recorded({1, 8})->integer, 1);
+  EXPECT_FALSE(Recorded({1, 7}).has_value());
+}
+
 TEST_F(SessionStoreTest, FailureOfOneIsNotOneOfTheOthers) {
   RunAs({9, 1}, SetCommand{.key = "text", .value = "no number"});
   const std::string long_key(kKeySizeBytesMax + 1, 'k');
