@@ -97,6 +97,7 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
     // RocksDB may compact as soon as it is open, and the judge knows nothing
     // before it has read the ledger: such a compaction drops nothing.
     if (!*judging_) return nullptr;
+    judge_->BeginJudging();
     return std::make_unique<JudgeFilter>(judge_, values_);
   }
 

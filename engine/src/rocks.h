@@ -27,6 +27,8 @@ namespace larder {
 class LivenessJudge {
  public:
   virtual ~LivenessJudge() = default;
+  /// A compaction is about to ask.
+  virtual void BeginJudging() noexcept = 0;
   /// True if the record of `values` at `position` may be dropped.
   [[nodiscard]] virtual bool IsRecordDead(std::uint64_t position,
                                           std::string_view record) noexcept = 0;

@@ -292,6 +292,7 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] bool IsKeptGhost(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
+  [[nodiscard]] bool IsDeadForGood(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsLive(const Entry& entry, TimePoint now) const noexcept {
     return IsCounted(entry) && entry.expires_at > now;
   }
@@ -634,6 +635,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status RestoreIndexLines() noexcept;
 
   // LivenessJudge
+  void BeginJudging() noexcept override;
   [[nodiscard]] bool IsRecordDead(std::uint64_t position,
                                   std::string_view record) noexcept override;
   [[nodiscard]] bool IsIndexPairDead(std::string_view key,
@@ -724,6 +726,13 @@ class Store final : public SessionStore, private LivenessJudge {
   // Cutoffs raised and cutoffs on disk (invariant 3).
   std::atomic<std::uint64_t> cutoffs_raised_{0};
   std::atomic<std::uint64_t> cutoffs_saved_{0};
+  // What compactions may drop by: what a power cut does not take back.
+  struct Verdicts {
+    std::array<std::atomic<Rank>, kRankClassCount> logged{};
+    std::array<std::atomic<Rank>, kRankClassCount> synced{};
+    std::atomic<std::uint32_t> epoch_synced{0};
+  };
+  Verdicts verdicts_;
   std::atomic<std::int64_t> evictions_unsaved_{0};
   std::atomic<bool> policy_tracks_hits_{false};
   std::atomic<std::uint32_t> run_saved_{0};

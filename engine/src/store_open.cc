@@ -386,6 +386,11 @@ Status Store::LoadLedger() noexcept {
     }
     ledger_.Apply(all);
     MirrorLedger();
+    for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+      verdicts_.logged[c] = cutoffs_[c].load();
+      verdicts_.synced[c] = 0;  // The log that was found is not synced yet.
+    }
+    verdicts_.epoch_synced = 0;
   }
   next_expiry_ = Duration::min().count();
   return Status::Ok();

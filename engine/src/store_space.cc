@@ -358,7 +358,32 @@ Status Store::SaveCutoffs() noexcept {
     return HandleWriteFailure(written);
   }
   RaiseTo(cutoffs_saved_, raised);
+  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+    RaiseTo(verdicts_.logged[c], delta.cutoffs[c]);
+  }
   return Status::Ok();
+}
+
+// A compaction drops entries for good, so it may judge them only by what no
+// crash takes back: else the ledger would come back without the cutoff, and
+// count what has gone.
+void Store::BeginJudging() noexcept {
+  std::array<Rank, kRankClassCount> logged;
+  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+    logged[c] = verdicts_.logged[c];
+  }
+  const std::uint32_t epoch = epoch_;
+  // A failure stops the next write.
+  if (!rocks_->db().SyncWAL().ok()) return;
+  for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
+    RaiseTo(verdicts_.synced[c], logged[c]);
+  }
+  RaiseTo(verdicts_.epoch_synced, epoch);
+}
+
+bool Store::IsDeadForGood(const Entry& entry) const noexcept {
+  return entry.epoch < verdicts_.epoch_synced ||
+         entry.rank < verdicts_.synced[RankClass(entry.rank)];
 }
 
 bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
@@ -689,7 +714,7 @@ bool Store::IsRecordDead(std::uint64_t position,
     return false;
   }
   return entry.kind != EntryKind::kRun || entry.version != position ||
-         !IsCounted(entry);
+         IsDeadForGood(entry);
 }
 
 bool Store::IsKeptGhost(const Entry& entry) const noexcept {
@@ -707,7 +732,7 @@ bool Store::IsIndexPairDead(std::string_view key,
   Entry entry;
   if (key[0] == kEntrySpace) {
     if (!DecodeEntry(value, entry).ok()) return false;
-    if (IsCounted(entry) || IsKeptGhost(entry)) return false;
+    if (!IsDeadForGood(entry) || IsKeptGhost(entry)) return false;
     TellDead(key.substr(1), entry);
     return true;
   }
