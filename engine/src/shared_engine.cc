@@ -48,14 +48,14 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
  public:
   static Result<Member*> Make(const Options& options,
                               const std::optional<FileIdentity>& identity,
-                              std::atomic<State>& state) noexcept {
+                              const SharedState& state) noexcept {
     auto member = std::make_shared<Member>(options, identity, state);
     LARDER_FAIL_IF_ERROR(member->Join());
     member->self_ = member;
     return member.get();
   }
   Member(const Options& options, const std::optional<FileIdentity>& identity,
-         std::atomic<State>& state) noexcept
+         const SharedState& state) noexcept
       : options_(options), identity_(identity), state_(state) {}
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
@@ -105,7 +105,7 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
 
   const Options options_;
   const std::optional<FileIdentity> identity_;
-  std::atomic<State>& state_;  // Of the engine; not used after Leave.
+  const SharedState state_;  // The engine's.
   std::shared_ptr<Member> self_;
   const ForkGuard guard_;
   std::unique_ptr<Seat> seat_;
@@ -181,15 +181,14 @@ Status SharedEngine::Member::Join() noexcept {
 }
 
 void SharedEngine::Member::BeginWatch() noexcept {
-  try {
-    const SignalsBlocked blocked;
-    watch_ = std::thread([this] { Watch(); });
-  } catch (const std::system_error& e) {
-    // Nothing else is touched without it either.
-    Log(std::string("calls are not told if the directory is replaced: cannot "
-                    "start a thread: ") +
-        e.what());
+  auto watch = StartThread([this] { Watch(); });
+  if (watch) {
+    watch_ = *std::move(watch);
+    return;
   }
+  // Nothing else is touched without it either.
+  Log("calls are not told if the directory is replaced: " +
+      watch.error().ToString());
 }
 
 // By polling: a directory is also lost if one above it is moved, of which
@@ -206,7 +205,7 @@ void SharedEngine::Member::Watch() noexcept {
     if (parts_gone && local() != nullptr) local()->LookForDirectory();
     State open = State::kOpen;
     if ((parts_gone || name.code() == StatusCode::kGone) &&
-        state_.compare_exchange_strong(open, State::kGone)) {
+        state_->compare_exchange_strong(open, State::kGone)) {
       Log((parts_gone ? parts : name).message());
     }
     lock.lock();
@@ -467,7 +466,7 @@ Status SharedEngine::NotOpen(State state) const noexcept {
 
 Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
   // Relaxed: it orders nothing.
-  const State state = state_.load(std::memory_order_relaxed);
+  const State state = state_->load(std::memory_order_relaxed);
   if (state != State::kOpen) [[unlikely]] {
     return Fail(NotOpen(state));
   }
@@ -592,7 +591,7 @@ Status SharedEngine::Sync() noexcept {
 Status SharedEngine::Close() noexcept {
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayClose());
   // As often as one likes.
-  if (state_.exchange(State::kClosed) == State::kClosed) return {};
+  if (state_->exchange(State::kClosed) == State::kClosed) return {};
   Member* const member = member_.Peek();
   return member->InChild() ? Status() : member->Leave();
 }

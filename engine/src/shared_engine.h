@@ -100,6 +100,8 @@ class SharedEngine final : public Engine {
  private:
   class Member;  // This process's part; another one in a forked child.
   enum class State : std::uint8_t { kOpen, kGone, kClosed };
+  // A member may close after its engine was destroyed, in a callback.
+  using SharedState = std::shared_ptr<std::atomic<State>>;
   explicit SharedEngine(Options options) noexcept;
   [[nodiscard]] Status NotOpen(State state) const noexcept;
   [[nodiscard]] Status ApplySettings() noexcept;
@@ -114,7 +116,7 @@ class SharedEngine final : public Engine {
   // Of the directory that was opened; set by Open.
   std::optional<FileIdentity> identity_;
   // Looked at by every call. Changed by the member's watch and by Close.
-  mutable std::atomic<State> state_{State::kOpen};
+  const SharedState state_ = std::make_shared<std::atomic<State>>(State::kOpen);
   std::unique_ptr<ClosedAtExit> at_exit_;
 };
 
