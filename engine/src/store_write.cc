@@ -543,9 +543,10 @@ Status Store::SegmentFailure(const Status& status) noexcept {
   // The log of large values failed; the database is sound.
   if (status.code() == StatusCode::kNoSpace) {
     log_->DropSpares();  // For what frees more.
-    if (!disk_full_.exchange(true)) Log("disk full: " + status.message());
+    if (!disk_full_.exchange(true))
+      Log("disk full: " + NameDescriptors(status).message());
   }
-  return NoteIfGone() ? CheckOpen() : status;
+  return NoteIfGone() ? CheckOpen() : NameDescriptors(status);
 }
 
 Status Store::StampEntry(std::string_view key, const OldItem& old,
