@@ -33,8 +33,9 @@ constexpr std::uint64_t kSeeds = 30;
 #else
 constexpr std::uint64_t kSeeds = 300;
 #endif
-constexpr std::size_t kKeys = 120;
+constexpr std::size_t kKeys = 320;
 constexpr std::size_t kCallsMax = 3'000;
+constexpr std::size_t kSafeCalls = 450;
 
 enum class Kind : std::uint8_t { kSet, kDelete, kTouch, kSync };
 enum class End : std::uint8_t { kPending, kAcknowledged, kUnknown, kRefused };
@@ -109,7 +110,9 @@ class Life {
       if (!store) return 1;
       ExpectKept(*store, Durability::kProcess);
       ++journal_->life;
-      MakeCalls(*store, random, 200 + random.Below(1'200));
+      // A short life has its log and that of the last one still.
+      MakeCalls(*store, random,
+                random.OneIn(3) ? random.Below(50) : 400 + random.Below(1'000));
       if (!Failed()) ::raise(SIGKILL);
       return 1;
     });
@@ -146,9 +149,12 @@ class Life {
   static std::string KeyOf(std::size_t key) {
     return "key" + std::to_string(key);
   }
+  static constexpr std::array<std::size_t, 8> kSizes = {
+      30, 300, 300, 3'000, 9'000, 20'000, 40'000, 90'000};
+  static bool IsSmall(std::uint32_t value) {
+    return kSizes[value % kSizes.size()] <= 300;
+  }
   static std::string ValueOf(std::uint32_t value) {
-    constexpr std::array<std::size_t, 8> kSizes = {
-        30, 300, 300, 3'000, 9'000, 20'000, 40'000, 90'000};
     std::string bytes = MakeValue(value, kSizes[value % kSizes.size()]);
     bytes.replace(0, 8, std::to_string(10'000'000 + value));
     return bytes;
@@ -169,13 +175,28 @@ class Life {
     return value;
   }
 
+  std::string History(std::size_t key) const {
+    std::string text;
+    for (std::size_t i = 0; i < journal_->count; ++i) {
+      const Call& call = journal_->calls[i];
+      if (call.kind != Kind::kSync && call.key != key) continue;
+      text += "\n  " + std::to_string(i + 1) + ": kind " +
+              std::to_string(static_cast<int>(call.kind)) + " end " +
+              std::to_string(static_cast<int>(call.end)) + " durability " +
+              std::to_string(static_cast<int>(call.durability)) + " life " +
+              std::to_string(call.life) + " value " +
+              std::to_string(call.value);
+    }
+    return text;
+  }
+
   void ExpectKept(Store& store, Durability survived) {
     for (std::size_t key = 0; key < kKeys; ++key) {
       const std::set<std::uint32_t> allowed = Allowed(*journal_, key, survived);
       const std::uint32_t value = ValueAt(store, key);
       EXPECT_TRUE(allowed.contains(value))
           << KeyOf(key) << " holds " << value << ", not " << *allowed.begin()
-          << " (or one of " << allowed.size() << ")";
+          << " (or one of " << allowed.size() << ")" << History(key);
     }
     const auto report = store.Check(false);
     ASSERT_TRUE(report.has_value()) << report.error().ToString();
@@ -183,12 +204,11 @@ class Life {
   }
 
   /// The next call, noted before it is made.
-  Call& Begin(Random& random, unsigned power) {
+  Call& Begin(Random& random, unsigned power, bool is_moving) {
     Call& call = journal_->calls[journal_->count];
     call = Call();
     call.life = journal_->life;
-    call.key = static_cast<std::uint16_t>(
-        random.OneIn(8) ? random.Below(kKeys) : random.Below(kKeys / 2));
+    call.key = static_cast<std::uint16_t>(random.Below(kKeys));
     const std::uint64_t choice = random.Below(100);
     call.kind = choice < 1    ? Kind::kSync
                 : choice < 4  ? Kind::kTouch
@@ -198,6 +218,14 @@ class Life {
                       : random.OneIn(4)        ? Durability::kNone
                                                : Durability::kProcess;
     if (call.kind == Kind::kSet) call.value = journal_->count + 1;
+    // Much is safe and stays, and is moved; what syncs the log later is small.
+    if (is_moving) {
+      const bool is_first = journal_->count < kSafeCalls;
+      const bool is_safe = is_first || IsSmall(call.value);
+      call.durability = is_safe ? Durability::kPower : Durability::kProcess;
+      if (!is_first) call.key %= kKeys / 4;
+      if (call.kind == Kind::kSync) call.kind = Kind::kDelete;
+    }
     ++journal_->count;
     return call;
   }
@@ -235,8 +263,9 @@ class Life {
 
   void MakeCalls(Store& store, Random& random, std::size_t count) {
     const auto power = static_cast<unsigned>(random.Below(8));
+    const bool is_moving = random.OneIn(2);
     while (count-- > 0 && journal_->count < kCallsMax) {
-      Call& call = Begin(random, power);
+      Call& call = Begin(random, power, is_moving);
       if (call.kind == Kind::kTouch) LookAtTouched(call);
       const Status status = Make(store, call);
       call.end = status.ok() ? End::kAcknowledged
