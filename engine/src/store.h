@@ -218,7 +218,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// frees space: what is free may be taken by others before it is used.
   enum class Reserve : std::uint8_t { kKeep, kSpend };
   Status OpenFiles(bool writable, Reserve reserve) noexcept;
-  Status OpenDatabase(bool writable, Reserve reserve) noexcept;
+  Status TryOpenFiles(bool writable) noexcept;
+  Status OpenDatabase(bool writable) noexcept;
   Status LoadState() noexcept;
   // Read-only, perhaps beside a process that writes.
   Status OpenView() noexcept;

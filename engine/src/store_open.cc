@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
 
 #include <xxhash.h>
 
@@ -199,7 +202,7 @@ Status Store::OpenView() noexcept {
   const auto until = std::chrono::steady_clock::now() + kViewTimeMax;
   for (;;) {
     const std::uint64_t before = ManifestBytes(directory_->db_path());
-    Status status = OpenDatabase(/*writable=*/false, Reserve::kKeep);
+    Status status = OpenDatabase(/*writable=*/false);
     if (status.ok() && ManifestBytes(directory_->db_path()) == before) {
       status = LoadState();
     }
@@ -218,14 +221,28 @@ Status Store::OpenView() noexcept {
 }
 
 Status Store::OpenFiles(bool writable, Reserve reserve) noexcept {
-  LARDER_RETURN_IF_ERROR(OpenDatabase(writable, reserve));
+  Status status = TryOpenFiles(writable);
+  // What is to be deleted goes only when all is well: until then an opening
+  // needs more room than it leaves in use.
+  if (status.code() == StatusCode::kNoSpace && writable &&
+      reserve == Reserve::kSpend && directory_->ReleaseReserve().ok()) {
+    if (rocks_) rocks_->Abandon();
+    rocks_.reset();
+    DropLog();
+    status = TryOpenFiles(writable);
+  }
+  return status;
+}
+
+Status Store::TryOpenFiles(bool writable) noexcept {
+  LARDER_RETURN_IF_ERROR(OpenDatabase(writable));
   LARDER_RETURN_IF_ERROR(LoadState());
   rocks_->Keep();
   directory_->Keep();
   return Status::Ok();
 }
 
-Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
+Status Store::OpenDatabase(bool writable) noexcept {
   // Before RocksDB writes anything. It would also take a link to nothing for a
   // database that is to be made.
   LARDER_RETURN_IF_ERROR(CheckFiles(directory_->db_path(), IsDatabaseFile));
@@ -242,10 +259,6 @@ Status Store::OpenDatabase(bool writable, Reserve reserve) noexcept {
   rocks.cache = block_cache_;
   rocks.log = options_.log;
   Result<std::unique_ptr<Rocks>> opened = Rocks::Open(rocks);
-  if (!opened && opened.error().code() == StatusCode::kNoSpace && writable &&
-      reserve == Reserve::kSpend && directory_->ReleaseReserve().ok()) {
-    opened = Rocks::Open(rocks);
-  }
   if (!opened) return NameDescriptors(opened.error());
   rocks_ = std::move(*opened);
   block_cache_ = rocks_->cache();
@@ -270,6 +283,7 @@ Status Store::LoadState() noexcept {
 
 Status Store::LoadSettings() noexcept {
   Settings settings;
+  std::map<std::string, std::string, std::less<>> stored;
   const std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->counters()));
   for (it->Seek(kSettingPrefix);
@@ -280,6 +294,7 @@ Status Store::LoadSettings() noexcept {
         WithSetting(settings, name, it->value().ToStringView());
     // A setting of another version of larder keeps its default.
     if (next) settings = *next;
+    stored.emplace(name, it->value().ToStringView());
   }
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading settings"));
   rocksdb::WriteBatch changed;
@@ -290,6 +305,8 @@ Status Store::LoadSettings() noexcept {
     settings = *next;
     Result<std::string> text = FormatSetting(settings, name);
     if (!text) return text.error();
+    const auto old = stored.find(name);
+    if (old != stored.end() && old->second == *text) continue;
     changed.Put(rocks_->counters(), SettingKey(name), *text);
   }
   if (!rocks_->read_only() && changed.Count() != 0) {
