@@ -466,6 +466,7 @@ Status ModelEngine::Execute(std::span<const Command> commands,
   const TimePoint now = clock_->Now();
   ModelItems before;
   if (options.all_or_nothing) before = disk_->items;
+  const std::uint64_t expirations = disk_->totals.expirations;
   for (std::size_t i = 0; i < commands.size(); ++i) {
     replies[i] = std::visit(Executor(*disk_, now), commands[i]);
   }
@@ -474,6 +475,7 @@ Status ModelEngine::Execute(std::span<const Command> commands,
       replies, [](const Reply& reply) { return !reply.status.ok(); });
   if (failed == replies.end()) return {};
   disk_->items = std::move(before);
+  disk_->totals.expirations = expirations;
   return failed->status;
 }
 
