@@ -154,6 +154,8 @@ TEST_F(SharedEngineTest, ClosingEndsCallsThatAreUnderWay) {
         incr.key = "n";
         const Reply reply = Run(*client, incr);
         if (reply.status.code() == StatusCode::kClosed) return;
+        // The one that was with the holder when its client was closed.
+        if (reply.status.code() == StatusCode::kOutcomeUnknown) continue;
         ASSERT_EQ(reply.status.ToString(), "kOk");
         ++counted;
       }
