@@ -130,7 +130,8 @@ void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
          .command = &member.decoded.commands[0],
          .reply = &member.reply,
          .options = member.decoded.options,
-         .status = {}});
+         .status = {},
+         .found = {}});
   }
   // Relaxed: a figure.
   main_.figures.commands.fetch_add(members.size(), std::memory_order_relaxed);
@@ -138,7 +139,8 @@ void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
   for (std::size_t i = 0; i < members.size(); ++i) {
     std::string& out = members[i].request->reply;
     PutOutcome(out, {});
-    EncodeReplies(out, changes[i].status, {changes[i].reply, 1}, {});
+    EncodeReplies(out, changes[i].status, {changes[i].reply, 1},
+                  changes[i].found);
   }
 }
 
@@ -148,7 +150,8 @@ Status EngineService::Execute(const Command& command, Reply& reply,
                       .command = &command,
                       .reply = &reply,
                       .options = options,
-                      .status = {}};
+                      .status = {},
+                      .found = {}};
   combiner_.Execute(change);
   return std::move(change.status);
 }

@@ -120,23 +120,21 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
       status = GetInPlace(commands[0], ReplyOffer(replies), options);
     }
     if (status) return *std::move(status);
+    const auto* pop = std::get_if<DeleteCommand>(&commands[0]);
+    if (pop != nullptr && pop->with_value) {
+      return Pop(*pop, ReplyOffer(replies), options);
+    }
     const auto* set = std::get_if<SetCommand>(&commands[0]);
     if (set != nullptr && set->value.size() >= kStreamValueMin) {
       return ExecuteLarge(*set, replies[0], options);
     }
   }
-  std::string body;
-  LARDER_RETURN_IF_ERROR(EncodeCommands(body, commands, {}, options));
   const bool is_long =
       std::any_of(commands.begin(), commands.end(), IsWholeCache);
-  auto answer = caller_->Ask(
-      MessageKind::kExecute, body,
+  auto decoded = AskFor(
+      commands, replies,
       is_long ? RemoteCaller::Patience::kLong : RemoteCaller::Patience::kNormal,
-      std::any_of(commands.begin(), commands.end(), IsMutation)
-          ? RemoteCaller::Effect::kChange
-          : RemoteCaller::Effect::kNone);
-  if (!answer) return std::move(answer.error());
-  auto decoded = DecodeReplies(answer->bytes, answer->body, replies);
+      options);
   if (!decoded) return std::move(decoded.error());
   return std::move(decoded->status);
 }
@@ -211,6 +209,72 @@ std::optional<Status> RemoteEngine::GetInPlace(
   }
   offer.Accept();
   return std::move(decoded->status);
+}
+
+Result<DecodedReplies> RemoteEngine::AskFor(
+    std::span<const Command> commands, std::span<Reply> replies,
+    RemoteCaller::Patience patience, const ExecuteOptions& options) noexcept {
+  std::string body;
+  LARDER_FAIL_IF_ERROR(EncodeCommands(body, commands, {}, options));
+  auto answer =
+      caller_->Ask(MessageKind::kExecute, body, patience,
+                   std::any_of(commands.begin(), commands.end(), IsMutation)
+                       ? RemoteCaller::Effect::kChange
+                       : RemoteCaller::Effect::kNone);
+  if (!answer) return Fail(std::move(answer.error()));
+  return DecodeReplies(answer->bytes, answer->body, replies);
+}
+
+Status RemoteEngine::Pop(const DeleteCommand& command, ReplyOffer offer,
+                         const ExecuteOptions& options) noexcept {
+  const Command pop = command;
+  for (;;) {
+    auto popped = AskFor({&pop, 1}, {&offer[0], 1},
+                         RemoteCaller::Patience::kNormal, options);
+    if (!popped) return std::move(popped.error());
+    if (popped->placed.empty()) {
+      offer.Accept();
+      return std::move(popped->status);
+    }
+    const PlacedValue& placed = popped->placed[0];
+    auto value = ReadUnpopped(command.key, placed, options);
+    if (!value) return std::move(value.error());
+    if (!*value) continue;
+    const Command erase =
+        DeleteCommand{.key = command.key, .version_expected = placed.version};
+    Reply erased;
+    auto deleted = AskFor({&erase, 1}, {&erased, 1},
+                          RemoteCaller::Patience::kNormal, options);
+    if (!deleted) return std::move(deleted.error());
+    // Else somebody was faster: each time around it is another value.
+    if (!erased.applied && erased.status.ok() && deleted->status.ok()) continue;
+    offer[0].status = erased.status;
+    offer[0].applied = erased.applied;
+    if (erased.applied) offer[0].value = *std::move(*value);
+    offer.Accept();
+    return std::move(deleted->status);
+  }
+}
+
+Result<std::optional<ValueHandle>> RemoteEngine::ReadUnpopped(
+    std::string_view key, const PlacedValue& placed,
+    const ExecuteOptions& options) noexcept {
+  using Value = std::optional<ValueHandle>;
+  RefreshVerifyReads();
+  if (!placed.chunks.empty() && placed.value_size <= kValueInMemoryBytesMax) {
+    auto value = places_.Read(key, placed, verify_reads(), read_mode());
+    if (value) return Value(*std::move(value));
+  }
+  // It has moved, is not in a segment, or is damaged, which the holder sees to.
+  const Command get = GetCommand{.key = key};
+  Reply got;
+  auto decoded =
+      AskFor({&get, 1}, {&got, 1}, RemoteCaller::Patience::kNormal, options);
+  if (!decoded) return Fail(std::move(decoded.error()));
+  LARDER_FAIL_IF_ERROR(decoded->status);
+  LARDER_FAIL_IF_ERROR(got.status);
+  if (!got.applied || got.info.version != placed.version) return Value();
+  return Value(std::move(got.value));
 }
 
 // A value that is too large for one message.

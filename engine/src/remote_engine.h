@@ -114,6 +114,19 @@ class RemoteEngine final : public Engine, public PlacedReader {
                                    const ExecuteOptions& options) noexcept;
   std::optional<Status> GetInPlace(const Command& command, ReplyOffer offer,
                                    const ExecuteOptions& options) noexcept;
+  /// A value that is too large for the record of an answer is read first, then
+  /// deleted if it is the same still.
+  Status Pop(const DeleteCommand& command, ReplyOffer offer,
+             const ExecuteOptions& options) noexcept;
+  /// The value that was not popped; nullopt: there is another one now.
+  Result<std::optional<ValueHandle>> ReadUnpopped(
+      std::string_view key, const PlacedValue& placed,
+      const ExecuteOptions& options) noexcept;
+  /// Sends the commands and fills the replies.
+  Result<DecodedReplies> AskFor(std::span<const Command> commands,
+                                std::span<Reply> replies,
+                                RemoteCaller::Patience patience,
+                                const ExecuteOptions& options) noexcept;
   // Which checksums to compare now. Never waits for the holder: reads of the
   // hot tier go on without one.
   [[nodiscard]] VerifyReads verify_reads() const noexcept;

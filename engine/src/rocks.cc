@@ -107,15 +107,18 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
   std::shared_ptr<const std::atomic<bool>> judging_;
 };
 
-// Keeps RocksDB from resuming, and knows the tables of `access`.
+// Keeps RocksDB from resuming, and knows what is in tables.
 class Listener final : public rocksdb::EventListener {
  public:
-  Listener(std::shared_ptr<IndexTables> tables,
+  Listener(std::shared_ptr<FamilyTables> index,
+           std::shared_ptr<FamilyTables> counters,
            std::shared_ptr<CountingFileSystem> files)
-      : tables_(std::move(tables)), files_(std::move(files)) {}
+      : index_(std::move(index)),
+        counters_(std::move(counters)),
+        files_(std::move(files)) {}
   void OnFlushCompleted(rocksdb::DB* db,
                         const rocksdb::FlushJobInfo& info) override {
-    if (info.cf_name == "access") tables_->Measure(*db);
+    Measure(*db, info.cf_name);
   }
   void OnCompactionBegin(rocksdb::DB* /*db*/,
                          const rocksdb::CompactionJobInfo& info) override {
@@ -130,9 +133,10 @@ class Listener final : public rocksdb::EventListener {
   }
   void OnCompactionCompleted(rocksdb::DB* db,
                              const rocksdb::CompactionJobInfo& info) override {
-    if (info.cf_name != "access") return;
-    files_->EndMerge(info.input_files, info.output_files);
-    tables_->Measure(*db);
+    if (info.cf_name == "access") {
+      files_->EndMerge(info.input_files, info.output_files);
+    }
+    Measure(*db, info.cf_name);
   }
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
                             rocksdb::Status /*error*/,
@@ -141,7 +145,13 @@ class Listener final : public rocksdb::EventListener {
   }
 
  private:
-  std::shared_ptr<IndexTables> tables_;
+  void Measure(rocksdb::DB& db, const std::string& family) {
+    if (family == "access") index_->Measure(db);
+    if (family == "counters") counters_->Measure(db);
+  }
+
+  std::shared_ptr<FamilyTables> index_;
+  std::shared_ptr<FamilyTables> counters_;
   std::shared_ptr<CountingFileSystem> files_;
 };
 
@@ -428,8 +438,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocksdb::DBOptions db_options =
       DatabaseOptions(options, rocks->env_.get(), cache);
   rocks->buffers_ = db_options.write_buffer_manager;
-  db_options.listeners.push_back(
-      std::make_shared<Listener>(rocks->index_tables_, rocks->files_));
+  db_options.listeners.push_back(std::make_shared<Listener>(
+      rocks->index_tables_, rocks->counter_tables_, rocks->files_));
   const std::vector<rocksdb::ColumnFamilyDescriptor> families =
       Families(options, cache, rocks->judging_, rocks->index_memtables_);
   if (!options.read_only) LARDER_FAIL_IF_ERROR(SyncFoundLogs(options.path));
@@ -449,6 +459,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   static std::once_flag once;
   std::call_once(once, CloseBeforeStaticsOfNow);  // RocksDB has made its own.
   rocks->index_tables_->Start(*db, rocks->access());
+  rocks->counter_tables_->Start(*db, rocks->counters());
   return rocks;
 }
 
@@ -475,16 +486,17 @@ std::uint64_t Rocks::access_table_bytes() const noexcept {
   return index_tables_->bytes();
 }
 
-std::uint64_t Rocks::access_headroom_bytes() const noexcept {
+std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
   // Further down: a table of one level, those of the next that it overlaps, and
   // one at each end.
   const std::uint64_t further =
       (kIndexCompactionFiles + 3) * index_file_.load(std::memory_order_relaxed);
   return std::min(index_tables_->bytes(),
-                  std::max(index_tables_->merge_bytes(), further));
+                  std::max(index_tables_->merge_bytes(), further)) +
+         counter_tables_->bytes();
 }
 
-void IndexTables::Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
+void FamilyTables::Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
   {
     const std::scoped_lock lock(mutex_);
     family_ = family;
@@ -492,12 +504,12 @@ void IndexTables::Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
   Measure(db);
 }
 
-void IndexTables::Stop() {
+void FamilyTables::Stop() {
   const std::scoped_lock lock(mutex_);
   family_ = nullptr;
 }
 
-void IndexTables::Measure(rocksdb::DB& db) {
+void FamilyTables::Measure(rocksdb::DB& db) {
   // Under the lock, so that an older state does not overwrite a newer one.
   const std::scoped_lock lock(mutex_);
   if (family_ == nullptr) return;
@@ -563,6 +575,7 @@ void Rocks::Abandon() noexcept {
   // Compactions ask the judge, who uses the handles: they end first.
   *judging_ = false;
   index_tables_->Stop();
+  counter_tables_->Stop();
   rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
   for (rocksdb::ColumnFamilyHandle* family : families_) {
     db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();

@@ -55,8 +55,8 @@ struct RocksSizes {
   friend bool operator==(const RocksSizes&, const RocksSizes&) = default;
 };
 
-/// How large the tables of `access` are. Threads: thread-safe.
-class IndexTables {
+/// How large the tables of one family are. Threads: thread-safe.
+class FamilyTables {
  public:
   void Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family);
   void Stop();
@@ -139,8 +139,9 @@ class Rocks {
 
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
-  /// What compactions of `access` by RocksDB may need on top of them.
-  [[nodiscard]] std::uint64_t access_headroom_bytes() const noexcept;
+  /// What compactions by RocksDB itself may need on top of what it has. Of
+  /// `values` they only move tables from level to level.
+  [[nodiscard]] std::uint64_t compaction_headroom_bytes() const noexcept;
   void Resize(const RocksSizes& sizes);
   [[nodiscard]] RocksSizes sizes() const {
     const std::scoped_lock lock(resize_mutex_);
@@ -165,7 +166,10 @@ class Rocks {
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
-  std::shared_ptr<IndexTables> index_tables_ = std::make_shared<IndexTables>();
+  std::shared_ptr<FamilyTables> index_tables_ =
+      std::make_shared<FamilyTables>();  // Of `access`.
+  std::shared_ptr<FamilyTables> counter_tables_ =
+      std::make_shared<FamilyTables>();
   std::shared_ptr<rocksdb::WriteBufferManager> buffers_;
   std::shared_ptr<VersionMemTableFactory> index_memtables_;  // Of `access`.
   mutable std::mutex resize_mutex_;  // One thread at a time; taken last.

@@ -28,13 +28,22 @@ struct Session {
 /// reach the segment files.
 inline constexpr std::size_t kPlacedValueSizeMin = 16 * 1024;
 
+/// The most that a record of an answer holds of values: it is written with the
+/// change and kept until the client's next one, outside of what can be evicted.
+/// A larger value is not popped for a client, who is told where it lies
+/// instead, reads it, and then deletes just this version.
+inline constexpr std::size_t kRecordedValueSizeMax = kPlacedValueSizeMin;
+/// The same of all values of a batch, which is refused else.
+inline constexpr std::size_t kRecordedValuesSizeMax = 4 * kRecordedValueSizeMax;
+
 /// The values of one call that do not travel with it.
 struct PlacedValues {
   /// Of Sets: where the client has written them, as granted.
   std::span<const PlacedValue> written = {};
   /// The client can read large values of a single Get where they lie.
   bool wanted = false;
-  std::vector<PlacedValue> found = {};  ///< Those; their replies have none.
+  /// Those, and what was not popped; their replies have none.
+  std::vector<PlacedValue> found = {};
 };
 
 /// One command of one client.
@@ -43,7 +52,8 @@ struct ClientChange {
   const Command* command = nullptr;
   Reply* reply = nullptr;
   ExecuteOptions options;
-  Status status;  ///< Of the call, when it is done.
+  Status status;                        ///< Of the call, when it is done.
+  std::vector<PlacedValue> found = {};  ///< As PlacedValues::found.
 };
 
 /// What a store offers so that clients in other processes can use it, and each
@@ -56,7 +66,9 @@ class SessionStore : public Engine, public PlacedReader {
   /// As Execute, on behalf of a client; if it changes something, the same
   /// atomic commit has the record
   /// uid -> {sequence, EncodeReplies(status, replies, {})}, in place of the
-  /// client's last one.
+  /// client's last one. So a Pop of more than kRecordedValueSizeMax is not
+  /// made: its reply is not applied, and `placed.found` has the value.
+  /// Errors: as Execute, and kTooLarge (kRecordedValuesSizeMax).
   [[nodiscard]] virtual Status ExecuteAs(const Session& session,
                                          std::span<const Command> commands,
                                          std::span<Reply> replies,
@@ -72,6 +84,7 @@ class SessionStore : public Engine, public PlacedReader {
               ? Execute({change.command, 1}, {change.reply, 1}, change.options)
               : ExecuteAs(change.session, {change.command, 1},
                           {change.reply, 1}, change.options, placed);
+      change.found = std::move(placed.found);
     }
   }
   /// What the record of the client holds, if it is of this sequence. Must know

@@ -332,8 +332,10 @@ class Store final : public SessionStore, private LivenessJudge {
   void AddIncoming(const Command& command, Incoming& incoming) noexcept;
   /// False if a Set of `key` just now would replace an item.
   [[nodiscard]] bool MayAddItem(std::string_view key) noexcept;
-  void Apply(const Command& command, PendingBatch& pending,
-             Reply& reply) noexcept;
+  /// `left`: gets what is too large to be popped for a client; nullptr: the
+  /// caller is none.
+  void Apply(const Command& command, std::vector<PlacedValue>* left,
+             PendingBatch& pending, Reply& reply) noexcept;
   void ApplySet(const SetCommand& command, const StoredValue* stored,
                 PendingBatch& pending, Reply& reply) noexcept;
   void ApplyGet(const GetCommand& command, PendingBatch& pending,
@@ -342,8 +344,8 @@ class Store final : public SessionStore, private LivenessJudge {
                  Reply& reply) noexcept;
   void ApplyTouch(const TouchCommand& command, PendingBatch& pending,
                   Reply& reply) noexcept;
-  void ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
-                   Reply& reply) noexcept;
+  void ApplyDelete(const DeleteCommand& command, std::vector<PlacedValue>* left,
+                   PendingBatch& pending, Reply& reply) noexcept;
   // What the key has now. REQUIRES: its stripe is held.
   Status Lookup(std::string_view key, const PendingBatch& pending,
                 OldItem& old) noexcept;
@@ -429,6 +431,9 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // store_session.cc
   /// Adds the record of the session's commands to their batch.
+  /// Errors: kTooLarge.
+  [[nodiscard]] static Status CheckRecordable(
+      std::span<const Reply> replies) noexcept;
   void AddRecord(const Session& session, const Status& status,
                  std::span<const Reply> replies,
                  PendingBatch& pending) noexcept;

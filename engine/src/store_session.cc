@@ -36,6 +36,16 @@ Status Store::ExecuteAs(const Session& session,
   return ExecuteFor(caller, commands, replies, options);
 }
 
+Status Store::CheckRecordable(std::span<const Reply> replies) noexcept {
+  std::uint64_t bytes = 0;
+  for (const Reply& reply : replies) bytes += reply.value.size();
+  if (bytes <= kRecordedValuesSizeMax) return Status::Ok();
+  return Status::TooLarge(
+      "a batch that changes something cannot return " + std::to_string(bytes) +
+      " bytes of values to another process: at most " +
+      std::to_string(kRecordedValuesSizeMax) + "; read them by themselves");
+}
+
 void Store::AddRecord(const Session& session, const Status& status,
                       std::span<const Reply> replies,
                       PendingBatch& pending) noexcept {
@@ -79,8 +89,10 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   locks.LockAdded();
   for (ClientChange& change : changes) {
     *change.reply = Reply();
+    change.found.clear();
     const auto before = pending.batch.Count();
-    Apply(*change.command, pending, *change.reply);
+    Apply(*change.command, change.session.uid != 0 ? &change.found : nullptr,
+          pending, *change.reply);
     change.status =
         change.options.all_or_nothing ? change.reply->status : Status::Ok();
     if (pending.batch.Count() != before && change.session.uid != 0) {
@@ -97,7 +109,10 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
     sessions_.Keep(pending.records);
     return true;
   }
-  for (ClientChange& change : changes) *change.reply = Reply();
+  for (ClientChange& change : changes) {
+    *change.reply = Reply();
+    change.found.clear();
+  }
   if (committed.code() == StatusCode::kNoSpace &&
       std::any_of(changes.begin(), changes.end(), [](const auto& change) {
         return FreesSpace({change.command, 1});

@@ -102,7 +102,7 @@ bool Store::HasRoom(const Incoming& incoming) const noexcept {
 std::uint64_t Store::BytesTaken() const noexcept {
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
-  const std::uint64_t compaction = rocks_->access_headroom_bytes();
+  const std::uint64_t compaction = rocks_->compaction_headroom_bytes();
   const std::uint64_t headroom =
       rocks_->files().wal_bytes() + compaction + kSlackBytes;
   // What it has written already is used. A scan keeps the tables that it reads,
@@ -135,10 +135,10 @@ void Store::UpdateBudget() noexcept {
   const std::scoped_lock lock(ledger_mutex_);
   if (budget == 0) {
     const std::uint64_t limit = EffectiveLimit();
-    const std::uint64_t fixed = OverheadBytes() +
-                                2 * rocks_->files().wal_bytes() +
-                                rocks_->access_table_bytes() +
-                                rocks_->access_headroom_bytes() + kSlackBytes;
+    const std::uint64_t fixed =
+        OverheadBytes() + 2 * rocks_->files().wal_bytes() +
+        rocks_->access_table_bytes() + rocks_->compaction_headroom_bytes() +
+        kSlackBytes;
     budget = limit > 2 * fixed ? limit - fixed : limit / 2;
   }
   items_lie_in_index_ = 2 * ledger_.use(kPlaceInline).bytes >

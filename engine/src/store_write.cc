@@ -89,6 +89,7 @@ Status Store::ExecuteFor(const Caller& caller,
   for (int round = 0; more && ran_out() && round < kRoundsMax; ++round) {
     const std::uint64_t done = replies.empty() ? 0 : replies[0].count;
     ReplyOffer::Clear(replies);
+    if (caller.placed != nullptr) caller.placed->found.clear();
     if (done != 0) replies[0].count = done;
     status = TryExecute(caller, commands, replies, options);
     more = !replies.empty() && replies[0].count > done;
@@ -237,7 +238,9 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
       ApplySet(std::get<SetCommand>(commands[0]), caller.stored, pending,
                replies[0]);
     } else if (replies[0].status.ok()) {
-      Apply(commands[0], pending, replies[0]);
+      Apply(commands[0],
+            caller.session != nullptr ? &caller.placed->found : nullptr,
+            pending, replies[0]);
     }
     first_failure = replies[0].status;
   } else {
@@ -245,7 +248,9 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
     for (const Command& command : commands) locks.Add(KeyOf(command));
     locks.LockAdded();
     for (std::size_t i = 0; i < commands.size(); ++i) {
-      if (replies[i].status.ok()) Apply(commands[i], pending, replies[i]);
+      if (replies[i].status.ok()) {
+        Apply(commands[i], nullptr, pending, replies[i]);
+      }
       if (!replies[i].status.ok() && first_failure.ok()) {
         first_failure = replies[i].status;
       }
@@ -254,6 +259,9 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (pending.empty()) return Status::Ok();
   if (caller.session != nullptr) {
+    if (Status fits = CheckRecordable(replies); !fits.ok()) {
+      return FailMutations(commands, replies, fits);
+    }
     AddRecord(*caller.session, Status::Ok(), replies, pending);
   }
   const Status committed =
@@ -274,8 +282,8 @@ Status Store::FailMutations(std::span<const Command> commands,
   return status;
 }
 
-void Store::Apply(const Command& command, PendingBatch& pending,
-                  Reply& reply) noexcept {
+void Store::Apply(const Command& command, std::vector<PlacedValue>* left,
+                  PendingBatch& pending, Reply& reply) noexcept {
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     ApplySet(*set, nullptr, pending, reply);
   } else if (const auto* get = std::get_if<GetCommand>(&command)) {
@@ -285,7 +293,7 @@ void Store::Apply(const Command& command, PendingBatch& pending,
   } else if (const auto* touch = std::get_if<TouchCommand>(&command)) {
     ApplyTouch(*touch, pending, reply);
   } else {
-    ApplyDelete(std::get<DeleteCommand>(command), pending, reply);
+    ApplyDelete(std::get<DeleteCommand>(command), left, pending, reply);
   }
 }
 
@@ -885,7 +893,8 @@ void Store::ApplyTouch(const TouchCommand& command, PendingBatch& pending,
   reply.info.version = entry.version;
 }
 
-void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
+void Store::ApplyDelete(const DeleteCommand& command,
+                        std::vector<PlacedValue>* left, PendingBatch& pending,
                         Reply& reply) noexcept {
   OldItem old;
   reply.status = Lookup(command.key, pending, old);
@@ -905,6 +914,15 @@ void Store::ApplyDelete(const DeleteCommand& command, PendingBatch& pending,
     return;
   }
   bool found = old.live;
+  if (old.live && command.with_value && left != nullptr &&
+      old.entry.value_size > kRecordedValueSizeMax) {
+    reply.info = InfoOf(old.entry);
+    left->push_back(
+        {.value_size = old.entry.value_size,
+         .version = old.entry.version,
+         .chunks = {old.entry.extents.begin(), old.entry.extents.end()}});
+    return;
+  }
   if (old.live && command.with_value) {
     const Status read = ReadOldValue(command.key, old, reply);
     if (read.code() == StatusCode::kCorruption) {

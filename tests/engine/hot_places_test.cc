@@ -111,6 +111,33 @@ TEST_F(HotPlacesTest, AllProcessesReadWithoutAskingTheHolder) {
   EXPECT_EQ(after.requests, before.requests);
 }
 
+// One of them in a segment, one in the database, one in several segments.
+TEST_F(HotPlacesTest, ALargeValueIsPoppedOnceByAnyProcess) {
+  ASSERT_TRUE(holder_->Reset("large_value_min", "64KiB").ok());
+  for (const std::size_t size : {kSize, std::size_t{40'000}, 20 * kSize}) {
+    for (const bool by_client : {true, false}) {
+      const std::string value = MakeValue(size, size);
+      Set(*client_, "key", value);
+      std::atomic<int> popped{0};
+      const auto pop = [&](Engine& engine) {
+        const Command command = DeleteCommand{.key = "key", .with_value = true};
+        Reply reply;
+        EXPECT_TRUE(engine.Execute({&command, 1}, {&reply, 1}, {}).ok());
+        EXPECT_TRUE(reply.status.ok()) << reply.status.ToString();
+        if (!reply.applied) return;
+        ++popped;
+        EXPECT_TRUE(reply.value.ToString() == value);
+        EXPECT_EQ(reply.info.size_bytes, size);
+      };
+      std::thread another([&] { pop(by_client ? *client_ : *holder_); });
+      pop(*client_);
+      another.join();
+      EXPECT_EQ(popped, 1) << size;
+      EXPECT_EQ(Get(*client_, "key"), "");
+    }
+  }
+}
+
 TEST_F(HotPlacesTest, EveryChangeIsSeenAtOnce) {
   for (std::uint64_t i = 0; i < 20; ++i) {
     const std::string value = MakeValue(i, kSize + i);

@@ -12,6 +12,7 @@
 #include "command_codec.h"
 #include "store.h"
 #include "temporary_directory.h"
+#include "test_values.h"
 
 namespace larder::testing {
 namespace {
@@ -179,6 +180,74 @@ TEST_F(SessionStoreTest, LongRecordInAGroup) {
   Open();
   EXPECT_TRUE(Recorded({1, 3})->applied);
   EXPECT_TRUE(Recorded({2, 3})->value.ToString() == text);
+}
+
+// A record is written with its change and stays until the client's next one.
+// With values in it, those of a few clients take more than the cache may have.
+TEST_F(SessionStoreTest, ALargeValueIsNotPoppedIntoARecord) {
+  const std::string large = MakeValue(1, kRecordedValueSizeMax + 1);
+  RunAs({9, 1}, SetCommand{.key = "large", .value = large});
+  const Command pop = DeleteCommand{.key = "large", .with_value = true};
+  PlacedValues placed;
+  Reply reply;
+  ASSERT_TRUE(
+      store_->ExecuteAs({1, 1}, {&pop, 1}, {&reply, 1}, {}, placed).ok());
+  EXPECT_FALSE(reply.applied);
+  ASSERT_EQ(placed.found.size(), 1U);
+  EXPECT_EQ(placed.found[0].version, reply.info.version);
+  EXPECT_EQ(placed.found[0].value_size, large.size());
+  EXPECT_FALSE(placed.found[0].chunks.empty());
+  EXPECT_FALSE(Recorded({1, 1}).has_value());
+  // In a group.
+  const Command other = SetCommand{.key = "other", .value = "1"};
+  Reply replies[2];
+  std::vector<ClientChange> changes(2);
+  changes[0].session = {2, 1};
+  changes[0].command = &pop;
+  changes[0].reply = &replies[0];
+  changes[1].session = {3, 1};
+  changes[1].command = &other;
+  changes[1].reply = &replies[1];
+  store_->ExecuteGroup(changes);
+  EXPECT_FALSE(replies[0].applied);
+  EXPECT_TRUE(changes[0].found == placed.found);
+  EXPECT_TRUE(replies[1].applied);
+  EXPECT_TRUE(RunAs({4, 1}, GetCommand{.key = "large"}).value.ToString() ==
+              large);
+  // The one that it was told of, and no other.
+  const std::uint64_t version = placed.found[0].version;
+  EXPECT_FALSE(RunAs({1, 2}, DeleteCommand{.key = "large",
+                                           .version_expected = version + 1})
+                   .applied);
+  EXPECT_TRUE(
+      RunAs({1, 3}, DeleteCommand{.key = "large", .version_expected = version})
+          .applied);
+  Open();
+  EXPECT_TRUE(Recorded({1, 3})->applied);
+}
+
+TEST_F(SessionStoreTest, ABatchThatReturnsTooMuchIsRefused) {
+  const std::string large = MakeValue(1, kRecordedValueSizeMax);
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i * kRecordedValueSizeMax <= kRecordedValuesSizeMax;
+       ++i) {
+    keys.push_back(std::to_string(i));
+    RunAs({9, i + 1}, SetCommand{.key = keys.back(), .value = large});
+  }
+  std::vector<Command> commands;
+  for (const std::string& key : keys) {
+    commands.emplace_back(DeleteCommand{.key = key, .with_value = true});
+  }
+  std::vector<Reply> replies(commands.size());
+  PlacedValues placed;
+  EXPECT_EQ(store_->ExecuteAs({1, 1}, commands, replies, {}, placed).code(),
+            StatusCode::kTooLarge);
+  EXPECT_EQ(*store_->Count(), keys.size());
+  commands.pop_back();
+  replies.pop_back();
+  EXPECT_TRUE(store_->ExecuteAs({1, 2}, commands, replies, {}, placed).ok());
+  EXPECT_TRUE(replies[0].value.ToString() == large);
+  EXPECT_EQ(*store_->Count(), 1U);
 }
 
 // Its record came later than one of a request after it.
