@@ -107,7 +107,8 @@ std::string ReportText(const StormArguments& arguments,
                               report.stops, report.long_stops));
   line("failed", fmt::format("writes of a holder {} times, full disk {} times",
                              report.write_faults, report.full_disks));
-  line("forked", fmt::format("{}", report.forks));
+  line("forked", kStormForks ? fmt::format("{}", report.forks)
+                             : "0, as this program has a sanitizer");
   line("acknowledged",
        fmt::format("{} changes; {} refused for want of room, {} in doubt",
                    report.acknowledged, report.refused, report.in_doubt));

@@ -8,6 +8,14 @@
 
 namespace larder::tools {
 
+// Children of processes with threads, which use the cache and start threads of
+// their own, are beyond the sanitizers of gcc.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kStormForks = false;
+#else
+inline constexpr bool kStormForks = true;
+#endif
+
 /// One process of `larder torture --full`.
 struct StormWorkerOptions {
   std::string directory;  ///< Of the cache.
@@ -19,7 +27,7 @@ struct StormWorkerOptions {
   std::uint64_t seed = 1;
   bool evicts = false;  ///< Misses are no loss; clear, too.
   bool faulty = false;  ///< Writes may fail.
-  bool forks = true;
+  bool forks = kStormForks;
 };
 
 /// Opens the cache and uses it with kStormThreads threads until it is told to
