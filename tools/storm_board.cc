@@ -131,6 +131,11 @@ bool IsLost(const StormPage& page, std::uint32_t key, const StormFloor& floor) {
   return is_there && row.begun == floor.done && row.era == floor.era;
 }
 
+bool IsSplit(const StormPage& page, std::uint32_t key, const StormFloor& floor,
+             std::size_t count) {
+  return count != 0 && count != kStormGroup && page.keys[key].era == floor.era;
+}
+
 std::int64_t WallMicroseconds() noexcept {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::system_clock::now().time_since_epoch())

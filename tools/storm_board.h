@@ -24,6 +24,8 @@ inline constexpr unsigned kStormThreads = 2;
 inline constexpr std::uint32_t kStormKeysMax = 4096;
 inline constexpr std::uint32_t kStormTags = 4;
 inline constexpr std::uint64_t kStormRing = 64;
+/// Keys of a batch that is written and read as one.
+inline constexpr std::uint32_t kStormGroup = 3;
 
 enum class StormState : std::uint32_t { kBegun = 0, kDone, kNotApplied };
 enum class StormKind : std::uint32_t { kSet = 0, kDelete };
@@ -139,6 +141,11 @@ struct StormVerdict {
 /// call was a Set that was acknowledged and is not over.
 [[nodiscard]] bool IsLost(const StormPage& page, std::uint32_t key,
                           const StormFloor& floor);
+/// True if `count` of the keys of a batch, of which nothing is evicted, cannot
+/// be all that was found by a look that began after `floor` was taken. Those of
+/// an era that was left are deleted one by one.
+[[nodiscard]] bool IsSplit(const StormPage& page, std::uint32_t key,
+                           const StormFloor& floor, std::size_t count);
 
 [[nodiscard]] std::int64_t WallMicroseconds() noexcept;
 

@@ -200,9 +200,10 @@ void StormThread::ReadGroup() {
     Take(row, member, floor, std::move(*value), "a batch");
   }
   if (numbers.empty()) return Missed(row, floor, "a batch");
-  const bool is_whole = options_.evicts || numbers.size() == kStormGroup;
-  if (!is_whole || std::adjacent_find(numbers.begin(), numbers.end(),
-                                      std::not_equal_to<>()) != numbers.end()) {
+  const bool is_split =
+      !options_.evicts && IsSplit(page_, row, floor, numbers.size());
+  if (is_split || std::adjacent_find(numbers.begin(), numbers.end(),
+                                     std::not_equal_to<>()) != numbers.end()) {
     Report(StormFault::kTorn, {.key = row, .era = floor.era}, "a batch",
            fmt::format("{} of {} keys, numbers {}", numbers.size(), kStormGroup,
                        fmt::join(numbers, ", ")));

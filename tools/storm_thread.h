@@ -16,8 +16,6 @@
 
 namespace larder::tools {
 
-/// Keys of a batch that is written and read as one.
-inline constexpr std::uint32_t kStormGroup = 3;
 /// The key in the cache; `member` is 0 but for the other keys of a batch.
 [[nodiscard]] std::string StormKeyName(std::uint32_t row, std::uint32_t era,
                                        std::uint32_t member);

@@ -135,5 +135,15 @@ TEST_F(StormBoardTest, ANewEraKnowsNothingOfTheOld) {
   EXPECT_EQ(Verdict(Floor(), 4), "");
 }
 
+TEST_F(StormBoardTest, APartOfABatchIsSplitUnlessItsEraWasLeft) {
+  Done(1);
+  const StormFloor floor = Floor();
+  EXPECT_TRUE(IsSplit(*page_, kKey, floor, kStormGroup - 1));
+  EXPECT_FALSE(IsSplit(*page_, kKey, floor, kStormGroup));
+  EXPECT_FALSE(IsSplit(*page_, kKey, floor, 0));  // A miss: IsLost.
+  ++page_->keys[kKey].era;
+  EXPECT_FALSE(IsSplit(*page_, kKey, floor, kStormGroup - 1));
+}
+
 }  // namespace
 }  // namespace larder::tools
