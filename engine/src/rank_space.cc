@@ -58,11 +58,16 @@ std::uint64_t LevelOf(Rank cutoff, std::uint64_t steps) noexcept {
   return std::min(level, kLevelMax);
 }
 
-std::uint64_t Shifted(std::uint64_t value, std::int64_t delta) noexcept {
-  if (delta >= 0) return value + static_cast<std::uint64_t>(delta);
+// At least 0; false if that is not what it comes to.
+bool Shift(std::uint64_t& value, std::int64_t delta) noexcept {
+  if (delta >= 0) {
+    value += static_cast<std::uint64_t>(delta);
+    return true;
+  }
   const std::uint64_t drop = ~static_cast<std::uint64_t>(delta) + 1;
-  LARDER_ASSERT(drop <= value);
-  return value - std::min(value, drop);
+  const bool enough = drop <= value;
+  value -= std::min(value, drop);
+  return enough;
 }
 
 }  // namespace
@@ -144,15 +149,15 @@ void RankSpace::Add(Rank rank, std::int64_t bytes, std::int64_t items) {
   if (i >= c.rows.size() || c.rows.rank(i) != rank) {
     i = c.rows.IndexAtOrAfter(rank);
     if (i == c.rows.size() || c.rows.rank(i) != rank) {
-      LARDER_ASSERT(bytes >= 0 && items >= 0);
+      adds_up_ = adds_up_ && bytes >= 0 && items >= 0;
       if (items <= 0) return;
       c.rows.Insert(i, rank, {});
     }
   }
   RankRow& row = c.rows.row(i);
   const RankRow before = row;
-  row.bytes = Shifted(row.bytes, bytes);
-  row.items = Shifted(row.items, items);
+  adds_up_ = Shift(row.bytes, bytes) && adds_up_;
+  adds_up_ = Shift(row.items, items) && adds_up_;
   if (row.items == 0) row.bytes = 0;
   context_.live_bytes += row.bytes - before.bytes;
   context_.live_items += row.items - before.items;
@@ -243,6 +248,7 @@ void RankSpace::Clear() noexcept {
   context_.live_bytes = 0;
   context_.live_items = 0;
   context_.class_bytes = {};
+  adds_up_ = true;
 }
 
 std::size_t RankSpace::row_count() const noexcept {

@@ -101,6 +101,9 @@ class RankSpace {
   [[nodiscard]] Rank cutoff(std::uint8_t class_index) const noexcept {
     return context_.cutoffs[class_index];
   }
+  /// False once more was taken from a row than it had: what is on the disk had
+  /// not been the sum of what is there. True again after Clear.
+  [[nodiscard]] bool adds_up() const noexcept { return adds_up_; }
   /// Forgets all rows; cutoffs stay.
   void Clear() noexcept;
 
@@ -138,6 +141,7 @@ class RankSpace {
   Options options_;
   std::uint64_t bucket_bytes_ = 1;  // budget / B, at least 1.
   PolicyContext context_;
+  bool adds_up_ = true;
   std::array<ClassRows, kRankClassCount> classes_;
   std::array<Rank, kRankClassCount> ghost_cutoffs_ = ClassBases();
 

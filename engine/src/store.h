@@ -226,6 +226,10 @@ class Store final : public SessionStore, private LivenessJudge {
   Status LoadSettings() noexcept;
   Status LoadLedger() noexcept;
   void MirrorLedger() noexcept;  // Under ledger_mutex_.
+  /// Of a change that was written. Under ledger_mutex_.
+  void ApplyToLedger(const LedgerDelta& delta) noexcept;
+  /// Counts the ledger anew once it did not add up. REQUIRES: no lock is held.
+  void RecountIfWrong() noexcept;
   Status LoadRuns() noexcept;
   /// Versions from here on are larger than `version_max`.
   void StartVersions(std::uint64_t version_max) noexcept;
@@ -597,6 +601,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// After a process died that wrote without a log: entries, lines and ledger
   /// agree again. REQUIRES: nobody else is in the store.
   Status RecoverUnlogged() noexcept;
+  /// Whether all of it can be read.
+  Status ReadIndex() noexcept;
   /// Those whose values were not logged and are lost.
   Status DropBrokenEntries() noexcept;
   [[nodiscard]] bool HasBytes(const Entry& entry) noexcept;
@@ -722,8 +728,9 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> segment_size_{0};
 
   mutable std::mutex ledger_mutex_;
-  Ledger ledger_;                   // Guarded by ledger_mutex_, as is
-  std::unique_ptr<Policy> policy_;  // the policy.
+  Ledger ledger_;                          // Guarded by ledger_mutex_, as is
+  std::unique_ptr<Policy> policy_;         // the policy.
+  std::atomic<bool> ledger_wrong_{false};  // It is to be counted anew.
   // Mirrors of the ledger, for readers. Written under ledger_mutex_.
   std::atomic<std::uint32_t> epoch_{0};
   std::array<std::atomic<Rank>, kRankClassCount> cutoffs_{};

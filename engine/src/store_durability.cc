@@ -169,13 +169,12 @@ Status Store::LoadMarkers() noexcept {
 }
 
 // Of what was written without a log any part may have reached the tables, of
-// each column family another one; of what was logged, all. So the entries are
-// what counts, as far as their values are there.
+// each column family another one; of what was logged, all, but where the log is
+// damaged. So the entries are what counts, as far as their values are there.
 Status Store::RecoverUnlogged() noexcept {
   if (!recover_unlogged_) return Status::Ok();
   if (rocks_->read_only()) return RebuildLedger();
-  Log("writes without a log were cut off: counting " + directory().string() +
-      " anew");
+  Log("not all changes are there: counting " + directory().string() + " anew");
   LARDER_RETURN_IF_ERROR(DropBrokenEntries());
   LARDER_RETURN_IF_ERROR(RestoreIndexLines());
   LARDER_RETURN_IF_ERROR(RebuildLedger());
@@ -191,6 +190,15 @@ Status Store::RecoverUnlogged() noexcept {
   }
   StartVersions(version_max);
   return Status::Ok();
+}
+
+Status Store::ReadIndex() noexcept {
+  rocksdb::ReadOptions read;
+  read.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      rocks_->db().NewIterator(read, rocks_->access()));
+  for (it->SeekToFirst(); it->Valid();) it->Next();
+  return FromRocks(it->status(), "counting anew");
 }
 
 Status Store::DropBrokenEntries() noexcept {

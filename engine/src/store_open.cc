@@ -272,6 +272,8 @@ Status Store::LoadState() noexcept {
   LARDER_RETURN_IF_ERROR(LoadExpirationsTold());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(sessions_.Load(rocks_->db(), rocks_->counters()));
+  // Before any segment is touched: what follows fails where this does.
+  if (recover_unlogged_) LARDER_RETURN_IF_ERROR(ReadIndex());
   LARDER_RETURN_IF_ERROR(OpenLog());
   LARDER_RETURN_IF_ERROR(RecoverUnlogged());
   if (power_marked_) NoteAllPower();
@@ -380,7 +382,14 @@ Status Store::LoadLedger() noexcept {
       rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
                        rocksdb::Slice(kLedgerKey), &bytes);
   LedgerDelta all;
-  if (!read.IsNotFound()) {
+  ledger_wrong_ = false;
+  if (read.IsNotFound()) {
+    const std::unique_ptr<rocksdb::Iterator> it(
+        rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+    it->SeekToFirst();
+    recover_unlogged_ = recover_unlogged_ || it->Valid();
+    LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "reading the index"));
+  } else {
     LARDER_RETURN_IF_ERROR(FromRocks(read, "reading the ledger"));
     LARDER_RETURN_IF_ERROR(LedgerDelta::Decode(bytes, all));
     // A change can be missing though later ones are there: a power cut may take
@@ -424,6 +433,21 @@ void Store::MirrorLedger() noexcept {
   epoch_ = ledger_.epoch();
   live_bytes_ = ledger_.space().live_bytes();
   live_items_ = ledger_.space().live_items();
+}
+
+void Store::ApplyToLedger(const LedgerDelta& delta) noexcept {
+  ledger_.Apply(delta);
+  if (!ledger_.space().adds_up()) ledger_wrong_ = true;
+}
+
+// What was found at Open may have lacked changes and looked whole all the same.
+// Only what is subtracted later tells.
+void Store::RecountIfWrong() noexcept {
+  if (!ledger_wrong_) return;
+  const auto gate = store_gate_.Enter();
+  if (!CheckOpen().ok() || faulted_ || !ledger_wrong_.exchange(false)) return;
+  const Status status = RepairLedger();
+  Log("the ledger did not add up, counted anew: " + status.ToString());
 }
 
 Status Store::RebuildLedger() noexcept {
@@ -497,7 +521,11 @@ Status Store::LoadRuns() noexcept {
   it.reset(rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->values()));
   it->SeekToLast();
   if (it->Valid() && it->key().size() == sizeof(std::uint64_t)) {
-    version_max = std::max(version_max, LoadBigEndian64(it->key().data()));
+    const std::uint64_t last = LoadBigEndian64(it->key().data());
+    version_max = std::max(version_max, last);
+    // The change that wrote it told the ledger so.
+    const std::scoped_lock lock(ledger_mutex_);
+    if (last > ledger_.version_max()) recover_unlogged_ = true;
   }
   LARDER_RETURN_IF_ERROR(FromRocks(it->status(), "finding the last position"));
   StartVersions(version_max);

@@ -1028,6 +1028,7 @@ void Store::HousekeepLoop() noexcept {
         idle ? std::min(2 * interval, kIdleIntervalMax) : kHousekeepInterval;
     if (idle && interval < kIdleIntervalMax) continue;
     HealIfFaulted();
+    RecountIfWrong();
     const auto gate = store_gate_.Enter();
     if (closed_ || faulted_ || gone_) continue;
     Housekeep();

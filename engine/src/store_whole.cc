@@ -307,7 +307,7 @@ Status Store::SaveTotals() noexcept {
   misses_saved_ = misses;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    ledger_.Apply(delta);
+    ApplyToLedger(delta);
   }
   return SaveCutoffs();
 }

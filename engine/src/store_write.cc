@@ -106,6 +106,7 @@ Status Store::TryExecute(const Caller& caller,
       std::none_of(commands.begin(), commands.end(), IsMutation);
   if (!reads_only) {
     HealIfFaulted(FreesSpace(commands) ? Reserve::kSpend : Reserve::kKeep);
+    RecountIfWrong();
   }
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
@@ -981,7 +982,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
   user_bytes_.Add(pending.user_bytes);
   {
     const std::scoped_lock lock(ledger_mutex_);
-    ledger_.Apply(delta);
+    ApplyToLedger(delta);
     if (write.sync) NotePower(delta);
     live_bytes_ = ledger_.space().live_bytes();
     live_items_ = ledger_.space().live_items();

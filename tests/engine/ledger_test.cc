@@ -275,6 +275,28 @@ TEST_F(LedgerTest, PinnedItemsOutliveEveryEviction) {
   ASSERT_NO_FATAL_FAILURE(naive_.ExpectEqual(ledger_));
 }
 
+// What is read from the disk may be anything.
+TEST_F(LedgerTest, MoreTakenThanThereIsDoesNotAddUp) {
+  LedgerDelta delta;
+  delta.Add(Rank{kClassMain} << 62, 3, 100, 1);
+  ledger_.Apply(delta);
+  EXPECT_TRUE(ledger_.space().adds_up());
+  for (const std::int64_t bytes : {-100, -101}) {
+    LedgerDelta more;
+    more.Add(Rank{kClassMain} << 62, 3, bytes, 0);
+    ledger_.Apply(more);
+    EXPECT_EQ(ledger_.space().adds_up(), bytes == -100);
+  }
+  EXPECT_EQ(ledger_.space().live_bytes(), 0U);
+  LedgerDelta again;
+  again.reset = true;
+  ledger_.Apply(again);
+  EXPECT_TRUE(ledger_.space().adds_up());
+  again.Add(Rank{kClassMain} << 62 | 7, 3, -1, -1);
+  ledger_.Apply(again);
+  EXPECT_FALSE(ledger_.space().adds_up());
+}
+
 TEST_F(LedgerTest, ResetForgetsItemsAndKeepsCutoffsAndTotals) {
   Set(1, {kClassMain, 1.0, 0}, 3, 100);
   Set(2, {kClassMain, 4.0, 0}, 3, 100);
