@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "manifest_check.h"
 #include "open_file.h"
 
 namespace larder {
@@ -47,8 +48,6 @@ int TryLock(int fd) {
   return ::fcntl(fd, F_SETLK, &whole) == 0 ? 0 : errno;
 }
 
-bool IsWal(const std::string& path) noexcept { return path.ends_with(".log"); }
-
 // Opens by `open`. If that gets a standard descriptor all the same, as somebody
 // who takes no care closed one just now (the C library and RocksDB read files
 // of /proc), it is done again.
@@ -81,10 +80,12 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   CountingFile(std::unique_ptr<rocksdb::FSWritableFile> target,
                CountingFileSystem* owner, CountingFileSystem::Kind kind,
+               std::uint64_t manifest_number,
                std::shared_ptr<std::atomic<std::uint64_t>> size)
       : FSWritableFileOwnerWrapper(std::move(target)),
         owner_(owner),
         kind_(kind),
+        manifest_number_(manifest_number),
         size_(std::move(size)) {}
 
   using FSWritableFileOwnerWrapper::Append;
@@ -122,6 +123,9 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
 
  private:
   rocksdb::IOStatus Synced(rocksdb::IOStatus status) {
+    if (kind_ == CountingFileSystem::Kind::kManifest && status.ok()) {
+      owner_->NoteManifest({.number = manifest_number_, .size = *size_});
+    }
     if (kind_ != CountingFileSystem::Kind::kWal) return status;
     // RocksDB is not told, as in Debian's build it aborts at the next sync.
     owner_->NoteSync(status).PermitUncheckedError();
@@ -140,6 +144,7 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
 
   CountingFileSystem* owner_;
   CountingFileSystem::Kind kind_;
+  std::uint64_t manifest_number_;  // 0 = it is none.
   std::shared_ptr<std::atomic<std::uint64_t>> size_;
 };
 
@@ -176,11 +181,30 @@ void CountingFileSystem::Grow(Kind kind, std::uint64_t before,
   }
 }
 
+CountingFileSystem::Kind CountingFileSystem::KindOf(
+    const std::string& path) noexcept {
+  if (path.ends_with(".log")) return Kind::kWal;
+  return ManifestNumber(path) ? Kind::kManifest : Kind::kOther;
+}
+
+void CountingFileSystem::TellManifest(
+    std::function<void(const ManifestMark&)> listener) {
+  const std::scoped_lock lock(manifest_mutex_);
+  listener_ = std::move(listener);
+  if (listener_ && manifest_.number != 0) listener_(manifest_);
+}
+
+void CountingFileSystem::NoteManifest(const ManifestMark& mark) {
+  const std::scoped_lock lock(manifest_mutex_);
+  manifest_ = mark;
+  if (listener_) listener_(mark);
+}
+
 void CountingFileSystem::SetSize(const std::string& path, std::uint64_t size) {
   const std::scoped_lock lock(mutex_);
   auto& known = sizes_[path];
   const std::uint64_t before = known ? known->load() : 0;
-  Grow(IsWal(path) ? Kind::kWal : Kind::kOther, before, size);
+  Grow(KindOf(path), before, size);
   if (size == 0) {
     sizes_.erase(path);
   } else {
@@ -323,13 +347,14 @@ rocksdb::IOStatus CountingFileSystem::NewWritableFile(
   if (!status.ok()) return status;
   SetSize(path, 0);  // It may have replaced one.
   auto size = std::make_shared<std::atomic<std::uint64_t>>(0);
-  Kind kind = IsWal(path) ? Kind::kWal : Kind::kOther;
+  Kind kind = KindOf(path);
   {
     const std::scoped_lock lock(mutex_);
     sizes_[path] = size;
     if (merging_.contains(path)) kind = Kind::kMerging;
   }
   *file = std::make_unique<CountingFile>(std::move(*file), this, kind,
+                                         ManifestNumber(path).value_or(0),
                                          std::move(size));
   return status;
 }
@@ -349,9 +374,9 @@ rocksdb::IOStatus CountingFileSystem::ReopenWritableFile(
     if (!known) known = std::make_shared<std::atomic<std::uint64_t>>(0);
     size = known;
   }
-  *file = std::make_unique<CountingFile>(
-      std::move(*file), this, IsWal(path) ? Kind::kWal : Kind::kOther,
-      std::move(size));
+  *file = std::make_unique<CountingFile>(std::move(*file), this, KindOf(path),
+                                         ManifestNumber(path).value_or(0),
+                                         std::move(size));
   return status;
 }
 

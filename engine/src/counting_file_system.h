@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include <rocksdb/file_system.h>
+
+#include "manifest_mark.h"
 
 namespace larder {
 
@@ -53,6 +56,10 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   [[nodiscard]] std::uint64_t bytes_written() const noexcept {
     return bytes_written_.load(std::memory_order_relaxed);
   }
+
+  /// Whoever is told how long the manifest is, now and whenever it has been
+  /// synced, on the thread that syncs it.
+  void TellManifest(std::function<void(const ManifestMark&)> listener);
 
   /// True once a sync of the log, or of the directory, has failed: what was
   /// written before may or may not be found by the next opening. RocksDB does
@@ -142,7 +149,9 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
     bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
   }
   /// What a file adds to, besides the sum of all.
-  enum class Kind : std::uint8_t { kOther, kWal, kMerging };
+  enum class Kind : std::uint8_t { kOther, kWal, kManifest, kMerging };
+  static Kind KindOf(const std::string& path) noexcept;
+  void NoteManifest(const ManifestMark& mark);
   rocksdb::IOStatus NoteSync(rocksdb::IOStatus status) noexcept {
     // Release pairs with log_sync_failed(), of who is told of the failure.
     if (!status.ok()) log_sync_failed_.store(true, std::memory_order_release);
@@ -156,6 +165,9 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<std::int64_t> merging_bytes_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
   std::atomic<bool> log_sync_failed_{false};
+  std::mutex manifest_mutex_;
+  ManifestMark manifest_;                              // Guarded by it.
+  std::function<void(const ManifestMark&)> listener_;  // Guarded by it.
   std::mutex mutex_;
   // Guarded by mutex_. A file being written is brought up to date here when it
   // is closed or deleted; its growth shows in the sums at once.

@@ -43,6 +43,8 @@ std::string Encode(const Slot& slot) {
   PutFixed(bytes, slot.marks.segment);
   PutFixed(bytes, slot.serial);
   PutFixed(bytes, slot.marks.version);
+  PutFixed(bytes, slot.marks.manifest.number);
+  PutFixed(bytes, slot.marks.manifest.size);
   bytes.resize(kSlotSize - sizeof(std::uint64_t), '\0');
   PutFixed(bytes, XXH3_64bits(bytes.data(), bytes.size()));
   return bytes;
@@ -62,6 +64,8 @@ std::optional<Slot> Decode(std::string_view bytes) {
   slot.marks.segment = in.Fixed<std::uint32_t>();
   slot.serial = in.Fixed<std::uint64_t>();
   slot.marks.version = in.Fixed<std::uint64_t>();
+  slot.marks.manifest.number = in.Fixed<std::uint64_t>();
+  slot.marks.manifest.size = in.Fixed<std::uint64_t>();
   return slot;
 }
 
@@ -70,12 +74,17 @@ std::optional<Slot> Decode(std::string_view bytes) {
 Result<std::unique_ptr<HighWater>> HighWater::Open(
     std::filesystem::path file) noexcept {
   std::unique_ptr<HighWater> high_water(new HighWater(std::move(file)));
-  LARDER_FAIL_IF_ERROR(high_water->Load());
+  LARDER_FAIL_IF_ERROR(high_water->Load(O_RDWR));
   return high_water;
 }
 
-Status HighWater::Load() {
-  auto fd = OpenFile(FilePlace(file_), O_RDWR);
+HighWaterMarks HighWater::Read(const std::filesystem::path& file) noexcept {
+  HighWater high_water(file);
+  return high_water.Load(O_RDONLY).ok() ? high_water.marks_ : HighWaterMarks();
+}
+
+Status HighWater::Load(int access) {
+  auto fd = OpenFile(FilePlace(file_), access);
   if (!fd) {
     return fd.error().code() == StatusCode::kNotFound ? Status::Ok()
                                                       : fd.error();
@@ -109,16 +118,34 @@ HighWaterMarks HighWater::marks() const noexcept {
 Status HighWater::Raise(const HighWaterMarks& marks) noexcept {
   const std::lock_guard lock(mutex_);
   return Write({.segment = std::max(marks.segment, marks_.segment),
-                .version = std::max(marks.version, marks_.version)});
+                .version = std::max(marks.version, marks_.version),
+                .manifest = marks.manifest.number != 0 ? marks.manifest
+                                                       : marks_.manifest});
 }
 
 Status HighWater::Settle(const HighWaterMarks& marks) noexcept {
   const std::lock_guard lock(mutex_);
-  return Write(marks);
+  return Write({.segment = marks.segment,
+                .version = marks.version,
+                .manifest = marks_.manifest});
+}
+
+Status HighWater::ForgetManifest() noexcept {
+  const std::lock_guard lock(mutex_);
+  HighWaterMarks marks = marks_;
+  marks.manifest = {};
+  for (std::size_t slot = 0; slot < kSlotCount; ++slot) {
+    LARDER_RETURN_IF_ERROR(WriteSlot(marks));
+  }
+  return Status::Ok();
 }
 
 Status HighWater::Write(const HighWaterMarks& marks) {
   if (serial_ != 0 && marks == marks_) return Status::Ok();
+  return WriteSlot(marks);
+}
+
+Status HighWater::WriteSlot(const HighWaterMarks& marks) {
   if (!fd_) {
     // One that has been made meanwhile is not of this cache.
     auto fd = OpenFile(FilePlace(file_), O_RDWR | O_CREAT | O_EXCL,

@@ -8,6 +8,7 @@
 
 #include "larder/engine/status.h"
 
+#include "manifest_mark.h"
 #include "unique_fd.h"
 
 namespace larder {
@@ -20,6 +21,7 @@ inline constexpr std::uint32_t kSegmentSkip = 1 << 20;
 struct HighWaterMarks {
   std::uint32_t segment = 0;  ///< Ids of segment files.
   std::uint64_t version = 0;
+  ManifestMark manifest = {};  ///< The database's, as it was last synced.
   friend bool operator==(const HighWaterMarks&,
                          const HighWaterMarks&) = default;
 };
@@ -42,21 +44,31 @@ class HighWater {
   [[nodiscard]] static Result<std::unique_ptr<HighWater>> Open(
       std::filesystem::path file) noexcept;
 
+  /// The marks in `file` for who only reads; none if it cannot be read.
+  [[nodiscard]] static HighWaterMarks Read(
+      const std::filesystem::path& file) noexcept;
+
   /// A mark of 0 is not known: there is no file yet, it is damaged, or the
   /// mark was never raised.
   [[nodiscard]] HighWaterMarks marks() const noexcept;
-  /// Raises the marks to at least these, in the file first. Cost: a write of 64
+  /// Raises the marks to at least these, in the file first; that of the
+  /// manifest becomes this one unless it is none. Cost: a write of 64
   /// bytes to the page cache. Errors: kNoSpace, kIoError; they stay as they
   /// are.
   [[nodiscard]] Status Raise(const HighWaterMarks& marks) noexcept;
-  /// Sets them to what was really given; for who closes in good order.
-  /// Errors: as Raise.
+  /// Sets them to what was really given, but that of the manifest; for who
+  /// closes in good order. Errors: as Raise.
   [[nodiscard]] Status Settle(const HighWaterMarks& marks) noexcept;
+  /// Another database comes: nothing is known of its manifest, in neither slot.
+  /// Errors: as Raise.
+  [[nodiscard]] Status ForgetManifest() noexcept;
 
  private:
   explicit HighWater(std::filesystem::path file) : file_(std::move(file)) {}
-  Status Load();
-  Status Write(const HighWaterMarks& marks);  // Under mutex_.
+  Status Load(int access);
+  // Both under mutex_.
+  Status Write(const HighWaterMarks& marks);
+  Status WriteSlot(const HighWaterMarks& marks);
 
   const std::filesystem::path file_;
   mutable std::mutex mutex_;  // A leaf. Guards what follows.

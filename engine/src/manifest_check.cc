@@ -5,6 +5,7 @@
 
 #include "manifest_check.h"
 
+#include <charconv>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,7 +18,7 @@
 namespace larder {
 namespace {
 
-using Checksums = WalReader::Checksums;
+constexpr std::string_view kPrefix = "MANIFEST-";
 
 enum class Tag : std::uint32_t {
   kComparator = 1,
@@ -74,38 +75,54 @@ std::string ManifestPath(rocksdb::FileSystem& files,
   current->Read(sizeof(buffer), rocksdb::IOOptions(), &name, buffer, nullptr)
       .PermitUncheckedError();
   const std::string_view line = name.ToStringView();
-  return line.starts_with("MANIFEST-")
+  return line.starts_with(kPrefix)
              ? directory + "/" + std::string(line.substr(0, line.find('\n')))
              : std::string();
 }
 
-Status Check(rocksdb::FileSystem& files, const std::string& path,
-             Checksums checksums) {
-  auto file = OpenFile(files, path);
-  if (file == nullptr) return {};
-  WalReader reader(std::move(file), checksums);
+}  // namespace
+
+std::optional<std::uint64_t> ManifestNumber(std::string_view path) noexcept {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  std::uint64_t number = 0;
+  const auto parsed = std::from_chars(name.data() + kPrefix.size(),
+                                      name.data() + name.size(), number);
+  return parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()
+             ? std::optional(number)
+             : std::nullopt;
+}
+
+Result<std::optional<std::uint64_t>> CheckManifest(rocksdb::FileSystem& files,
+                                                   const std::string& directory,
+                                                   const ManifestMark& mark) {
+  const std::string path = ManifestPath(files, directory);
+  auto file = path.empty() ? nullptr : OpenFile(files, path);
+  if (file == nullptr) return std::optional<std::uint64_t>();
+  WalReader reader(std::move(file));
   std::uint64_t last = 0;
   while (const auto record = reader.Next()) {
     const auto sequence = LastSequence(*record);
     if (!sequence) continue;
     if (*sequence < last) {
-      return Status::Corruption(
+      return Fail(Status::Corruption(
           path + ", record at " + std::to_string(reader.offset()) +
           ": last sequence number " + std::to_string(*sequence) + ", after " +
-          std::to_string(last));
+          std::to_string(last)));
     }
     last = *sequence;
   }
-  return {};
-}
-
-}  // namespace
-
-Status CheckManifest(rocksdb::FileSystem& files, const std::string& directory) {
-  const std::string path = ManifestPath(files, directory);
-  if (path.empty()) return {};
-  Status status = Check(files, path, Checksums::kIgnored);
-  return status.ok() ? status : Check(files, path, Checksums::kVerified);
+  const std::uint64_t end = reader.end();
+  if (ManifestNumber(path) == mark.number && end < mark.size) {
+    return Fail(Status::Corruption(path + " can be read up to " +
+                                   std::to_string(end) + " only, but has had " +
+                                   std::to_string(mark.size) + " bytes"));
+  }
+  if (reader.stopped_early() && reader.FindMore()) {
+    return Fail(Status::Corruption(path + ": damaged at " +
+                                   std::to_string(end) + ", and more follows"));
+  }
+  return std::optional(last);
 }
 
 }  // namespace larder

@@ -423,8 +423,12 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
       std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
   const std::string path = options.path.string();
   rocks->files_->Recount(path);
-  LARDER_FAIL_IF_ERROR(CheckManifest(*rocks->files_, path));
-  LARDER_FAIL_IF_ERROR(CheckWriteAheadLogs(*rocks->files_, path));
+  const auto flushed = CheckManifest(*rocks->files_, path, options.manifest);
+  if (!flushed) return Fail(flushed.error());
+  auto logs = CheckWriteAheadLogs(*rocks->files_, path, flushed->value_or(0));
+  if (!logs) return Fail(std::move(logs.error()));
+  rocks->found_logs_ = *std::move(logs);
+  rocks->manifest_synced_ = options.manifest_synced;
   rocks->opening_ = std::make_shared<OpeningFileSystem>(rocks->files_);
   rocks->files_env_ = rocksdb::NewCompositeEnv(rocks->opening_);
   auto env = NewOwnThreadsEnv(rocks->files_env_.get());
@@ -481,6 +485,11 @@ Status Rocks::Repair(const Options& options) {
 }
 
 Rocks::~Rocks() { Abandon(); }
+
+void Rocks::Keep() {
+  opening_->Keep();
+  files_->TellManifest(manifest_synced_);
+}
 
 std::uint64_t Rocks::access_table_bytes() const noexcept {
   return index_tables_->bytes();

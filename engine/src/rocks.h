@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,8 +19,10 @@
 
 #include "counting_file_system.h"
 #include "entry.h"
+#include "manifest_mark.h"
 #include "opening_file_system.h"
 #include "version_memtable.h"
+#include "wal_check.h"
 
 namespace larder {
 
@@ -97,6 +100,10 @@ class Rocks {
     /// Opens what can be opened: damaged or missing tables are errors of those
     /// who read them, and a damaged log is read on after the damage.
     bool lenient = false;
+    /// How long its manifest has been, if that is known.
+    ManifestMark manifest;
+    /// Told of it from Keep on, whenever it has been synced. May be empty.
+    std::function<void(const ManifestMark&)> manifest_synced;
     LivenessJudge* judge = nullptr;  ///< Asked from StartJudging on.
     /// Used instead of a new one: values pinned in it outlive this.
     std::shared_ptr<rocksdb::Cache> cache;
@@ -132,7 +139,11 @@ class Rocks {
   [[nodiscard]] bool read_only() const noexcept { return read_only_; }
 
   /// It can be used: what the opening has done stays.
-  void Keep() { opening_->Keep(); }
+  void Keep();
+  /// What the write-ahead logs were like that were found.
+  [[nodiscard]] const WalFindings& found_logs() const noexcept {
+    return found_logs_;
+  }
 
   /// The judge knows from now on what is dead.
   void StartJudging() noexcept { *judging_ = true; }
@@ -177,6 +188,8 @@ class Rocks {
   // One of them, for those who read it meanwhile.
   std::atomic<std::uint64_t> index_file_{0};
   bool read_only_ = false;
+  WalFindings found_logs_;
+  std::function<void(const ManifestMark&)> manifest_synced_;
 };
 
 /// A RocksDB status as ours; `what` says what was tried.

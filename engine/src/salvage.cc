@@ -125,8 +125,11 @@ class Salvager {
   Status OpenTarget();
   void OpenSource();
   void NoteTablesPutAside();
+  [[nodiscard]] bool LogsAreWhole();
+  Status MakeReadableCopy();
   Status MakeRepairedCopy();
-  [[nodiscard]] std::unique_ptr<Rocks> OpenReadOnly(const fs::path& path);
+  [[nodiscard]] std::unique_ptr<Rocks> OpenReadOnly(
+      const fs::path& path, const ManifestMark& manifest);
   [[nodiscard]] static bool IsBlind(Rocks& rocks);
   Status WalkSource(Family family, const ReadablePairs::Visit& visit,
                     std::vector<KeyGap>& gaps);
@@ -168,6 +171,7 @@ class Salvager {
   SalvageReport report_;
   std::unique_ptr<Rocks> source_;
   std::unique_ptr<Rocks> target_;
+  bool repaired_ = false;  // The source is what RocksDB has made of a copy.
   rocksdb::WriteBatch batch_;
   // Tables to be read one by one, as the database cannot.
   std::vector<fs::path> tables_;
@@ -252,9 +256,11 @@ Status Salvager::OpenTarget() {
   return Status::Ok();
 }
 
-std::unique_ptr<Rocks> Salvager::OpenReadOnly(const fs::path& path) {
+std::unique_ptr<Rocks> Salvager::OpenReadOnly(const fs::path& path,
+                                              const ManifestMark& manifest) {
   Rocks::Options rocks;
   rocks.path = path;
+  rocks.manifest = manifest;
   rocks.sizes = options_.sizes;
   rocks.read_only = true;
   rocks.lenient = true;
@@ -276,7 +282,11 @@ bool Salvager::IsBlind(Rocks& rocks) {
 }
 
 void Salvager::OpenSource() {
-  source_ = OpenReadOnly(options_.source);
+  if (LogsAreWhole()) {
+    source_ = OpenReadOnly(options_.source, options_.manifest);
+  } else if (MakeReadableCopy().ok()) {
+    source_ = OpenReadOnly(options_.scratch, options_.manifest);
+  }
   if (source_ != nullptr) {
     if (!IsBlind(*source_)) return;
     rocksdb::ColumnFamilyMetaData meta;
@@ -291,14 +301,14 @@ void Salvager::OpenSource() {
     source_.reset();
   }
   if (!MakeRepairedCopy().ok()) return;
-  source_ = OpenReadOnly(options_.scratch);
+  source_ = OpenReadOnly(options_.scratch, ManifestMark());
   if (source_ != nullptr && IsBlind(*source_)) source_.reset();
   tables_ = FilesIn(options_.scratch / "lost", ".sst");
 }
 
 // What a table had that the repair could not use, or did not find.
 void Salvager::NoteTablesPutAside() {
-  if (source_ == nullptr || !fs::exists(options_.scratch)) return;
+  if (source_ == nullptr || !repaired_) return;
   if (index_tables_) {
     for (const auto& [name, keys] : *index_tables_) {
       if (!fs::exists(options_.scratch / name)) index_gaps_.push_back(keys);
@@ -306,6 +316,32 @@ void Salvager::NoteTablesPutAside() {
   } else {  // Nobody knows which tables there were.
     index_gaps_.push_back({{}, {}, true});
   }
+}
+
+bool Salvager::LogsAreWhole() {
+  const auto logs =
+      CheckWriteAheadLogs(*files_, options_.source.string(), /*flushed=*/0);
+  return logs && logs->cut.empty();
+}
+
+// RocksDB reads damaged logs less far than we do, and ends the process over
+// some: it gets the same database with logs of what can be read.
+Status Salvager::MakeReadableCopy() {
+  LARDER_RETURN_IF_ERROR(MakeEmpty(options_.scratch));
+  std::error_code error;
+  const auto link = [&](const char* name) {
+    if (!IsDatabaseFile(name) || std::string_view(name).ends_with(".log")) {
+      return true;
+    }
+    fs::create_hard_link(options_.source / name, options_.scratch / name,
+                         error);
+    return !error;
+  };
+  const int listed = ListDirectory(AT_FDCWD, options_.source.c_str(), link);
+  if (listed != 0) return Status::FromErrno(listed, options_.source.string());
+  LARDER_RETURN_IF_ERROR(FromError(error, options_.scratch));
+  return CopyReadableLogs(*files_, options_.source.string(),
+                          options_.scratch.string());
 }
 
 // RocksDB's repair writes into the directory, so it gets one of its own, with
@@ -331,19 +367,16 @@ Status Salvager::MakeRepairedCopy() {
         "making a skeleton"));
   }
   LARDER_RETURN_IF_ERROR((*opened)->Close());
+  LARDER_RETURN_IF_ERROR(CopyReadableLogs(*files_, options_.source.string(),
+                                          options_.scratch.string()));
   std::error_code error;
   std::uint64_t number_max = 0;
   for (const char* extension : {".sst", ".log"}) {
     for (const fs::path& file : FilesIn(options_.source, extension)) {
-      if (error) break;
       number_max = std::max<std::uint64_t>(
           number_max, std::strtoull(file.stem().c_str(), nullptr, 10));
-      const fs::path link = options_.scratch / file.filename();
-      fs::create_hard_link(file, link, error);
-      // Over such a log RocksDB would end the process.
-      if (!CheckWriteAheadLogs(*files_, options_.scratch.string()).ok()) {
-        fs::remove(link, error);
-      }
+      if (error || file.extension() == ".log") continue;
+      fs::create_hard_link(file, options_.scratch / file.filename(), error);
     }
   }
   for (const fs::path& file : FilesIn(skeleton, ".sst")) {
@@ -355,6 +388,7 @@ Status Salvager::MakeRepairedCopy() {
   if (!error) error = RemoveTree(skeleton);
   LARDER_RETURN_IF_ERROR(FromError(error, options_.scratch));
   rocks.path = options_.scratch;
+  repaired_ = true;
   return Rocks::Repair(rocks);
 }
 

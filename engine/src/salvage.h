@@ -25,6 +25,7 @@ struct SalvageOptions {
   std::filesystem::path scratch;  ///< A directory for the meantime.
   std::filesystem::path log;      ///< Segment files. Nothing is changed there.
   std::filesystem::path target;   ///< The new database. What is there goes.
+  ManifestMark manifest;          ///< How long that of `source` has been.
   RocksSizes sizes;
   TimePoint now{};
   LogCallback log_line;

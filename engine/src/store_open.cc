@@ -255,6 +255,15 @@ Status Store::OpenDatabase(bool writable) noexcept {
                     .value_or(SizesFor(Settings{}.size_limit, 0));
   rocks.read_only = !writable;
   rocks.create = writable && directory_->HoldsNothing();
+  if (high_water_ != nullptr) {
+    rocks.manifest = high_water_->marks().manifest;
+    rocks.manifest_synced = [this](const ManifestMark& mark) {
+      // The older mark is true as well.
+      high_water_->Raise({.manifest = mark}).IgnoreError();
+    };
+  } else {
+    rocks.manifest = HighWater::Read(directory_->marks_path()).manifest;
+  }
   rocks.judge = this;
   rocks.cache = block_cache_;
   rocks.log = options_.log;
@@ -268,6 +277,12 @@ Status Store::OpenDatabase(bool writable) noexcept {
 Status Store::LoadState() noexcept {
   LARDER_RETURN_IF_ERROR(LoadSettings());
   LARDER_RETURN_IF_ERROR(LoadMarkers());
+  if (!rocks_->found_logs().cut.empty()) {
+    Log("damaged write-ahead log, what is behind is lost: " +
+        rocks_->found_logs().cut);
+  }
+  // Of the ledger, too, changes are missing that later ones rely on.
+  if (rocks_->found_logs().gap) recover_unlogged_ = true;
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadExpirationsTold());
   LARDER_RETURN_IF_ERROR(LoadRuns());

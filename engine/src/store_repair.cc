@@ -50,6 +50,7 @@ Status Store::RebuildDatabase() noexcept {
   options.scratch = directory_->PathOf(kScratchDatabaseName);
   options.target = directory_->PathOf(kNewDatabaseName);
   options.log = directory_->log_path();
+  options.manifest = high_water_->marks().manifest;
   options.sizes =
       RocksSizes::Stored(options.source, options_.memory_budget_bytes)
           .value_or(SizesFor(Settings{}.size_limit, 0));
@@ -61,6 +62,7 @@ Status Store::RebuildDatabase() noexcept {
   };
   const Result<SalvageReport> report = SalvageDatabase(options);
   if (!report) return NameDescriptors(report.error());
+  LARDER_RETURN_IF_ERROR(high_water_->ForgetManifest());
   LARDER_RETURN_IF_ERROR(directory_->ReplaceDatabase());
   Log("a new database: " + std::to_string(report->items_kept) +
       " items were kept, " + std::to_string(report->items_rebuilt) +
@@ -113,6 +115,7 @@ Status Store::ResetDirectory() noexcept {
   LARDER_RETURN_IF_ERROR(KeepMarks());
   Shut().IgnoreError();  // It is thrown away.
   LARDER_RETURN_IF_ERROR(directory_->CheckParts());
+  LARDER_RETURN_IF_ERROR(high_water_->ForgetManifest());
   LARDER_RETURN_IF_ERROR(EmptyDirectory(directory_->db_path()));
   for (const std::uint32_t id : SegmentsIn(directory_->log_path())) {
     std::error_code error;

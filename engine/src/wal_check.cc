@@ -3,7 +3,8 @@
 // 1. A record is a batch: sequence number of its first change (u64), number of
 //    changes (u32), and as many changes: sets, merges and deletes of pairs.
 // 2. Each change has a sequence number of its own. They grow from record to
-//    record and from log to log; numbers are left out by writes without a log.
+//    record and from log to log; numbers are left out by writes without a log
+//    only. The first one follows what is in the tables.
 // 3. Where RocksDB stopped replaying a damaged log, the next one goes on with
 //    the number it would have read next.
 
@@ -19,12 +20,12 @@
 #include <vector>
 
 #include "coding.h"
+#include "rocks.h"
 #include "wal_reader.h"
+#include "wal_writer.h"
 
 namespace larder {
 namespace {
-
-using Checksums = WalReader::Checksums;
 
 constexpr std::size_t kBatchHeadSize =
     sizeof(std::uint64_t) + sizeof(std::uint32_t);
@@ -87,80 +88,183 @@ std::vector<Log> FindLogs(rocksdb::FileSystem& files,
   return logs;
 }
 
-class Scan {
+std::unique_ptr<WalReader> OpenLog(rocksdb::FileSystem& files, const Log& log) {
+  std::unique_ptr<rocksdb::FSSequentialFile> file;
+  const rocksdb::IOStatus opened =
+      files.NewSequentialFile(log.path, rocksdb::FileOptions(), &file, nullptr);
+  return opened.ok() ? std::make_unique<WalReader>(std::move(file)) : nullptr;
+}
+
+// The sequence numbers that a record takes: [begin, end).
+struct Range {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+// nullopt, and why in `wrong`: it is no batch of changes.
+std::optional<Range> RangeOf(std::string_view record, std::string& wrong) {
+  const auto first = LoadFixed<std::uint64_t>(record.data());
+  const auto count =
+      LoadFixed<std::uint32_t>(record.data() + sizeof(std::uint64_t));
+  if (first >= kSequenceEnd - count) {
+    wrong = "sequence number " + std::to_string(first) + " is too large";
+    return std::nullopt;
+  }
+  const auto found = CountChanges(record.substr(kBatchHeadSize));
+  if (!found) {
+    wrong = "not a batch of changes";
+    return std::nullopt;
+  }
+  if (*found != count) {
+    wrong = std::to_string(count) + " changes announced, " +
+            std::to_string(*found) + " found";
+    return std::nullopt;
+  }
+  return Range{first, first + count};
+}
+
+class LogScan {
  public:
-  Scan(rocksdb::FileSystem& files, Checksums checksums)
-      : files_(files), checksums_(checksums) {}
+  LogScan(rocksdb::FileSystem& files, std::uint64_t flushed)
+      : files_(files), flushed_(flushed) {}
 
   Status Check(const Log& log) {
-    std::unique_ptr<rocksdb::FSSequentialFile> file;
-    const rocksdb::IOStatus opened = files_.NewSequentialFile(
-        log.path, rocksdb::FileOptions(), &file, nullptr);
-    if (!opened.ok()) return {};
-    WalReader reader(std::move(file), checksums_);
-    while (const auto record = reader.Next()) {
+    const auto reader = OpenLog(files_, log);
+    if (reader == nullptr) return {};
+    while (const auto record = reader->Next()) {
       // RocksDB takes one that is too short for damage.
-      if (record->size() < kBatchHeadSize) {
-        stopped_ = true;
-        return {};
-      }
+      if (record->size() < kBatchHeadSize) return Stop(log, *reader, true);
       const auto first = LoadFixed<std::uint64_t>(record->data());
-      if (stopped_ && first != next_) return {};
+      if (stopped_ && first != next_) return Stop(log, *reader, true);
       stopped_ = false;
-      const std::string wrong = CheckRecord(first, *record);
-      if (wrong.empty()) continue;
+      std::string wrong;
+      if (CheckRecord(*record, wrong)) continue;
       return Status::Corruption("write-ahead log " + log.path + ", record at " +
-                                std::to_string(reader.offset()) + ": " + wrong);
+                                std::to_string(reader->offset()) + ": " +
+                                wrong);
     }
-    stopped_ = stopped_ || reader.stopped_early();
-    return {};
+    return reader->stopped_early() ? Stop(log, *reader, false) : Status();
   }
+  [[nodiscard]] const WalFindings& findings() const { return findings_; }
 
  private:
-  // What is wrong with it; empty = nothing.
-  std::string CheckRecord(std::uint64_t first, std::string_view record) {
-    const auto count =
-        LoadFixed<std::uint32_t>(record.data() + sizeof(std::uint64_t));
-    if (first < next_) {
-      return "sequence number " + std::to_string(first) + " again, after " +
-             std::to_string(next_ - 1);
+  // RocksDB reads no further in this log.
+  Status Stop(const Log& log, WalReader& reader, bool more) {
+    stopped_ = true;
+    const std::uint64_t end = reader.end();
+    if (findings_.cut.empty() && (more || HasMore(reader))) {
+      findings_.cut = log.path + " at " + std::to_string(end);
     }
-    if (first >= kSequenceEnd - count) {
-      return "sequence number " + std::to_string(first) + " is too large";
-    }
-    const auto found = CountChanges(record.substr(kBatchHeadSize));
-    if (!found) return "not a batch of changes";
-    if (*found != count) {
-      return std::to_string(count) + " changes announced, " +
-             std::to_string(*found) + " found";
-    }
-    next_ = first + count;
     return {};
+  }
+  static bool HasMore(WalReader& reader) {
+    while (reader.Resume()) {
+      if (reader.Next()) return true;
+    }
+    return false;
+  }
+  bool CheckRecord(std::string_view record, std::string& wrong) {
+    const auto range = RangeOf(record, wrong);
+    if (!range) return false;
+    if (range->begin < next_) {
+      wrong = "sequence number " + std::to_string(range->begin) +
+              " again, after " + std::to_string(next_ - 1);
+      return false;
+    }
+    const std::uint64_t expected = next_ != 0 ? next_ : flushed_ + 1;
+    findings_.gap = findings_.gap || range->begin > expected;
+    next_ = range->end;
+    return true;
   }
 
   rocksdb::FileSystem& files_;
-  const Checksums checksums_;
+  const std::uint64_t flushed_;
+  WalFindings findings_;
   std::uint64_t next_ = 0;  // The smallest sequence number that may follow.
   bool stopped_ = false;    // The last log was not read to its end.
 };
 
-Status CheckLogs(rocksdb::FileSystem& files, const std::vector<Log>& logs,
-                 Checksums checksums) {
-  Scan scan(files, checksums);
-  for (const Log& log : logs) LARDER_RETURN_IF_ERROR(scan.Check(log));
-  return {};
+struct Found {
+  std::size_t log = 0;
+  Range range;
+  std::string record;
+};
+
+std::vector<Found> ReadAll(rocksdb::FileSystem& files,
+                           const std::vector<Log>& logs) {
+  std::vector<Found> all;
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const auto reader = OpenLog(files, logs[i]);
+    if (reader == nullptr) continue;
+    do {
+      while (const auto record = reader->Next()) {
+        std::string wrong;
+        if (record->size() < kBatchHeadSize) continue;
+        const auto range = RangeOf(*record, wrong);
+        if (range) all.push_back({i, *range, std::string(*record)});
+      }
+    } while (reader->stopped_early() && reader->Resume());
+  }
+  return all;
+}
+
+// As many as can be replayed one after another: a record that is at a wrong
+// place must not cost all those whose numbers it would make too small.
+std::vector<bool> LongestInOrder(const std::vector<Found>& all) {
+  constexpr std::size_t kNone = SIZE_MAX;
+  std::vector<std::size_t> last;  // Of the best row of each length.
+  std::vector<std::size_t> before(all.size(), kNone);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto longer =
+        std::upper_bound(last.begin(), last.end(), all[i].range.begin,
+                         [&](std::uint64_t begin, std::size_t row) {
+                           return begin < all[row].range.end;
+                         });
+    if (longer != last.begin()) before[i] = *std::prev(longer);
+    if (longer == last.end()) {
+      last.push_back(i);
+    } else if (all[i].range.end < all[*longer].range.end) {
+      *longer = i;
+    }
+  }
+  std::vector<bool> chosen(all.size());
+  for (std::size_t i = last.empty() ? kNone : last.back(); i != kNone;
+       i = before[i]) {
+    chosen[i] = true;
+  }
+  return chosen;
 }
 
 }  // namespace
 
-Status CheckWriteAheadLogs(rocksdb::FileSystem& files,
-                           const std::string& directory) {
-  const std::vector<Log> logs = FindLogs(files, directory);
-  Status status = CheckLogs(files, logs, Checksums::kIgnored);
-  // What is odd may lie behind what a power cut has left, where RocksDB does
-  // not get to: only checksums tell.
-  if (status.ok()) return status;
-  return CheckLogs(files, logs, Checksums::kVerified);
+Result<WalFindings> CheckWriteAheadLogs(rocksdb::FileSystem& files,
+                                        const std::string& directory,
+                                        std::uint64_t flushed) {
+  LogScan scan(files, flushed);
+  for (const Log& log : FindLogs(files, directory)) {
+    LARDER_FAIL_IF_ERROR(scan.Check(log));
+  }
+  return scan.findings();
+}
+
+Status CopyReadableLogs(rocksdb::FileSystem& files, const std::string& from,
+                        const std::string& to) {
+  const std::vector<Log> logs = FindLogs(files, from);
+  const std::vector<Found> all = ReadAll(files, logs);
+  const std::vector<bool> chosen = LongestInOrder(all);
+  std::vector<std::string> copies(logs.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (chosen[i]) AppendWalRecord(copies[all[i].log], all[i].record);
+  }
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const std::string path = to + logs[i].path.substr(logs[i].path.rfind('/'));
+    const rocksdb::IOStatus written =
+        rocksdb::WriteStringToFile(&files, copies[i], path);
+    if (!written.ok()) {
+      return FromRocks(written, "copying a write-ahead log");
+    }
+  }
+  return {};
 }
 
 }  // namespace larder

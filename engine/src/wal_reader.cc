@@ -7,27 +7,45 @@
 namespace larder {
 namespace {
 
-constexpr std::array<std::uint32_t, 256> MakeCrcTable() {
+// Eight bytes at a time: what each of them adds is in a table of its own.
+constexpr std::size_t kSlices = 8;
+using CrcTables = std::array<std::array<std::uint32_t, 256>, kSlices>;
+
+constexpr CrcTables MakeCrcTables() {
   constexpr std::uint32_t kPolynomial = 0x82F63B78;  // CRC-32C, reflected.
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
+  CrcTables tables{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t crc = byte;
     for (int bit = 0; bit < 8; ++bit) {
       crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
     }
-    table[byte] = crc;
+    tables[0][byte] = crc;
   }
-  return table;
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    for (std::size_t slice = 1; slice < kSlices; ++slice) {
+      const std::uint32_t crc = tables[slice - 1][byte];
+      tables[slice][byte] = (crc >> 8) ^ tables[0][crc & 0xFF];
+    }
+  }
+  return tables;
 }
 
-constexpr std::array<std::uint32_t, 256> kCrcTable = MakeCrcTable();
+constexpr CrcTables kCrcTables = MakeCrcTables();
 
 }  // namespace
 
 std::uint32_t WalChecksum(std::string_view typed) noexcept {
   std::uint32_t crc = ~std::uint32_t{0};
+  for (; typed.size() >= kSlices; typed.remove_prefix(kSlices)) {
+    const std::uint64_t word = LoadFixed<std::uint64_t>(typed.data()) ^ crc;
+    crc = 0;
+    for (std::size_t i = 0; i < kSlices; ++i) {
+      crc ^= kCrcTables[kSlices - 1 - i][(word >> (8 * i)) & 0xFF];
+    }
+  }
   for (const char c : typed) {
-    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<std::uint8_t>(c)) & 0xFF];
+    crc =
+        (crc >> 8) ^ kCrcTables[0][(crc ^ static_cast<std::uint8_t>(c)) & 0xFF];
   }
   crc = ~crc;
   // Masked, as a checksum of bytes with checksums in them proves little.
@@ -68,14 +86,46 @@ std::optional<WalReader::Fragment> WalReader::NextFragment() {
       at_ = block_.size();
       return Fragment{};
     }
-    if (size > block_.size() - at_ - kWalHeadSize) return std::nullopt;
-    if (checksums_ == Checksums::kVerified &&
-        LoadFixed<std::uint32_t>(head) != WalChecksum({head + 6, size + 1})) {
-      return std::nullopt;
-    }
+    if (!IsFragment(at_)) return std::nullopt;
     at_ += kWalHeadSize + size;
     return Fragment{type, {head + kWalHeadSize, size}};
   }
+}
+
+bool WalReader::IsFragment(std::size_t at) const noexcept {
+  if (block_.size() < at + kWalHeadSize) return false;
+  const char* const head = block_.data() + at;
+  const std::size_t size = LoadFixed<std::uint16_t>(head + 4);
+  return size <= block_.size() - at - kWalHeadSize &&
+         LoadFixed<std::uint32_t>(head) == WalChecksum({head + 6, size + 1});
+}
+
+bool WalReader::FindMore() {
+  do {
+    for (; at_ + kWalHeadSize <= block_.size(); ++at_) {
+      const auto type = static_cast<WalFragment>(block_[at_ + 6]);
+      if (type >= WalFragment::kFull && type <= WalFragment::kLast &&
+          IsFragment(at_)) {
+        return true;
+      }
+    }
+  } while (ReadBlock());
+  return false;
+}
+
+bool WalReader::Resume() {
+  stopped_early_ = false;
+  if (IsFragment(at_)) return true;
+  // Behind the fragment, if its size is right, else in the next block.
+  if (block_.size() >= at_ + kWalHeadSize) {
+    const std::size_t next =
+        at_ + kWalHeadSize + LoadFixed<std::uint16_t>(block_.data() + at_ + 4);
+    if (IsFragment(next)) {
+      at_ = next;
+      return true;
+    }
+  }
+  return ReadBlock();
 }
 
 std::optional<std::string_view> WalReader::Next() {
@@ -94,10 +144,12 @@ std::optional<std::string_view> WalReader::Next() {
         if (inside) return StopEarly();
         break;
       case WalFragment::kFull:
-        if (inside) return StopEarly();
-        return fragment->bytes;
       case WalFragment::kFirst:
-        if (inside) return StopEarly();
+        if (inside) {  // It begins another record.
+          at_ -= kWalHeadSize + fragment->bytes.size();
+          return StopEarly();
+        }
+        if (fragment->type == WalFragment::kFull) return Whole(fragment->bytes);
         inside = true;
         record_ = fragment->bytes;
         break;
@@ -105,7 +157,7 @@ std::optional<std::string_view> WalReader::Next() {
       case WalFragment::kLast:
         if (!inside) return StopEarly();
         record_ += fragment->bytes;
-        if (fragment->type == WalFragment::kLast) return record_;
+        if (fragment->type == WalFragment::kLast) return Whole(record_);
         break;
       default:
         return StopEarly();

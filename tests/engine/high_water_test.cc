@@ -61,6 +61,18 @@ TEST_F(HighWaterTest, ADamagedSlotRaisesTheMarks) {
   }
 }
 
+TEST_F(HighWaterTest, OfTheManifestTheLastCounts) {
+  ASSERT_TRUE(Open()->Raise({.manifest = {.number = 9, .size = 500}}).ok());
+  ASSERT_TRUE(Open()->Raise({.manifest = {.number = 4, .size = 100}}).ok());
+  ASSERT_TRUE(Open()->Settle({.segment = 3}).ok());
+  EXPECT_EQ(Open()->marks(), (HighWaterMarks{3, 0, {4, 100}}));
+  EXPECT_EQ(HighWater::Read(file_), Open()->marks());
+  ASSERT_TRUE(Open()->ForgetManifest().ok());
+  EXPECT_EQ(Open()->marks(), (HighWaterMarks{3, 0}));
+  Damage(20);  // And the other slot does not know another one.
+  EXPECT_EQ(Open()->marks().manifest, ManifestMark());
+}
+
 TEST_F(HighWaterTest, ADamagedFileIsMadeAnew) {
   ASSERT_TRUE(Open()->Raise({.segment = 64}).ok());
   ASSERT_TRUE(Open()->Raise({.segment = 128}).ok());

@@ -23,6 +23,8 @@
 #include "manifest_check.h"
 #include "temporary_directory.h"
 #include "wal_reader.h"
+#include "wal_records.h"
+#include "wal_writer.h"
 
 namespace larder::testing {
 namespace {
@@ -44,34 +46,6 @@ std::string Batch(std::uint64_t first, std::uint32_t count,
   return batch;
 }
 
-void AppendFragment(std::string& log, WalFragment type,
-                    std::string_view bytes) {
-  std::string typed(1, static_cast<char>(type));
-  typed += bytes;
-  PutFixed(log, WalChecksum(typed));
-  PutFixed(log, static_cast<std::uint16_t>(bytes.size()));
-  log += typed;
-}
-
-void AppendRecord(std::string& log, std::string_view record) {
-  bool first = true;
-  do {
-    const std::size_t rest = kWalBlockSize - log.size() % kWalBlockSize;
-    if (rest < kWalHeadSize) {
-      log.append(rest, '\0');
-      continue;
-    }
-    const std::string_view part = record.substr(0, rest - kWalHeadSize);
-    record.remove_prefix(part.size());
-    AppendFragment(log,
-                   record.empty()
-                       ? (first ? WalFragment::kFull : WalFragment::kLast)
-                       : (first ? WalFragment::kFirst : WalFragment::kMiddle),
-                   part);
-    first = false;
-  } while (!record.empty());
-}
-
 class WalCheckTest : public ::testing::Test {
  protected:
   void Write(int number, const std::string& log) const {
@@ -79,15 +53,30 @@ class WalCheckTest : public ::testing::Test {
                        std::ios::binary);
     file << log;
   }
-  std::string Check() const {
+  Result<WalFindings> Find(std::uint64_t flushed = 0) const {
     return CheckWriteAheadLogs(*rocksdb::FileSystem::Default(),
-                               directory_.path())
-        .ToString();
+                               directory_.path(), flushed);
+  }
+  std::string Check() const {
+    const auto found = Find();
+    return found ? "kOk" : found.error().ToString();
+  }
+  // The records that a salvage takes from the logs.
+  std::vector<std::string> Salvaged() const {
+    const std::filesystem::path to = directory_.path() / "to";
+    std::filesystem::create_directories(to);
+    EXPECT_EQ(
+        CopyReadableLogs(*rocksdb::FileSystem::Default(), directory_.path(), to)
+            .ToString(),
+        "kOk");
+    std::vector<std::string> records = ReadWalRecords(to / "8.log");
+    for (std::string& more : ReadWalRecords(to / "9.log")) {
+      records.push_back(std::move(more));
+    }
+    return records;
   }
   static std::string Log(const std::vector<std::string>& records) {
-    std::string log;
-    for (const std::string& record : records) AppendRecord(log, record);
-    return log;
+    return WriteWalRecords(records);
   }
   void ExpectWrong(std::string_view what) const {
     const std::string answer = Check();
@@ -154,21 +143,106 @@ TEST_F(WalCheckTest, TheNextLogGoesOnWhereReplayStopped) {
   ExpectWrong("9.log, record at");
 }
 
-TEST_F(WalCheckTest, TheLastNumberOfAManifestNeverFalls) {
-  const auto edit = [](std::uint64_t last_sequence) {
+TEST_F(WalCheckTest, MissingNumbersAreNoted) {
+  Write(8, Log({Batch(7, 3), Batch(10, 1)}));
+  Write(9, Log({Batch(11, 1), Batch(12, 0), Batch(12, 1)}));
+  EXPECT_FALSE(Find(6)->gap);
+  EXPECT_FALSE(Find(30)->gap);  // Tables may have more than a log.
+  EXPECT_TRUE(Find(5)->gap);
+  Write(9, Log({Batch(12, 1)}));
+  EXPECT_TRUE(Find(6)->gap);
+  Write(8, Log({Batch(7, 3), Batch(11, 1)}));
+  EXPECT_TRUE(Find(6)->gap);
+}
+
+TEST_F(WalCheckTest, DamageWithMoreBehindItIsNoTornEnd) {
+  const std::string whole = Log({Batch(1, 3), Batch(4, 1), Batch(5, 1)});
+  const std::size_t second = Log({Batch(1, 3)}).size();
+  EXPECT_EQ(Find()->cut, "");
+  Write(8, whole.substr(0, second + 9));
+  EXPECT_EQ(Find()->cut, "");
+  std::string damaged = whole;
+  damaged[second + 9] ^= 1;
+  Write(8, damaged);
+  EXPECT_EQ(Find()->cut, (directory_.path() / "8.log at ").string() +
+                             std::to_string(second));
+}
+
+TEST_F(WalCheckTest, ASalvageReadsOnBehindDamage) {
+  const std::vector<std::string> records = {
+      Batch(1, 3), Batch(4, 1), Batch(5, 1), Batch(6, 1, 40'000), Batch(7, 1)};
+  std::string log = Log(records);
+  log[Log({records[0]}).size() + 9] ^= 1;
+  Write(8, log);
+  Write(9, Log({Batch(8, 2)}));
+  EXPECT_EQ(Salvaged(),
+            (std::vector<std::string>{records[0], records[2], records[3],
+                                      records[4], Batch(8, 2)}));
+  // The size of a fragment is damaged: all of its block is lost.
+  log[Log({records[0]}).size() + 5] ^= 1;
+  Write(8, log);
+  EXPECT_EQ(Salvaged(),
+            (std::vector<std::string>{records[0], records[4], Batch(8, 2)}));
+}
+
+TEST_F(WalCheckTest, ASalvageLeavesOutWhatIsOutOfOrder) {
+  Write(8, Log({Batch(1, 3), Batch(9, 1), Batch(4, 1), Batch(4, 1),
+                Batch(5, 4) + "?", Batch(5, 1), Batch(2, 2)}));
+  Write(9, Log({Batch(6, 3), Batch(9, 1)}));
+  EXPECT_EQ(Salvaged(),
+            (std::vector<std::string>{Batch(1, 3), Batch(4, 1), Batch(5, 1),
+                                      Batch(6, 3), Batch(9, 1)}));
+}
+
+class ManifestCheckTest : public WalCheckTest {
+ protected:
+  static std::string Edit(std::uint64_t last_sequence) {
     std::string record("\x02\x05\x03\x09\x04", 5);  // Two more numbers first.
     PutVarint(record, last_sequence);
     return record + "\x67 tables";
-  };
-  const auto check = [&](const std::vector<std::string>& records) {
+  }
+  std::string CheckIt(const std::string& manifest, ManifestMark mark = {}) {
     std::ofstream(directory_.path() / "CURRENT") << "MANIFEST-000007\n";
-    std::ofstream(directory_.path() / "MANIFEST-000007") << Log(records);
-    return CheckManifest(*rocksdb::FileSystem::Default(), directory_.path())
-        .ToString();
-  };
-  EXPECT_EQ(check({edit(0), edit(300), "", edit(300), edit(1000)}), "kOk");
-  EXPECT_NE(check({edit(300), edit(299)}).find("299, after 300"),
+    std::ofstream(directory_.path() / "MANIFEST-000007") << manifest;
+    const auto checked =
+        CheckManifest(*rocksdb::FileSystem::Default(), directory_.path(), mark);
+    return checked ? std::to_string(checked->value_or(0))
+                   : checked.error().message();
+  }
+};
+
+TEST_F(ManifestCheckTest, TheLastNumberNeverFalls) {
+  EXPECT_EQ(CheckIt(Log({Edit(0), Edit(300), "", Edit(300), Edit(1000)})),
+            "1000");
+  EXPECT_NE(CheckIt(Log({Edit(300), Edit(299)})).find("299, after 300"),
             std::string::npos);
+}
+
+TEST_F(ManifestCheckTest, OneThatWasLongerIsCut) {
+  const std::string whole = Log({Edit(1), Edit(2)});
+  const std::string cut = Log({Edit(1)});
+  EXPECT_EQ(CheckIt(cut), "1");  // Nobody knows.
+  EXPECT_EQ(CheckIt(cut, {.number = 7, .size = cut.size()}), "1");
+  EXPECT_EQ(CheckIt(whole, {.number = 7, .size = cut.size()}), "2");
+  EXPECT_EQ(CheckIt(cut, {.number = 6, .size = whole.size()}), "1");
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    EXPECT_NE(
+        CheckIt(whole.substr(0, size), {.number = 7, .size = whole.size()})
+            .find("has had " + std::to_string(whole.size())),
+        std::string::npos)
+        << size;
+  }
+}
+
+// RocksDB takes that for what a crash leaves.
+TEST_F(ManifestCheckTest, ARecordOfAWrongSizeIsNoEnd) {
+  std::string damaged = Log({Edit(1), Edit(2), Edit(3)});
+  const std::size_t second = Log({Edit(1)}).size();
+  damaged[second + 5] = '\x70';
+  EXPECT_NE(CheckIt(damaged).find("damaged at " + std::to_string(second)),
+            std::string::npos);
+  damaged.resize(second + 12);
+  EXPECT_EQ(CheckIt(damaged), "1");
 }
 
 // The real thing ------------------------------------------------------------
@@ -186,8 +260,9 @@ class KilledWriterTest : public ::testing::Test {
       const auto engine = std::move(*Open());
       for (int i = 0; i < 2 * kSets; ++i) {
         const std::string key = std::to_string(i % kSets);
-        const Command command = i < kSets ? Command(SetCommand{key, "v"})
-                                          : Command(DeleteCommand{.key = key});
+        const Command command = i < kSets || overwrites_
+                                    ? Command(SetCommand{key, "v"})
+                                    : Command(DeleteCommand{.key = key});
         Reply reply;
         if (!engine->Execute({&command, 1}, {&reply, 1}).ok()) return 1;
       }
@@ -206,17 +281,11 @@ class KilledWriterTest : public ::testing::Test {
          std::filesystem::directory_iterator(cache_ / "db")) {
       if (file.path().extension() == ".log") last = std::max(last, file.path());
     }
-    std::unique_ptr<rocksdb::FSSequentialFile> file;
-    ASSERT_TRUE(rocksdb::FileSystem::Default()
-                    ->NewSequentialFile(last, {}, &file, nullptr)
-                    .ok());
-    WalReader reader(std::move(file), WalReader::Checksums::kVerified);
-    std::vector<std::string> records;
-    while (const auto record = reader.Next()) records.emplace_back(*record);
+    const std::vector<std::string> records = ReadWalRecords(last);
     std::string log;
     for (std::size_t i = 0; i < records.size(); ++i) {
       for (int n = copies(i, records.size()); n > 0; --n) {
-        AppendRecord(log, records[i]);
+        AppendWalRecord(log, records[i]);
       }
     }
     std::ofstream(last, std::ios::binary) << log;
@@ -226,8 +295,14 @@ class KilledWriterTest : public ::testing::Test {
     return OpenEngine(cache_, std::move(options));
   }
 
+  bool overwrites_ = false;  // Instead of deleting.
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const std::filesystem::path cache_ = directory_.path() / "cache";
+};
+
+class KilledOverwriterTest : public KilledWriterTest {
+ protected:
+  KilledOverwriterTest() { overwrites_ = true; }
 };
 
 constexpr auto kLastTwice = [](std::size_t index, std::size_t count) {
@@ -261,6 +336,26 @@ TEST_F(KilledWriterTest, WhatLacksARecordIsCountedAnew) {
   ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
   EXPECT_EQ((*opened)->Count().value(), 0U);
   EXPECT_TRUE((*opened)->Check(false).value().ok());
+}
+
+// No row is less than nothing, but less than there is.
+TEST_F(KilledOverwriterTest, WhatLacksARecordIsCountedAnew) {
+  RewriteLog([](std::size_t index, std::size_t count) {
+    return index > count / 8 && index < count / 6 ? 0 : 1;
+  });
+  const auto opened = Open();
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  EXPECT_EQ((*opened)->Count().value(), static_cast<std::uint64_t>(kSets));
+  EXPECT_TRUE((*opened)->Check(false).value().ok());
+}
+
+// Who counts anew after each death would be slow to take over.
+TEST_F(KilledOverwriterTest, AWholeLogIsNotCountedAnew) {
+  std::string told;
+  const auto opened =
+      Open({.log = [&](std::string_view line) { told += line; }});
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  EXPECT_EQ(told.find("anew"), std::string::npos) << told;
 }
 
 }  // namespace
