@@ -14,11 +14,13 @@
 #include "spawned_process.h"
 
 // Opens a damaged directory and says what is left of it:
-//   damage_reader DIR
-// A process of its own, so that a crash or a hang is seen as what it is. The
-// report on descriptor 3 is "opened" or "refused", then RIGHT LARGE MISSING
-// CORRUPT of the items after a repair, and of a refusal CODE MESSAGE; whatever
-// must never happen is told on stderr and exits with 1.
+//   damage_reader open|repair|reset|read-only DIR
+// as somebody who opens it, and has it repaired if that is refused; has it
+// repaired or reset at once; or only reads first. A process of its own, so
+// that a crash or a hang is seen as what it is. The report on descriptor 3 is
+// "opened" or "refused", then RIGHT LARGE MISSING CORRUPT of the items after a
+// repair, and of a refusal CODE MESSAGE; whatever must never happen is told on
+// stderr and exits with 1.
 
 namespace larder::testing {
 namespace {
@@ -162,10 +164,34 @@ std::string Counts(const Found& found) {
          std::to_string(found.missing) + " " + std::to_string(found.corrupt);
 }
 
-int Run(const std::string& path) {
+void LookReadOnly(const std::string& path) {
+  const auto before = FilesIn(path);
+  {
+    CacheOptions options;
+    options.mode = OpenMode::kReadOnly;
+    const auto cache = Cache::Open(path, options);
+    if (cache) {
+      ReadAll(**cache);
+      ScanAll(**cache);
+      // Whatever it says: it must come back.
+      if (!(*cache)->Check(false)) ReadAll(**cache);
+    }
+  }
+  DemandSame(before, path);
+}
+
+int Run(const std::string& mode, const std::string& path) {
   ::alarm(60);  // A hang is a failure.
   std::string report;
-  {
+  if (mode == "read-only") LookReadOnly(path);
+  if (mode == "reset") {
+    const Status reset = ResetCache(path);
+    if (!reset.ok()) Fail("ResetCache: " + reset.ToString());
+  }
+  if (mode == "repair") {
+    const Found found = RepairDamaged(path);
+    report = "refused " + Counts(found) + " not tried";
+  } else {
     const auto before = FilesIn(path);
     const auto cache = Cache::Open(path);
     if (!cache) {
@@ -201,5 +227,5 @@ int Run(const std::string& path) {
 }  // namespace larder::testing
 
 int main(int count, char** arguments) {
-  return count == 2 ? larder::testing::Run(arguments[1]) : 2;
+  return count == 3 ? larder::testing::Run(arguments[1], arguments[2]) : 2;
 }

@@ -1,23 +1,18 @@
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <set>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include "larder/cache/cache.h"
 
-#include "fault/damage_items.h"
-#include "spawned_process.h"
+#include "fault/damage_run.h"
 #include "temporary_directory.h"
+#include "test_values.h"
 
 // Damages one file of a cache directory at a time and has damage_reader look
 // at the rest: the right value, a miss or kCorruption; never wrong bytes, a
@@ -28,29 +23,6 @@ namespace larder::testing {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string ReadFile(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  return bytes.str();
-}
-
-void WriteFile(const fs::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-/// Files of one kind have one name here: "000012.sst" is "*.sst".
-std::string KindOf(const fs::path& file) {
-  const std::string name = file.filename();
-  for (const char* extension : {".sst", ".log", ".seg", ".ldb"}) {
-    if (name.ends_with(extension)) return std::string("*") + extension;
-  }
-  for (const char* prefix : {"MANIFEST", "OPTIONS", "LOG"}) {
-    if (name.starts_with(prefix)) return prefix;
-  }
-  return name;
-}
 
 struct Damage {
   std::string name;
@@ -124,15 +96,7 @@ const std::vector<Damage>& AllDamages() {
 
 class DamageTest : public ::testing::Test {
  protected:
-  /// What damage_reader found.
-  struct Outcome {
-    bool opened = false;
-    int right = 0;  ///< This and the next ones: after a repair.
-    int large = 0;
-    int missing = 0;
-    int corrupt = 0;
-    std::string refusal;
-  };
+  using Outcome = DamageOutcome;
 
   static void SetUpTestSuite() {
     home_ = new TemporaryDirectory(TemporaryDirectory::Place::kMemory);
@@ -141,14 +105,12 @@ class DamageTest : public ::testing::Test {
     auto cache = Cache::Open(home_->path() / "closed", options);
     ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
     // In two runs, so that there are database files of the first one.
-    Fill(**cache, 0, kDamageItemCount / 2);
+    FillForDamage(**cache, 0, kDamageItemCount / 2);
     ASSERT_EQ((*cache)->Close().ToString(), "kOk");
     cache = Cache::Open(home_->path() / "closed");
     ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
-    Fill(**cache, kDamageItemCount / 2, kDamageItemCount);
-    // A copy of a directory at rest is what a killed process leaves.
-    fs::copy(home_->path() / "closed", home_->path() / "killed",
-             fs::copy_options::recursive);
+    FillForDamage(**cache, kDamageItemCount / 2, kDamageItemCount);
+    CopyCache(home_->path() / "closed", home_->path() / "killed");
     ASSERT_EQ((*cache)->Close().ToString(), "kOk");
   }
   static void TearDownTestSuite() {
@@ -156,56 +118,13 @@ class DamageTest : public ::testing::Test {
     home_ = nullptr;
   }
 
-  static void Fill(Cache& cache, int begin, int end) {
-    for (int i = begin; i < end; ++i) {
-      ASSERT_EQ(cache
-                    .Set(DamageKey(i), DamageValue(i),
-                         {.tag = i % 3 == 0 ? "red" : ""})
-                    .ToString(),
-                "kOk");
-    }
-  }
-
-  /// The files below `directory`, by kind, relative to it.
-  static std::map<std::string, std::vector<fs::path>> FilesOf(
-      const fs::path& directory) {
-    std::map<std::string, std::vector<fs::path>> files;
-    for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-      if (entry.is_regular_file()) {
-        files[KindOf(entry.path())].push_back(
-            fs::relative(entry.path(), directory));
-      }
-    }
-    return files;
-  }
-
   /// Copies `variant`, has `damage` done to the copy and looks at the rest.
   static Outcome Try(const std::string& variant,
                      const std::function<void(const fs::path&)>& damage) {
     const fs::path copy = home_->path() / "copy";
-    fs::remove_all(copy);
-    fs::copy(home_->path() / variant, copy, fs::copy_options::recursive);
-    fs::permissions(copy, fs::perms::owner_all);
+    CopyCache(home_->path() / variant, copy);
     damage(copy);
-    SpawnedProcess reader(LARDER_DAMAGE_READER, {copy.string()});
-    std::vector<char> bytes;
-    while (reader.ReadUntil(
-        SpawnedProcess::Clock::now() + std::chrono::seconds(90), bytes)) {
-    }
-    const int status = reader.Wait();
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        << (WIFSIGNALED(status)
-                ? "killed by signal " + std::to_string(WTERMSIG(status))
-                : "exit code " + std::to_string(WEXITSTATUS(status)));
-    Outcome outcome;
-    std::istringstream report(std::string(bytes.begin(), bytes.end()));
-    std::string word;
-    report >> word;
-    outcome.opened = word == "opened";
-    report >> outcome.right >> outcome.large >> outcome.missing >>
-        outcome.corrupt;
-    std::getline(report, outcome.refusal);
-    return outcome;
+    return LookAtDamage(copy, "open");
   }
 
   static TemporaryDirectory* home_;
@@ -263,8 +182,7 @@ TEST_F(DamageTest, AMissingStampIsRestored) {
 // in.
 TEST_F(DamageTest, AClientHasTheHolderRepair) {
   const fs::path copy = home_->path() / "held";
-  fs::copy(home_->path() / "killed", copy, fs::copy_options::recursive);
-  fs::permissions(copy, fs::perms::owner_all);
+  CopyCache(home_->path() / "killed", copy);
   Random random(SeedFromEnvironment(1));
   for (int round = 0; round < 6; ++round) {
     CacheOptions options;  // What tables say of themselves is read at Open.
