@@ -625,7 +625,7 @@ Status Salvager::ScanSegmentFile(const fs::path& path, std::uint32_t id) {
   // What cannot be read is lost.
   static_cast<void>(ScanSegment(*SegmentIo::System(), file->get(), id,
                                 static_cast<std::uint64_t>(info.st_size),
-                                visit));
+                                BadSectors::kDamage, visit));
   return Status::Ok();
 }
 

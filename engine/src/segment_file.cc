@@ -173,7 +173,8 @@ Status SegmentFile::RecoverTail() {
   if (!*fd) {
     return ErrorAt(errno, "opening", 0);
   }
-  const auto scan = ScanSegment(io, fd->get(), id_, size, {});
+  const auto scan =
+      ScanSegment(io, fd->get(), id_, size, BadSectors::kFail, {});
   if (!scan) {
     return scan.error();
   }

@@ -880,7 +880,8 @@ Status SegmentLogOnDisk::ForEachRecord(
   return ScanFile(
       id,
       [&](int fd, std::uint64_t size) {
-        return ScanSegment(*environment_->io, fd, id, size, visit);
+        return ScanSegment(*environment_->io, fd, id, size, BadSectors::kDamage,
+                           visit);
       },
       damaged_bytes);
 }

@@ -262,7 +262,8 @@ class SegmentLog {
   virtual std::unique_ptr<SegmentSnapshot> Snapshot() noexcept = 0;
 
   /// Calls `visit` for each whole record of a segment in order of offset,
-  /// skipping gaps and damage (`damaged_bytes` counts the latter); false stops.
+  /// skipping gaps and damage, bad sectors, too (`damaged_bytes` counts these);
+  /// false stops.
   virtual Status ForEachRecord(
       std::uint32_t id,
       const std::function<bool(const SegmentPlace&, const SegmentRecord&)>&

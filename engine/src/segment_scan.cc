@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,14 +23,20 @@ namespace larder {
 namespace {
 
 constexpr std::size_t kWindowBytesMin = 1U << 20;
+constexpr std::uint64_t kPageBytes = 4096;
+constexpr int kUnreadableByte = 0xFF;  // No gap has it.
 
 // A sliding window over a file.
 class FileWindow {
  public:
   // `before_move` is called before the bytes seen so far go; may be empty.
-  FileWindow(SegmentIo& io, int fd, std::uint64_t size,
+  FileWindow(SegmentIo& io, int fd, std::uint64_t size, BadSectors bad_sectors,
              std::function<void()> before_move)
-      : io_(io), fd_(fd), size_(size), before_move_(std::move(before_move)) {}
+      : io_(io),
+        fd_(fd),
+        size_(size),
+        bad_sectors_(bad_sectors),
+        before_move_(std::move(before_move)) {}
 
   // The bytes [offset, offset + length), or nullptr if the file ends before or
   // the read fails (see status()). REQUIRES: the range lies below `size`.
@@ -53,8 +60,11 @@ class FileWindow {
     }
     begin_ = offset;
     filled_ = 0;
-    const ssize_t count =
+    ssize_t count =
         ReadFully(io_, fd_, bytes_.get(), wanted, static_cast<off_t>(offset));
+    if (count < 0 && errno == EIO && bad_sectors_ == BadSectors::kDamage) {
+      count = FillByPages(offset, wanted);
+    }
     if (count < 0) {
       status_ = Status::FromErrno(errno, "at " + std::to_string(offset));
       return;
@@ -62,9 +72,27 @@ class FileWindow {
     filled_ = static_cast<std::uint64_t>(count);
   }
 
+  // Those that cannot be read become what no record is.
+  ssize_t FillByPages(std::uint64_t offset, std::uint64_t wanted) {
+    std::uint64_t done = 0;
+    while (done < wanted) {
+      const std::uint64_t at = offset + done;
+      const std::uint64_t part =
+          std::min(wanted - done, kPageBytes - at % kPageBytes);
+      const ssize_t count = ReadFully(io_, fd_, bytes_.get() + done, part,
+                                      static_cast<off_t>(at));
+      if (count < 0 && errno != EIO) return count;
+      if (count < 0) std::memset(bytes_.get() + done, kUnreadableByte, part);
+      done += count < 0 ? part : static_cast<std::uint64_t>(count);
+      if (count >= 0 && static_cast<std::uint64_t>(count) < part) break;
+    }
+    return static_cast<ssize_t>(done);
+  }
+
   SegmentIo& io_;
   int fd_;
   std::uint64_t size_;
+  const BadSectors bad_sectors_;
   std::function<void()> before_move_;
   std::uint64_t begin_ = 0;
   std::uint64_t filled_ = 0;
@@ -82,8 +110,9 @@ class Walk {
  public:
   enum class Payloads : std::uint8_t { kVerified, kAsTheyAre };
   Walk(SegmentIo& io, int fd, std::uint32_t id, std::uint64_t size,
-       Payloads payloads, std::function<void()> before_move)
-      : window_(io, fd, size, std::move(before_move)),
+       BadSectors bad_sectors, Payloads payloads,
+       std::function<void()> before_move)
+      : window_(io, fd, size, bad_sectors, std::move(before_move)),
         id_(id),
         size_(size),
         payloads_(payloads) {}
@@ -184,8 +213,10 @@ class Walk {
 
 Result<SegmentScanResult> ScanSegment(SegmentIo& io, int fd, std::uint32_t id,
                                       std::uint64_t size,
+                                      BadSectors bad_sectors,
                                       const SegmentVisit& visit) {
-  return Walk(io, fd, id, size, Walk::Payloads::kVerified, {}).Run(visit);
+  return Walk(io, fd, id, size, bad_sectors, Walk::Payloads::kVerified, {})
+      .Run(visit);
 }
 
 Result<SegmentScanResult> ScanSegmentGroups(SegmentIo& io, int fd,
@@ -199,7 +230,8 @@ Result<SegmentScanResult> ScanSegmentGroups(SegmentIo& io, int fd,
     if (goes_on && !group.empty()) goes_on = visit(group);
     group.clear();
   };
-  Walk walk(io, fd, id, size, Walk::Payloads::kAsTheyAre, visit_group);
+  Walk walk(io, fd, id, size, BadSectors::kDamage, Walk::Payloads::kAsTheyAre,
+            visit_group);
   auto result =
       walk.Run([&](const SegmentPlace& place, const SegmentRecord& record) {
         group.push_back({place, record});

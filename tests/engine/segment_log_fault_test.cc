@@ -64,6 +64,14 @@ class FaultyIo final : public SegmentIo {
       errno = read_error;
       return -1;
     }
+    // What lies before a bad sector is read.
+    if (offset >= bad_begin && offset < bad_end) {
+      errno = EIO;
+      return -1;
+    }
+    if (offset < bad_begin && offset + static_cast<off_t>(size) > bad_begin) {
+      size = static_cast<std::size_t>(bad_begin - offset);
+    }
     return SegmentIo::ReadAt(
         fd, buffer, short_writes ? std::min<std::size_t>(size, 777) : size,
         offset);
@@ -108,6 +116,8 @@ class FaultyIo final : public SegmentIo {
   int create_error = 0;
   int open_error = 0;
   int read_error = 0;
+  off_t bad_begin = 0;  // Of every file.
+  off_t bad_end = 0;
   int sync_error = 0;
   int unlink_error = 0;
   int truncate_error = 0;
@@ -402,6 +412,58 @@ TEST_F(SegmentLogFaultTest, ReadErrorDuringRecoveryLeavesTheFileAlone) {
   ExpectReadable(record);
   EXPECT_EQ(fs::file_size(FilePath(1)), size);
   EXPECT_FALSE(lines_.empty());
+}
+
+// Bad sectors --------------------------------------------------------------
+
+class BadSectorTest : public SegmentLogFaultTest {
+ protected:
+  void SetUp() override {
+    options_.read_mode = ReadMode::kPread;
+    SegmentLogFaultTest::SetUp();
+    first_ = Put(1, 9000);
+    second_ = Put(2, 9000);
+    third_ = Put(3, 9000);
+    ASSERT_TRUE(log_->SealOpen().ok());
+    io_.bad_begin = 12'288;  // In the middle of the second.
+    io_.bad_end = 16'384;
+  }
+  StoredRecord first_;
+  StoredRecord second_;
+  StoredRecord third_;
+};
+
+TEST_F(BadSectorTest, IsAnErrorOfItsValueOnly) {
+  ExpectReadable(first_);
+  ExpectFails(second_, StatusCode::kIoError);
+  ExpectReadable(third_);
+  io_.bad_end = 0;
+  ExpectReadable(second_);
+}
+
+TEST_F(BadSectorTest, IsDamageToWhoeverWantsTheRest) {
+  std::vector<std::string> keys;
+  std::uint64_t damaged = 0;
+  ASSERT_TRUE(log_->ForEachRecord(
+                      1,
+                      [&](const SegmentPlace&, const SegmentRecord& record) {
+                        keys.emplace_back(record.key);
+                        return true;
+                      },
+                      &damaged)
+                  .ok());
+  EXPECT_EQ(keys, (std::vector<std::string>{first_.key, third_.key}));
+  EXPECT_GE(damaged, 9000U);
+  io_.bad_begin = second_.place.offset;  // Its header, too.
+  keys.clear();
+  const auto visit = [&](std::span<const PlacedRecord> group) {
+    for (const PlacedRecord& record : group) {
+      keys.emplace_back(record.record.key);
+    }
+    return true;
+  };
+  ASSERT_TRUE(log_->ForEachGroup(1, 9, visit, &damaged).ok());
+  EXPECT_EQ(keys, (std::vector<std::string>{first_.key, third_.key}));
 }
 
 // Failing writes -----------------------------------------------------------
