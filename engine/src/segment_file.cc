@@ -369,14 +369,20 @@ Status SegmentFile::Sync() noexcept {
     result = environment_->io->SyncFile((*fd)->get());
   } while (result != 0 && errno == EINTR);
   if (result != 0) {
-    sync_failed_ = true;
-    return ErrorAt(errno, "syncing", readable_end());
+    const int error = errno;
+    NoteSyncFailed();
+    return ErrorAt(error, "syncing", readable_end());
   }
   const std::lock_guard lock(mutex_);
   if (state() == State::kSealed) {
     AccountFromStat((*fd)->get());  // Writing back may have cost more blocks.
   }
   return Status::Ok();
+}
+
+void SegmentFile::NoteSyncFailed() noexcept {
+  sync_failed_ = true;
+  ++environment_->counters->failed_syncs;
 }
 
 std::shared_ptr<const SegmentMapping> SegmentFile::CachedMapping(

@@ -130,6 +130,8 @@ class SegmentFile {
   [[nodiscard]] bool sync_failed() const noexcept {
     return sync_failed_.load();
   }
+  /// One did in an earlier log.
+  void NoteSyncFailed() noexcept;
   /// From now on Sync means what an earlier run has written, too.
   void IncludeEarlierRun() noexcept {
     if (earlier_unsynced_.exchange(false)) unsynced_ = true;

@@ -182,7 +182,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   }
 
   Status Load(std::uint32_t next_id_min,
-              const std::function<bool(std::uint32_t)>& live);
+              const std::function<bool(std::uint32_t)>& live,
+              std::span<const std::uint32_t> doubtful);
 
   Result<SegmentGrant> Reserve(std::size_t key_size, std::size_t payload_wanted,
                                LogStream stream) noexcept override;
@@ -199,6 +200,8 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncSegments(std::span<const std::uint32_t> ids) noexcept override;
   Status SyncAll() noexcept override;
+  [[nodiscard]] std::vector<std::uint32_t> DoubtfulSegments()
+      const noexcept override;
   Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept override;
   bool ShrinkReusable(std::uint64_t bytes) noexcept override;
   void DropSpares() noexcept override { spares_.DropAll(); }
@@ -329,7 +332,8 @@ class LogSnapshot final : public SegmentSnapshot {
 };
 
 Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
-                              const std::function<bool(std::uint32_t)>& live) {
+                              const std::function<bool(std::uint32_t)>& live,
+                              std::span<const std::uint32_t> doubtful) {
   std::vector<std::uint32_t> ids;
   const int error = ListDirectory(AT_FDCWD, environment_->directory.c_str(),
                                   [&](const char* name) {
@@ -362,6 +366,9 @@ Status SegmentLogOnDisk::Load(std::uint32_t next_id_min,
     if (*file) {
       table_.emplace(id, std::move(*file));
     }
+  }
+  for (const std::uint32_t id : doubtful) {
+    if (const FilePtr file = Find(id)) file->NoteSyncFailed();
   }
   next_id_ = std::max({next_id_min, last + 1, 1U});
   ids_end_ = next_id_;
@@ -716,6 +723,18 @@ Status SegmentLogOnDisk::SyncSegments(
 
 Status SegmentLogOnDisk::SyncAll() noexcept { return SyncFiles(true); }
 
+std::vector<std::uint32_t> SegmentLogOnDisk::DoubtfulSegments() const noexcept {
+  std::vector<std::uint32_t> ids;
+  if (environment_->counters->failed_syncs == 0) return ids;  // Nearly always.
+  const std::shared_lock lock(table_mutex_);
+  for (const auto& [id, file] : table_) {
+    if (file->sync_failed() && file->state() != SegmentFile::State::kRemoved) {
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
 bool SegmentLogOnDisk::ShrinkReusable(std::uint64_t bytes) noexcept {
   const std::uint64_t before = reusable_bytes();
   spares_.Shrink(bytes);
@@ -948,7 +967,7 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
   environment->directory = DescriptorPath(environment->directory_fd.get());
   auto log =
       std::make_unique<SegmentLogOnDisk>(std::move(environment), options);
-  LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live));
+  LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live, options.doubtful));
   return log;
 }
 

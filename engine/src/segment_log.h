@@ -72,6 +72,9 @@ struct SegmentLogOptions {
   /// give one below `end` from now on, whatever becomes of this one. An error
   /// is that of the Reserve that needed the id. May be empty.
   std::function<Status(std::uint32_t end)> reserve_ids = {};
+  /// Segments of which a sync failed in an earlier log of this process
+  /// (SegmentLog::DoubtfulSegments). Used by Open only.
+  std::span<const std::uint32_t> doubtful = {};
 };
 
 /// Which open segment a record goes to. Records that will die at about the same
@@ -205,13 +208,17 @@ class SegmentLog {
   /// fdatasync of everything written since Open that is not yet on the
   /// device, and fsync of the directory after new files. A segment whose sync
   /// failed once may have lost pages for good: it gets no more records, and
-  /// Sync goes on failing until it is removed or the log is opened anew.
+  /// Sync goes on failing until it is removed.
   virtual Status Sync() noexcept = 0;
   /// The same for these segments only, whoever wrote them, whatever became of
   /// others.
   virtual Status SyncSegments(std::span<const std::uint32_t> ids) noexcept = 0;
   /// The same for what earlier runs left, too: one fdatasync per segment, once.
   virtual Status SyncAll() noexcept = 0;
+  /// Segments whose sync failed: another one of the same file would succeed
+  /// without anything having been written, in the next log as well.
+  [[nodiscard]] virtual std::vector<std::uint32_t> DoubtfulSegments()
+      const noexcept = 0;
   /// Removes a sealed segment. Handles and snapshots that hold it go on
   /// reading. With kKeep its file may stay, counted in disk_bytes() and in
   /// spare_bytes(), to become a new segment.

@@ -17,6 +17,7 @@ struct SegmentCounters {
   std::atomic<std::int64_t> disk_bytes{0};
   std::atomic<std::int64_t> unlinked_bytes{0};
   std::atomic<std::uint64_t> bytes_written{0};
+  std::atomic<std::uint64_t> failed_syncs{0};
 };
 
 /// Payloads from this size on are remembered once their checksum was right.

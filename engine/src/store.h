@@ -619,6 +619,9 @@ class Store final : public SessionStore, private LivenessJudge {
   Status CheckLogSynced() noexcept;
   /// Of a commit whose sync failed.
   Status UnknownOutcome() noexcept;
+  /// Moves what lives in segments whose sync failed to others. Must not be
+  /// called in write_gate_.
+  Status LeaveDoubtfulSegments() noexcept;
   /// To be called before something is promised to survive a power cut.
   Status MarkPower() noexcept;
   /// True if items in `place` may be to survive a power cut.
@@ -787,6 +790,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::unordered_set<PlaceId> power_places_;
   std::atomic<bool> power_marked_{false};
   bool log_doubtful_ = false;  // A sync of the WAL failed. Under the gate.
+  // Segments of which one failed, when the log was dropped. Under the gate.
+  std::vector<std::uint32_t> doubtful_segments_;
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
   // Bytes that writers were granted and have not written yet, to segments and

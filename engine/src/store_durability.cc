@@ -16,7 +16,8 @@
 //    are to survive a power cut: any later sync of the log makes the move
 //    durable, and the source may be gone by then.
 // 3. Nothing is built upon a log that was found at Open before that is synced
-//    (Rocks::Open), and nothing upon one whose sync has failed (Reopen).
+//    (Rocks::Open), and nothing upon a log or a segment whose sync has failed
+//    (Reopen, LeaveDoubtfulSegments), as long as this process has the cache.
 // 4. After a crash the items are counted before anything is unlinked.
 //
 // Which items are which is known by place, and rather too often than too
@@ -139,9 +140,40 @@ Status Store::Sync() noexcept {
   NoteAllPower();
   write_gate_.AwaitLeaving();
   NoteAllPower();
+  LARDER_RETURN_IF_ERROR(LeaveDoubtfulSegments());
   LARDER_RETURN_IF_ERROR(log_->SyncAll());
   if (unlogged_marked_) LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
   return SyncLog();
+}
+
+// What cannot be written again where it is, is written elsewhere, from memory
+// as long as it is there.
+Status Store::LeaveDoubtfulSegments() noexcept {
+  const std::vector<std::uint32_t> doubtful = log_->DoubtfulSegments();
+  if (doubtful.empty()) return Status::Ok();
+  LARDER_RETURN_IF_ERROR(log_->SealOpen());
+  for (const std::uint32_t id : doubtful) {
+    PlaceUse use;
+    bool pinned = false;
+    {
+      const std::scoped_lock lock(ledger_mutex_);
+      use = ledger_.use(PlaceOfSegment(id));
+      pinned = stream_pins_.contains(PlaceOfSegment(id));
+    }
+    if (pinned && use.bytes == 0) continue;  // It stays until the stream ends.
+    LARDER_RETURN_IF_ERROR(
+        MakeRoom({.log_bytes = static_cast<std::uint64_t>(use.bytes)}));
+    const std::scoped_lock space(space_mutex_);
+    // Room may have been made of it, and whoever has a grant in it still has
+    // not committed.
+    const std::vector<SegmentInfo> segments = log_->Segments();
+    const bool is_sealed = std::any_of(
+        segments.begin(), segments.end(), [id](const SegmentInfo& segment) {
+          return segment.id == id && segment.sealed;
+        });
+    if (is_sealed) LARDER_RETURN_IF_ERROR(CleanSegment(id));
+  }
+  return Status::Ok();
 }
 
 Status Store::LoadMarkers() noexcept {

@@ -587,6 +587,7 @@ Status Store::OpenLog() noexcept {
   options.segment_size_bytes = static_cast<std::uint32_t>(segment_size_);
   options.read_only = rocks_->read_only();
   options.read_mode = CurrentSettings().read_mode;
+  options.doubtful = doubtful_segments_;
   std::uint32_t next_id = 1;
   std::set<std::uint32_t> live;
   {
@@ -637,7 +638,10 @@ void Store::DropLog() noexcept {
     const std::scoped_lock lock(generation_mutex_);
     if (published_generation_ != nullptr) *published_generation_ = 0;
   }
-  if (log_) segment_floor_ = std::max(segment_floor_, log_->next_id());
+  if (log_) {
+    segment_floor_ = std::max(segment_floor_, log_->next_id());
+    doubtful_segments_ = log_->DoubtfulSegments();
+  }
   log_.reset();
 }
 

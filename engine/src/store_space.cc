@@ -933,6 +933,7 @@ void Store::Housekeep() noexcept {
   UpdateBudget();
   FitBuffers();
   TendKeyFilter();
+  LeaveDoubtfulSegments().IgnoreError();
   if (!HasRoom({}) || !HasItemRoom(0)) MakeRoom({}).IgnoreError();
   TendIndex();
 }

@@ -612,6 +612,25 @@ TEST_F(SegmentLogFaultTest, RandomDamageNeverGivesWrongBytes) {
   testing::Random random(seed);
   SCOPED_TRACE(seed);
   for (int history = 0; history < 60; ++history) {
+TEST_F(SegmentLogFaultTest, FailedSyncIsNotForgottenByTheNextLog) {
+  const StoredRecord record = Put(1, 3000);
+  io_.sync_error = EIO;
+  EXPECT_EQ(log_->Sync().code(), StatusCode::kIoError);
+  io_.sync_error = 0;
+  const auto doubtful = log_->DoubtfulSegments();
+  EXPECT_EQ(doubtful, std::vector<std::uint32_t>{1});
+  options_.doubtful = doubtful;
+  Reopen();
+  EXPECT_EQ(log_->SyncAll().code(), StatusCode::kIoError);
+  EXPECT_EQ(log_->SyncSegments(doubtful).code(), StatusCode::kIoError);
+  EXPECT_EQ(log_->DoubtfulSegments(), doubtful);
+  ExpectReadable(record);
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kKeep).ok());
+  EXPECT_TRUE(log_->SyncAll().ok());
+  EXPECT_TRUE(log_->DoubtfulSegments().empty());
+  EXPECT_EQ(log_->spare_bytes(), 0U);  // Nor does it become another one.
+}
+
     log_.reset();
     fs::remove_all(path());
     Reopen();

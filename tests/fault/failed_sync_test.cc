@@ -1,7 +1,10 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <filesystem>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -25,8 +28,15 @@ class FailedSyncTest : public StoreFixture {
     SetSyncHook([this](int fd) {
       const std::string path = PathOf(fd);
       if (path.ends_with(".log")) ++log_syncs_;
-      if (!suffix_.empty() && path.ends_with(suffix_) && fails_.exchange(false))
+      if (path.ends_with(".seg")) {
+        const std::scoped_lock lock(mutex_);
+        synced_.insert(path);
+      }
+      if (!suffix_.empty() && path.ends_with(suffix_) &&
+          fails_.exchange(false)) {
+        failed_ = path;
         return EIO;
+      }
       return ::syscall(SYS_fsync, fd) == 0 ? 0 : errno;
     });
   }
@@ -52,8 +62,11 @@ class FailedSyncTest : public StoreFixture {
   }
 
   std::string suffix_;
+  std::filesystem::path failed_;  // The file whose sync did.
   std::atomic<bool> fails_{false};
   std::atomic<int> log_syncs_{0};
+  std::mutex mutex_;
+  std::set<std::string> synced_;  // Segments. Guarded by mutex_.
 };
 
 TEST_F(FailedSyncTest, TheOutcomeIsUnknown) {
@@ -95,6 +108,24 @@ TEST_F(FailedSyncTest, OfWhatIsRefusedMeanwhileTheOutcomeIsKnown) {
   EXPECT_TRUE(status.code() != StatusCode::kIoError || !Get("b").has_value());
 }
 
+// What it wrote before may not be on the device, whoever thought so.
+TEST_F(FailedSyncTest, AStreamIsSyncedThatWasOpenMeanwhile) {
+  const std::string value(3 << 20, 'x');
+  auto writer = engine_->OpenWriter(SetCommand{.key = "key"}, 0);
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE((*writer)->Append(value).ok());
+  FailSyncOf(".log");
+  EXPECT_EQ(Set("small", "1").code(), StatusCode::kOutcomeUnknown);
+  ASSERT_NO_FATAL_FAILURE(SetUntilItWorks());  // All is opened anew.
+  ASSERT_TRUE((*writer)->Append(value).ok());
+  synced_.clear();
+  EXPECT_EQ((*writer)->Commit().status.ToString(), "kOk");
+  for (const auto& file : std::filesystem::directory_iterator(path_ / "log")) {
+    EXPECT_TRUE(synced_.contains(file.path())) << file.path();
+  }
+  EXPECT_TRUE(Get("key") == value + value);
+}
+
 // Nothing of it is in the log yet.
 TEST_F(FailedSyncTest, ASegmentThatCannotBeSyncedChangesNothing) {
   ASSERT_EQ(Set("key", "old").ToString(), "kOk");
@@ -103,6 +134,30 @@ TEST_F(FailedSyncTest, ASegmentThatCannotBeSyncedChangesNothing) {
   EXPECT_EQ(Get("key"), "old");
   // The next one has another file.
   EXPECT_EQ(Set("key", std::string(100'000, 'y')).ToString(), "kOk");
+}
+
+// The kernel takes its pages for written by now: whatever is promised of them,
+// they are written elsewhere before.
+TEST_F(FailedSyncTest, ASegmentThatCannotBeSyncedIsNotReliedUpon) {
+  const std::string value(90'000, 'x');
+  const Command weak = SetCommand{.key = "key", .value = value};
+  Reply reply;
+  ASSERT_TRUE(engine_
+                  ->Execute({&weak, 1}, {&reply, 1},
+                            {.durability = Durability::kProcess})
+                  .ok());
+  FailSyncOf(".seg");
+  EXPECT_EQ(engine_->Sync().code(), StatusCode::kIoError);
+  const std::filesystem::path doubtful = failed_;
+  auto writer = engine_->OpenWriter(SetCommand{.key = "small"}, 0);
+  ASSERT_TRUE(writer.has_value());
+  FailSyncOf(".log");
+  EXPECT_FALSE((*writer)->Commit().status.ok());
+  ASSERT_NO_FATAL_FAILURE(SetUntilItWorks());  // All is opened anew.
+  EXPECT_EQ(Run(TouchCommand{.key = "key"}).status.ToString(), "kOk");
+  EXPECT_FALSE(std::filesystem::exists(doubtful));
+  EXPECT_EQ(Get("key"), value);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
 TEST_F(FailedSyncTest, AFailedSyncHealsAsAFailedWriteDoes) {
