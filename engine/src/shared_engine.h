@@ -31,7 +31,7 @@ namespace larder {
 /// Processes: see Seat. In a forked child it attaches anew, as a process of
 ///            its own, at the first call; what the parent had is left alone.
 ///            If the directory is removed, moved or replaced, or a part of it,
-///            every call is kGone within a second, in every process.
+///            every call is kGone within 5 s, in every process.
 class SharedEngine final : public Engine {
  public:
   /// How a process that just got the seat opens the store.

@@ -141,7 +141,7 @@ class LostDirectory : public ::testing::Test {
         return replace("larder.format");
     }
   }
-  // Writes and reads until both say so, which takes a second at most.
+  // Writes and reads until both say so, within the time that is promised.
   static void ExpectGoneSoon(Engine& engine) {
     const auto until = std::chrono::steady_clock::now() + 5s;
     for (int i = 0; std::chrono::steady_clock::now() < until; ++i) {

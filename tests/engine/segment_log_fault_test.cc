@@ -538,6 +538,22 @@ TEST_F(SegmentLogFaultTest, SegmentThatCannotBeMadeLeavesTheLogUsable) {
   ExpectReadable(Put(1, 100));
 }
 
+// As if the directory had lost its write permission, which root does not mind.
+TEST_F(SegmentLogFaultTest, DirectoryThatMayNotBeWrittenCostsNoId) {
+  const StoredRecord first = Put(1, 150'000);
+  io_.create_error = EACCES;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(log_->Reserve(1, 150'000).error().code(),
+              StatusCode::kPermissionDenied);
+    EXPECT_EQ(log_->open_id(), 0U);
+    ExpectReadable(first);
+  }
+  io_.create_error = 0;
+  const StoredRecord second = Put(2, 150'000);
+  EXPECT_EQ(second.place.segment, first.place.segment + 1);
+  ExpectReadable(second);
+}
+
 TEST_F(SegmentLogFaultTest, NameThatIsTakenIsPassedOver) {
   std::ofstream(FilePath(1)) << "of somebody else";
   EXPECT_FALSE(log_->Reserve(1, 100).has_value());
@@ -596,22 +612,6 @@ TEST_F(SegmentLogFaultTest, FailedSyncIsNotForgottenByTheNext) {
   EXPECT_TRUE(log_->Sync().ok());
 }
 
-TEST_F(SegmentLogFaultTest, RemovedSegmentNeedsNoSync) {
-  Put(1, 3000);
-  ASSERT_TRUE(log_->SealOpen().ok());
-  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
-  ASSERT_TRUE(log_->Sync().ok());
-  EXPECT_EQ(io_.file_syncs, 0);
-}
-
-// Random histories ---------------------------------------------------------
-
-// A file damaged at random is read for what is right or not at all.
-TEST_F(SegmentLogFaultTest, RandomDamageNeverGivesWrongBytes) {
-  const std::uint64_t seed = testing::SeedFromEnvironment(20'240'611);
-  testing::Random random(seed);
-  SCOPED_TRACE(seed);
-  for (int history = 0; history < 60; ++history) {
 TEST_F(SegmentLogFaultTest, FailedSyncIsNotForgottenByTheNextLog) {
   const StoredRecord record = Put(1, 3000);
   io_.sync_error = EIO;
@@ -631,6 +631,22 @@ TEST_F(SegmentLogFaultTest, FailedSyncIsNotForgottenByTheNextLog) {
   EXPECT_EQ(log_->spare_bytes(), 0U);  // Nor does it become another one.
 }
 
+TEST_F(SegmentLogFaultTest, RemovedSegmentNeedsNoSync) {
+  Put(1, 3000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  ASSERT_TRUE(log_->Remove(1, SegmentBlocks::kFree).ok());
+  ASSERT_TRUE(log_->Sync().ok());
+  EXPECT_EQ(io_.file_syncs, 0);
+}
+
+// Random histories ---------------------------------------------------------
+
+// A file damaged at random is read for what is right or not at all.
+TEST_F(SegmentLogFaultTest, RandomDamageNeverGivesWrongBytes) {
+  const std::uint64_t seed = testing::SeedFromEnvironment(20'240'611);
+  testing::Random random(seed);
+  SCOPED_TRACE(seed);
+  for (int history = 0; history < 60; ++history) {
     log_.reset();
     fs::remove_all(path());
     Reopen();

@@ -36,8 +36,8 @@ using CacheOptions = EngineOptions;
 ///            handed out may outlive it (docs/processes.md, fork and exit).
 /// Errors:    besides those named at each call: kKeyTooLarge (over
 ///            kKeySizeBytesMax), kClosed, kGone (the directory was removed,
-///            moved or replaced; within a second, and whatever is in its place
-///            is left alone), kIoError; calls that write also kReadOnly,
+///            moved or replaced; within 5 s, and whatever is in its place is
+///            left alone), kIoError; calls that write also kReadOnly,
 ///            kNoSpace and kOutcomeUnknown: the change may have been made. A
 ///            call that fails otherwise has changed nothing.
 /// Cost:      a call on one item adds no allocation to what the engine does,
