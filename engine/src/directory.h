@@ -89,6 +89,11 @@ class CacheDirectory {
   [[nodiscard]] const std::filesystem::path& root() const noexcept {
     return anchor_->root();
   }
+  /// For who opens the same once more.
+  [[nodiscard]] const std::shared_ptr<DirectoryAnchor>& anchor()
+      const noexcept {
+    return anchor_;
+  }
   /// Through their descriptors.
   [[nodiscard]] std::filesystem::path db_path() const {
     return anchor_->PathOf(DirectoryPart::kDatabase);

@@ -1,6 +1,7 @@
 #include "store_check.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include <rocksdb/iterator.h>
 
@@ -16,9 +17,17 @@
 // eviction and the cutoffs of after it, or a value would have gone whose entry
 // still counts. What it finds wrong it mends by key, where the item is still
 // the same and still wrong.
+//
+// A view cannot keep out another process that writes, and has no hold on what
+// that frees. But bytes never come back to their place: an entry is damaged if
+// it is still the same and counts in a view that was opened after its value was
+// not found. If it is another one by now, that one is looked at in its turn.
 
 namespace larder {
 namespace {
+
+// For whoever writes to leave an item alone as long as it takes to look at it.
+constexpr auto kConfirmTimeMax = std::chrono::seconds(5);
 
 void Sum(const LedgerDelta& delta, std::uint64_t& count, std::uint64_t& bytes) {
   for (const LedgerCell& cell : delta.cells) {
@@ -38,6 +47,11 @@ Result<CheckReport> StoreChecker::Run(bool repair) noexcept {
     CheckEntry();
   }
   NoteUnreadable(entries_->status());
+  if (store_.read_only_) LARDER_FAIL_IF_ERROR(Confirm());
+  for (const Broken& broken : broken_) {
+    ++(broken.is_missing ? report_.values_missing : report_.values_damaged);
+    Problem(broken.problem);
+  }
   CheckLines();
   CheckCounters();
   CompareLedger();
@@ -101,11 +115,10 @@ Status StoreChecker::Begin() noexcept {
 void StoreChecker::CheckEntry() noexcept {
   const std::string key(entries_->key().ToStringView().substr(1));
   Entry entry;
-  const Status decoded = DecodeEntry(entries_->value().ToStringView(), entry);
+  const std::string bytes = entries_->value().ToString();
+  const Status decoded = DecodeEntry(bytes, entry);
   if (!decoded.ok()) {
-    ++report_.values_damaged;
-    Problem(decoded.message());
-    broken_.push_back({key, 0});
+    broken_.push_back({key, 0, bytes, decoded.message()});
     return;
   }
   if (entry.expires_at != kNeverExpires) ++lines_expected_;
@@ -118,18 +131,58 @@ void StoreChecker::CheckEntry() noexcept {
   recount_.Apply(cells);
   const Result<std::optional<ValueHandle>> value = Value(key, entry);
   if (value && value->has_value()) return;
-  if (value) {
-    ++report_.values_missing;
-    Problem("item of version " + std::to_string(entry.version) +
-            ": its value is missing");
-  } else if (value.error().code() == StatusCode::kTooLarge) {
-    return;
-  } else {
-    ++report_.values_damaged;
-    Problem("item of version " + std::to_string(entry.version) + ": " +
-            value.error().message());
+  if (!value && value.error().code() == StatusCode::kTooLarge) return;
+  const std::string what =
+      "item of version " + std::to_string(entry.version) + ": ";
+  broken_.push_back(
+      {key, entry.version, bytes,
+       what + (value ? "its value is missing" : value.error().message()),
+       /*is_missing=*/value.has_value()});
+}
+
+Status StoreChecker::Confirm() noexcept {
+  const auto until = std::chrono::steady_clock::now() + kConfirmTimeMax;
+  std::vector<Broken> confirmed;
+  while (!broken_.empty()) {
+    TestPoint("check.confirm");
+    const auto now = Store::Open(store_.directory_->anchor(), store_.options_);
+    if (!now) return now.error();
+    auto left = StillBroken(**now, std::move(broken_), confirmed);
+    if (!left) return left.error();
+    broken_ = *std::move(left);
+    if (!broken_.empty() && std::chrono::steady_clock::now() >= until) {
+      return {StatusCode::kAborted,
+              store_.directory().string() +
+                  " is written to so fast that it cannot be checked read-only: "
+                  "try again, or check it as its owner"};
+    }
   }
-  broken_.push_back({key, entry.version});
+  broken_ = std::move(confirmed);
+  return Status::Ok();
+}
+
+Result<std::vector<StoreChecker::Broken>> StoreChecker::StillBroken(
+    Store& now, std::vector<Broken> broken,
+    std::vector<Broken>& confirmed) noexcept {
+  std::vector<Broken> left;
+  StoreChecker checker(now);
+  LARDER_FAIL_IF_ERROR(checker.Begin());
+  for (Broken& one : broken) {
+    const EntryKey key(one.key);
+    checker.entries_->Seek(ToSlice(key.bytes()));
+    LARDER_FAIL_IF_ERROR(
+        FromRocks(checker.entries_->status(), "looking again"));
+    if (!checker.entries_->Valid() ||
+        checker.entries_->key() != ToSlice(key.bytes())) {
+      continue;
+    }
+    checker.CheckEntry();  // Notes it if it counts and is broken.
+    if (checker.broken_.empty()) continue;
+    const bool is_same = checker.broken_.back().entry == one.entry;
+    (is_same ? confirmed : left).push_back(std::move(checker.broken_.back()));
+    checker.broken_.clear();
+  }
+  return left;
 }
 
 Result<std::optional<ValueHandle>> StoreChecker::Value(

@@ -22,10 +22,19 @@ class StoreChecker {
  private:
   struct Broken {
     std::string key;
-    std::uint64_t version;
+    std::uint64_t version;  ///< 0: the entry cannot be decoded.
+    std::string entry;      ///< As it was.
+    std::string problem;
+    bool is_missing = false;
   };
   Status Begin() noexcept;
   void CheckEntry() noexcept;
+  /// Of a view: drops what whoever writes has freed since it was opened.
+  Status Confirm() noexcept;
+  /// What of `broken` is so in `now`, which was opened after it was found.
+  static Result<std::vector<Broken>> StillBroken(
+      Store& now, std::vector<Broken> broken,
+      std::vector<Broken>& confirmed) noexcept;
   Result<std::optional<ValueHandle>> Value(const std::string& key,
                                            const Entry& entry) noexcept;
   /// Piece by piece: a value may be larger than memory.

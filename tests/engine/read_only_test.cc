@@ -69,5 +69,30 @@ TEST_F(ReadOnlyTest, OpensBesideABusyWriter) {
   EXPECT_GT(found, 0U);
 }
 
+// More tables than RocksDB opens at once; all of them are merged and removed.
+TEST_F(ReadOnlyTest, ItsTablesStay) {
+  constexpr std::uint64_t kItems = 12'000;
+  Open({{"size_limit", "16MiB"}, {"durability", "none"}});
+  for (std::uint64_t i = 0; i < kItems; ++i) {
+    ASSERT_TRUE(Set(std::to_string(i), MakeValue(i, 300)).ok());
+  }
+  ASSERT_TRUE(engine_->Sync().ok());  // Writes all of it to tables.
+  EngineOptions options;
+  options.mode = OpenMode::kReadOnly;
+  options.clock = &clock_;
+  const auto reader = OpenEngine(path_, std::move(options));
+  ASSERT_TRUE(reader.has_value()) << reader.error().ToString();
+  ASSERT_TRUE(Run(ClearCommand{}).status.ok());
+  ASSERT_TRUE(Set("housekeeping", "merges").ok());
+  for (std::uint64_t i = 0; i < kItems; ++i) {
+    const std::string key = std::to_string(i);
+    const Command get = GetCommand{.key = key};
+    Reply reply;
+    ASSERT_TRUE((*reader)->Execute({&get, 1}, {&reply, 1}, {}).ok());
+    ASSERT_EQ(reply.status.ToString(), "kOk") << key;
+    ASSERT_TRUE(reply.applied) << key;
+  }
+}
+
 }  // namespace
 }  // namespace larder::testing

@@ -2,6 +2,9 @@
 // cache damaged nor mend what is whole.
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -72,6 +75,75 @@ TEST_F(StoreCheckTest, SeesTheValuesOfItsMoment) {
   EXPECT_TRUE(report->ok()) << report->problems.front();
   EXPECT_EQ(report->items_checked, 200U);
   EXPECT_EQ(report->repaired, 0U);
+}
+
+// Nobody keeps the other process out, or what it frees.
+class ViewCheckTest : public StoreCheckTest {
+ protected:
+  static constexpr int kItems = 60;
+  void SetUp() override {
+    Open({{"size_limit", "16MiB"}});
+    for (int i = 0; i < kItems; ++i) {
+      ASSERT_TRUE(Set(std::to_string(i), MakeValue(i, 50U << (i % 12))).ok());
+    }
+    EngineOptions options;
+    options.mode = OpenMode::kReadOnly;
+    options.clock = &clock_;
+    auto view = OpenEngine(path_, options);
+    ASSERT_TRUE(view.has_value()) << view.error().ToString();
+    view_ = *std::move(view);
+    evicting = engine_.get();
+  }
+  static void ClearAll() {
+    const Command clear = ClearCommand{};
+    Reply reply;
+    EXPECT_TRUE(evicting->Execute({&clear, 1}, {&reply, 1}, {}).ok());
+  }
+  /// Damages a value in each segment, and returns how many there are.
+  std::uint64_t FlipInSegments() const {
+    constexpr std::streamoff kAt = 500;
+    std::uint64_t count = 0;
+    for (const auto& file :
+         std::filesystem::directory_iterator(path_ / "log")) {
+      std::fstream bytes(file.path(),
+                         std::ios::in | std::ios::out | std::ios::binary);
+      bytes.seekg(kAt);
+      const char byte = static_cast<char>(bytes.get() ^ 1);
+      bytes.seekp(kAt);
+      bytes.put(byte);
+      ++count;
+    }
+    return count;
+  }
+  std::unique_ptr<Engine> view_;
+};
+
+TEST_F(ViewCheckTest, DoesNotMissWhatWasFreedMeanwhile) {
+  test_point_hook.store([](const char* name) {
+    if (std::string_view(name) == "check.begun") ClearAll();
+  });
+  const auto report = view_->Check(false);
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_TRUE(report->ok()) << report->problems.front();
+  EXPECT_EQ(report->items_checked, static_cast<std::uint64_t>(kItems));
+}
+
+TEST_F(ViewCheckTest, FindsDamage) {
+  const std::uint64_t damaged = FlipInSegments();
+  const auto report = view_->Check(false);
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->values_damaged, damaged);
+  EXPECT_EQ(report->values_missing, 0U);
+}
+
+TEST_F(ViewCheckTest, DoesNotMissWhatWasFreedBeforeItIsConfirmed) {
+  EXPECT_GT(FlipInSegments(), 0U);
+  test_point_hook.store([](const char* name) {
+    if (std::string_view(name) == "check.confirm") ClearAll();
+  });
+  const auto report = view_->Check(false);
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_TRUE(report->ok());
 }
 
 }  // namespace
