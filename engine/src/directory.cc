@@ -338,6 +338,9 @@ Status FinishReplacement(const DirectoryAnchor& anchor) {
   if (Exists(root, kReadyDatabaseName)) {
     if (::fsync(root) != 0) return failed("sync", kReadyDatabaseName);
     LARDER_RETURN_IF_ERROR(EmptyDirectory(anchor.Path() / "db"));
+    // Or an old log comes back beside the new database, which replays it.
+    const UniqueFd old = OpenDirectory(root, "db", O_NOFOLLOW);
+    if (!old || ::fsync(old.get()) != 0) return failed("sync", "db");
     if (::renameat(root, kReadyDatabaseName, root, kMovingDatabaseName) != 0) {
       return failed("rename", kReadyDatabaseName);
     }

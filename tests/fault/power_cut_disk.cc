@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include <fcntl.h>
@@ -71,7 +72,8 @@ int PowerCutDisk::OnSync(int fd) {
   const std::string path = PathOf(fd);
   if (faults_.fail_at != 0 && syncs_ >= faults_.fail_at &&
       (path.ends_with(".log") || path.ends_with(".seg"))) {
-    faults_.fail_at = 0;
+    const std::uint64_t after = std::exchange(faults_.fail_again_after, 0);
+    faults_.fail_at = after == 0 ? 0 : syncs_ + after;
     std::ofstream(notes_ / "x" / id, std::ios::binary)
         << ReadAll("/proc/self/fd/" + std::to_string(fd));
     return EIO;
@@ -176,24 +178,53 @@ PowerCutDisk::Names PowerCutDisk::Choose(const Names& synced, const Names& now,
 void PowerCutDisk::Cut(const fs::path& from, const fs::path& to,
                        Random& random) const {
   paths_.clear();
+  names_.clear();
   const std::string root = IdOf(AT_FDCWD, from.c_str());
   paths_[root] = from;
   for (const auto& entry : fs::recursive_directory_iterator(from)) {
     paths_[IdOf(AT_FDCWD, entry.path().c_str())] = entry.path();
   }
+  ChooseNames(root, from.filename(), random);
+  KeepMoved();
   CutDirectory(root, to, random);
+}
+
+void PowerCutDisk::ChooseNames(const std::string& id, const fs::path& name,
+                               Random& random) const {
+  const auto path = paths_.find(id);
+  // RocksDB relies on names that change in order.
+  const Names& names = names_[id] =
+      Choose(Synced(id), path != paths_.end() ? Now(path->second) : Names(),
+             /*each=*/name == "log", random);
+  for (const auto& [child, file] : Names(names)) {
+    if (file.is_directory) ChooseNames(file.id, child, random);
+  }
+}
+
+// A file that was moved is at least in one of the two directories.
+void PowerCutDisk::KeepMoved() const {
+  std::set<std::string> there;
+  for (const auto& [unused, names] : names_) {
+    for (const auto& [name, file] : names) there.insert(file.id);
+  }
+  for (auto& [id, names] : names_) {
+    for (const auto& [name, file] : Synced(id)) {
+      const auto now = paths_.find(file.id);
+      const auto directory = paths_.find(id);
+      if (!file.is_directory && !there.contains(file.id) &&
+          now != paths_.end() && directory != paths_.end() &&
+          now->second.parent_path() != directory->second) {
+        names.emplace(name, file);
+      }
+    }
+  }
 }
 
 void PowerCutDisk::CutDirectory(const std::string& id, const fs::path& to,
                                 Random& random) const {
   fs::create_directory(to);
   fs::permissions(to, fs::perms::owner_all);
-  const auto path = paths_.find(id);
-  // RocksDB relies on names that change in order.
-  const Names names =
-      Choose(Synced(id), path != paths_.end() ? Now(path->second) : Names(),
-             /*each=*/to.filename() == "log", random);
-  for (const auto& [name, file] : names) {
+  for (const auto& [name, file] : names_[id]) {
     if (file.is_directory) {
       CutDirectory(file.id, to / name, random);
     } else {

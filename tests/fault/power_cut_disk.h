@@ -31,13 +31,15 @@ class PowerCutDisk {
     /// It fails (EIO), if it is of a log or segment file, and the kernel takes
     /// what it could not write for written.
     std::uint64_t fail_at = 0;
+    std::uint64_t fail_again_after = 0;  ///< And one so many syncs later.
   };
   /// From now on, in this process.
   void Start(Faults faults);
 
   /// Makes at `to` what a cut may leave of `from`: of each file what was synced
   /// and any of the pages written since, of each directory the names that were
-  /// synced or those of now (of segments, each name by itself).
+  /// synced or those of now (of segments, each name by itself). What was moved
+  /// to another directory is in one of the two or in both.
   void Cut(const std::filesystem::path& from, const std::filesystem::path& to,
            Random& random) const;
 
@@ -55,13 +57,18 @@ class PowerCutDisk {
   static Names Now(const std::filesystem::path& directory);
   static Names Choose(const Names& synced, const Names& now, bool each,
                       Random& random);
+  void ChooseNames(const std::string& id, const std::filesystem::path& name,
+                   Random& random) const;
+  void KeepMoved() const;
   void CutDirectory(const std::string& id, const std::filesystem::path& to,
                     Random& random) const;
   void CutFile(const std::string& id, const std::filesystem::path& to,
                Random& random) const;
 
   const std::filesystem::path notes_;
-  mutable std::map<std::string, std::filesystem::path> paths_;  // Now, by id.
+  // While a cut is made: where each file is now, what each directory has then.
+  mutable std::map<std::string, std::filesystem::path> paths_;
+  mutable std::map<std::string, Names> names_;
   Faults faults_;
   std::mutex mutex_;  // Guards the notes and
   std::uint64_t syncs_ = 0;

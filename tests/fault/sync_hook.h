@@ -14,6 +14,9 @@ using SyncHook = std::function<int(int fd)>;
 /// syncs.
 void SetSyncHook(SyncHook hook);
 
+/// Has nothing be synced, which costs time.
+void SkipSyncs();
+
 /// The path of an open file, or nothing.
 [[nodiscard]] std::string PathOf(int fd);
 
