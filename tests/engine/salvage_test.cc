@@ -167,6 +167,29 @@ TEST_F(SalvageTest, ARepairThatWasCutOffIsNoObstacle) {
   expect_whole();
 }
 
+// What it has written is its own, whatever the repair loses.
+TEST_F(SalvageTest, AStreamIsCommittedAfterARepair) {
+  Open({{"durability", "none"}});
+  Fill(50);
+  const std::string value = MakeValue(7, 3 << 20);
+  auto writer = engine_->OpenWriter(SetCommand{.key = "stream"}, 0);
+  ASSERT_TRUE(writer.has_value());
+  ASSERT_TRUE((*writer)->Append(value.substr(0, 2 << 20)).ok());
+  ASSERT_TRUE(engine_->Sync().ok());  // Writes the items to tables.
+  DamageTablesAt("key10");
+  const auto report = engine_->Check(/*repair=*/true);
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_LT(CountRight(50), kItemCount);
+  ASSERT_TRUE((*writer)->Append(value.substr(2 << 20)).ok());
+  EXPECT_EQ((*writer)->Commit().status.ToString(), "kOk");
+  EXPECT_TRUE(Get("stream") == value);
+  writer->reset();
+  Close();
+  Open();
+  EXPECT_TRUE(Get("stream") == value);
+  ExpectSound();
+}
+
 TEST_F(SalvageTest, ResetThrowsAllAway) {
   Open({{"size_limit", "64MiB"}});
   Fill(kLarge);
