@@ -20,6 +20,8 @@ EvictionNotifier::~EvictionNotifier() {
     stopping_ = true;
   }
   wake_.notify_one();
+  // The callback calls exit: it does not come back.
+  if (thread_.get_id() == std::this_thread::get_id()) thread_.detach();
   if (thread_.joinable()) thread_.join();
 }
 

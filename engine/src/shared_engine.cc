@@ -420,7 +420,7 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   engine->identity_ = (*member)->identity();
   engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
-      [shared = engine.get()] { shared->Close().IgnoreError(); });
+      [shared = engine.get()] { shared->CloseAtExit(); });
   // A client comes to the seat, and to RocksDB, at any time: not then.
   static std::once_flag once;
   std::call_once(once, CloseBeforeStaticsOfNow);
@@ -594,6 +594,16 @@ Status SharedEngine::Close() noexcept {
   if (state_->exchange(State::kClosed) == State::kClosed) return {};
   Member* const member = member_.Peek();
   return member->InChild() ? Status() : member->Leave();
+}
+
+void SharedEngine::CloseAtExit() noexcept {
+  // In an eviction callback, which has no locks and does not go on: nobody has
+  // to wait for it. That of the log has some, so what is open stays so.
+  UserCallbacks& callbacks = *options_.callbacks;
+  if (!callbacks.CheckMayClose().ok() && callbacks.CheckMayCall().ok()) {
+    callbacks.Silence();
+  }
+  Close().IgnoreError();  // Nobody is left to be told.
 }
 
 }  // namespace larder

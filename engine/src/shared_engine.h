@@ -103,6 +103,7 @@ class SharedEngine final : public Engine {
   // A member may close after its engine was destroyed, in a callback.
   using SharedState = std::shared_ptr<std::atomic<State>>;
   explicit SharedEngine(Options options) noexcept;
+  void CloseAtExit() noexcept;
   [[nodiscard]] Status NotOpen(State state) const noexcept;
   [[nodiscard]] Status ApplySettings() noexcept;
   // The member of this process; makes one in a forked child. Errors: kClosed,

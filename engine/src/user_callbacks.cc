@@ -55,6 +55,7 @@ void UserCallbacks::NoteFailure(Kind kind, std::string_view what) noexcept {
 }
 
 Status UserCallbacks::CheckMayClose() const noexcept {
+  if (silent_.load(std::memory_order_relaxed)) return {};
   for (const Frame* frame = innermost_; frame != nullptr;
        frame = frame->outer) {
     if (frame->callbacks != this) continue;

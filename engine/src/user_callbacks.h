@@ -31,6 +31,7 @@ class UserCallbacks {
     return innermost_ == nullptr ? Status() : CheckMayCallIn();
   }
   /// From now on they are not called any more, but where they run just now.
+  /// Whoever does so answers for what ends threads, and may close.
   void Silence() noexcept { silent_.store(true, std::memory_order_relaxed); }
   /// Calls that threw.
   [[nodiscard]] std::uint64_t failed() const noexcept {

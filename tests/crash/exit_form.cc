@@ -314,6 +314,21 @@ int Daemon(const char* directory) {
   return 0;
 }
 
+// The callback ends the process, while others use the cache.
+int ExitOfACallback(const char* directory) {
+  CacheOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    std::exit(0);
+  };
+  Cache& cache = **new auto(std::move(*Cache::Open(directory, options)));
+  Require(cache.Set("main", "v").ok(), "Set");
+  Require(cache.Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
+  Require(cache.Evict("tag").has_value(), "Evict");
+  while (cache.Set("busy", "v").ok()) {
+  }
+  for (;;) ::pause();
+}
+
 struct Form {
   std::string_view name;
   int (*run)(const char* directory);
@@ -327,6 +342,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"leaked", &Leaked},
     {"busy", &Busy},
     {"exit-of-a-thread", &ExitOfAThread},
+    {"exit-of-a-callback", &ExitOfACallback},
     {"child-exits", &ChildExits},
     {"child-uses-and-exits", &ChildUsesAndExits},
     {"child-closes-and-exits", &ChildClosesAndExits},

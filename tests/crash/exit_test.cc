@@ -65,10 +65,10 @@ INSTANTIATE_TEST_SUITE_P(
     EveryForm, ExitTest,
     ::testing::Values("global", "global-used-too-late", "global-of-two",
                       "function-static", "thread-local", "leaked", "busy",
-                      "exit-of-a-thread", "child-exits", "child-uses-and-exits",
-                      "child-closes-and-exits", "children-of-a-busy-parent",
-                      "read-only", "grandchild", "underscore-exit", "exec",
-                      "vfork", "daemon"),
+                      "exit-of-a-thread", "exit-of-a-callback", "child-exits",
+                      "child-uses-and-exits", "child-closes-and-exits",
+                      "children-of-a-busy-parent", "read-only", "grandchild",
+                      "underscore-exit", "exec", "vfork", "daemon"),
     [](const auto& form) {
       std::string name = form.param;
       std::erase(name, '-');
