@@ -226,6 +226,7 @@ class Storm {
     for (;;) {
       int status = 0;
       const pid_t pid = ::waitpid(-1, &status, WNOHANG);
+      has_children_ = pid >= 0;  // Else it is ECHILD.
       if (pid <= 0) return Status::Ok();
       LARDER_RETURN_IF_ERROR(NoteEnd(pid, status, restart));
     }
@@ -406,20 +407,16 @@ class Storm {
     board_->stop = 1;
     if (fault_until_) EndFault();
     SetDiskFull(false);
-    const auto any_left = [this] {
-      return std::any_of(
-          processes_.begin(), processes_.end(),
-          [](const Process& process) { return process.pid != 0; });
-    };
     for (unsigned i = 0; i < processes_.size(); ++i) {
       if (processes_[i].stopped_until) Continue(i);
     }
-    // Forked children end by themselves, or by their alarm.
-    while (any_left() || ::waitpid(-1, nullptr, WNOHANG | WNOWAIT) == 0) {
+    // Forked children, also of who was killed, end by themselves, or by their
+    // alarm. Until then they use the cache.
+    for (;;) {
       LARDER_RETURN_IF_ERROR(Watch(/*restart=*/false));
+      if (!has_children_) return Status::Ok();
       std::this_thread::sleep_for(kPoll);
     }
-    return Status::Ok();
   }
 
   // Nobody has the cache open now, and nothing is under way.
@@ -492,6 +489,7 @@ class Storm {
   Random random_;
   std::vector<Process> processes_;
   std::vector<pid_t> killed_;
+  bool has_children_ = false;  // After Watch, forked ones of others, too.
   StormReport report_;
   SteadyClock::time_point next_;
   SteadyClock::time_point next_sample_;
