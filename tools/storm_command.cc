@@ -165,10 +165,7 @@ void AddStormWorker(CommandLine& line) {
         if (::getppid() != given->parent) return int{kExitError};
         StormWorkerOptions& options = given->options;
         const CacheOptions cache = StormCacheOptions(options.seed);
-        options.evicts = options.seed % 2 != 0;
-        constexpr std::uint64_t kStreamBytesMax = 16 << 20;
-        options.stream_size_max = kStreamBytesMax;
-        options.faulty = true;
+        SetUpStormWorker(options);
         const Status status = RunStormWorker(options, cache);
         return status.ok() ? int{kExitOk}
                            : ReportError(status, options.directory);

@@ -26,7 +26,6 @@
 
 #include "random_keys.h"
 #include "storm_thread.h"
-#include "storm_worker.h"
 
 namespace larder::tools {
 namespace {
@@ -135,6 +134,7 @@ class Storm {
 
   Result<StormReport> Run() {
     const auto begin = SteadyClock::now();
+    disturbed_ = begin;
     const auto end =
         begin + std::chrono::duration_cast<SteadyClock::duration>(
                     std::chrono::duration<double>(options_.seconds));
@@ -539,6 +539,13 @@ CacheOptions StormCacheOptions(std::uint64_t seed) {
   options.settings = {{"size_limit", std::to_string(setup.size_limit)},
                       {"when_full", setup.evicts ? "evict" : "fail"}};
   return options;
+}
+
+void SetUpStormWorker(StormWorkerOptions& options) {
+  constexpr std::uint64_t kStreamBytesMax = 16 << 20;
+  options.evicts = SetupOf(options.seed).evicts;
+  options.stream_size_max = kStreamBytesMax;
+  options.faulty = true;
 }
 
 Result<StormReport> RunStorm(const StormOptions& options) {

@@ -11,6 +11,7 @@
 #include "larder/engine/status.h"
 
 #include "storm_board.h"
+#include "storm_worker.h"
 
 namespace larder::tools {
 
@@ -66,6 +67,9 @@ Result<StormReport> RunStorm(const StormOptions& options);
 
 /// What the cache of a round is opened with.
 [[nodiscard]] CacheOptions StormCacheOptions(std::uint64_t seed);
+
+/// Sets what the seed of its round says of a process.
+void SetUpStormWorker(StormWorkerOptions& options);
 
 }  // namespace larder::tools
 

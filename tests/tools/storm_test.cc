@@ -53,10 +53,9 @@ TEST_F(StormCommand, NothingIsWrong) {
 // killed: until it has ended it may have the cache open.
 TEST_F(StormCommand, NoChildIsLeftBehind) {
   const std::string ended = Path("ended");
-  const std::string line = "(sleep 4; touch " + ended + ") & exec " +
-                           LARDER_COMMAND + " torture " + cache() +
-                           " --full --seconds 0.5 --kill-every 0 > " +
-                           Path("out");
+  const std::string line =
+      "(sleep 4; touch " + ended + ") & exec " + LARDER_COMMAND + " torture " +
+      cache() + " --full --seconds 0.5 --kill-every 0 > " + Path("out");
   EXPECT_EQ(std::system(line.c_str()), 0);
   EXPECT_TRUE(std::filesystem::exists(ended));
 }
