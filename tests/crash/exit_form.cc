@@ -321,6 +321,7 @@ int ExitOfACallback(const char* directory) {
     std::exit(0);
   };
   Cache& cache = **new auto(std::move(*Cache::Open(directory, options)));
+  user_after_close.cache = &cache;
   Require(cache.Set("main", "v").ok(), "Set");
   Require(cache.Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
   Require(cache.Evict("tag").has_value(), "Evict");
