@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 
 namespace larder {
@@ -76,7 +78,27 @@ ClosedAtExit::~ClosedAtExit() {
   std::erase(registry.all, this);
 }
 
+namespace {
+
+// If dlclose unloaded the library that this is in, it would close what is open
+// under the lock of the loader, for which RocksDB's threads wait in their turn.
+void StayLoaded() noexcept {
+  Dl_info info{};
+  void* found = nullptr;
+  if (::dladdr1(reinterpret_cast<const void*>(&StayLoaded), &info, &found,
+                RTLD_DL_LINKMAP) == 0) {
+    return;
+  }
+  const char* const name = static_cast<const link_map*>(found)->l_name;
+  if (*name == '\0') return;  // It is the program.
+  // By the name that the loader knows it by: no file is opened.
+  static_cast<void>(::dlopen(name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE));
+}
+
+}  // namespace
+
 void CloseBeforeStaticsOfNow() noexcept {
+  StayLoaded();
   static_cast<void>(std::atexit([] { ExitRegistry::Get().CloseAll(); }));
 }
 

@@ -30,7 +30,7 @@ class ClosedAtExit {
 /// From now on everything is closed before exit destroys a static object that
 /// exists now; what is made later goes first and may use the cache. To be
 /// called once by whoever needs it, as what was made since the last call
-/// counts, too.
+/// counts, too. A shared library that this is in is not unloaded any more.
 void CloseBeforeStaticsOfNow() noexcept;
 
 /// True once exit has closed everything: nothing can be opened any more.
