@@ -39,9 +39,7 @@ constexpr milliseconds kSampleInterval{200};
 constexpr milliseconds kLongStop{10'500};
 constexpr std::size_t kProblemsMax = 20;
 constexpr std::uint64_t kDiedMax = 10;
-// Writers that find room at the same time may pass the limit together. See
-// docs/promises.md: not kept yet.
-constexpr double kOverLimitShare = 1.02;
+constexpr double kOverLimitShare = 1.0;
 // A file system that is filled has to be one made for that.
 constexpr std::uint64_t kFilledBytesMax = std::uint64_t{8} << 30;
 

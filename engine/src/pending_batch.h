@@ -15,6 +15,7 @@
 #include "entry.h"
 #include "hot_writer.h"
 #include "ledger_delta.h"
+#include "room_claim.h"
 #include "segment_log.h"
 #include "session_records.h"
 
@@ -59,6 +60,9 @@ struct PendingBatch {
   };
   std::vector<RecentChange> recent;
   std::string recent_bytes;
+
+  /// Let go once the commit counts as used; nullptr: there is none.
+  RoomClaim* claim = nullptr;
 
   /// What is answered to clients.
   std::vector<SessionRecords::Record> records;
@@ -106,6 +110,7 @@ struct PendingBatch {
     records.clear();
     recent.clear();
     recent_bytes.clear();
+    claim = nullptr;
   }
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
 };

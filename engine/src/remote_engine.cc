@@ -1,6 +1,8 @@
 #include "remote_engine.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "larder/engine/limits.h"
@@ -153,7 +155,7 @@ std::optional<Status> RemoteEngine::SetInPlace(
       {.key_size = static_cast<std::uint32_t>(set->key.size()),
        .value_size = set->value.size()}};
   EncodeGrantRequest(body, wanted);
-  const auto granted = caller_->Ask(MessageKind::kGrant, body);
+  const auto granted = AskForGrant(body);
   if (!granted) return std::nullopt;
   const auto grants = DecodeGrants(granted->body);
   if (!grants || grants->size() != 1) return std::nullopt;
@@ -187,6 +189,19 @@ std::optional<Status> RemoteEngine::SetInPlace(
   }
   offer.Accept();
   return std::move(decoded->status);
+}
+
+Result<RemoteAnswer> RemoteEngine::AskForGrant(std::string_view body) noexcept {
+  constexpr auto kPause = std::chrono::milliseconds(2);
+  const auto until = std::chrono::steady_clock::now() + caller_->timeout();
+  for (;;) {
+    auto granted = caller_->Ask(MessageKind::kGrant, body);
+    if (granted || granted.error().code() != StatusCode::kAborted ||
+        std::chrono::steady_clock::now() >= until) {
+      return granted;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
 }
 
 std::optional<Status> RemoteEngine::GetInPlace(

@@ -51,6 +51,10 @@ class RemoteCaller {
       Patience patience = Patience::kNormal,
       Effect effect = Effect::kNone) noexcept;
 
+  [[nodiscard]] std::chrono::milliseconds timeout() const noexcept {
+    return options_.timeout;
+  }
+
  private:
   ClientChannel& channel_;
   const Options options_;
@@ -112,6 +116,8 @@ class RemoteEngine final : public Engine, public PlacedReader {
   /// changed.
   std::optional<Status> SetInPlace(const Command& command, ReplyOffer offer,
                                    const ExecuteOptions& options) noexcept;
+  /// Waits for other clients' values, if these take the room.
+  Result<RemoteAnswer> AskForGrant(std::string_view body) noexcept;
   std::optional<Status> GetInPlace(const Command& command, ReplyOffer offer,
                                    const ExecuteOptions& options) noexcept;
   /// A value that is too large for the record of an answer is read first, then

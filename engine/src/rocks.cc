@@ -505,6 +505,10 @@ std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
          counter_tables_->bytes();
 }
 
+std::uint64_t Rocks::buffered_bytes() const noexcept {
+  return buffers_->memory_usage();
+}
+
 void FamilyTables::Start(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* family) {
   {
     const std::scoped_lock lock(mutex_);

@@ -153,6 +153,8 @@ class Rocks {
   /// What compactions by RocksDB itself may need on top of what it has. Of
   /// `values` they only move tables from level to level.
   [[nodiscard]] std::uint64_t compaction_headroom_bytes() const noexcept;
+  /// Memory of all buffers: no less than a flush of them writes.
+  [[nodiscard]] std::uint64_t buffered_bytes() const noexcept;
   void Resize(const RocksSizes& sizes);
   [[nodiscard]] RocksSizes sizes() const {
     const std::scoped_lock lock(resize_mutex_);

@@ -93,7 +93,8 @@ class SessionStore : public Engine, public PlacedReader {
       const Session& session) noexcept = 0;
   /// Space in the segment files for one value of a client, who writes it there
   /// and then sets it (PlacedValues::written). Errors: kNoSpace, kTooLarge,
-  /// kInternal (send the value).
+  /// kAborted (other clients' values take the room: ask again), kInternal (send
+  /// the value).
   [[nodiscard]] virtual Result<Grant> GrantPlaces(
       std::uint64_t uid, const GrantRequest& wanted) noexcept {
     static_cast<void>(uid);

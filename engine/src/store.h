@@ -29,12 +29,14 @@
 #include "entry.h"
 #include "eviction_board.h"
 #include "eviction_notifier.h"
+#include "fair_mutex.h"
 #include "high_water.h"
 #include "key_filter.h"
 #include "ledger.h"
 #include "pending_batch.h"
 #include "recent_entries.h"
 #include "rocks.h"
+#include "room_claim.h"
 #include "run_table.h"
 #include "segment_log.h"
 #include "session_store.h"
@@ -186,15 +188,6 @@ class Store final : public SessionStore, private LivenessJudge {
     /// The value of the one Set there is, which is in place already.
     const StoredValue* stored = nullptr;
   };
-  /// What commands may add to the directory, about.
-  struct Incoming {
-    std::uint64_t log_bytes = 0;       ///< To segments.
-    std::uint64_t database_bytes = 0;  ///< To the WAL, and later to tables.
-    std::uint64_t items = 0;
-    [[nodiscard]] bool empty() const {
-      return log_bytes == 0 && database_bytes == 0;
-    }
-  };
   /// Space in the log that a client writes a value into.
   struct ClientGrant {
     std::uint64_t uid = 0;
@@ -334,7 +327,8 @@ class Store final : public SessionStore, private LivenessJudge {
                               std::span<Reply> replies,
                               const Status& status) noexcept;
   void AddIncoming(const Command& command, Incoming& incoming) noexcept;
-  /// False if a Set of `key` just now would replace an item.
+  /// False if a Set of `key` just now would replace an item, or items are not
+  /// limited.
   [[nodiscard]] bool MayAddItem(std::string_view key) noexcept;
   /// `left`: gets what is too large to be popped for a client; nullptr: the
   /// caller is none.
@@ -432,6 +426,7 @@ class Store final : public SessionStore, private LivenessJudge {
   /// In the store gate, until the commit. Errors: kGone.
   [[nodiscard]] Status CheckStored(const StoredValue& stored) const noexcept;
   void DropGrants(std::uint64_t uid) noexcept;
+  [[nodiscard]] bool AnyGrants() noexcept;
 
   // store_session.cc
   /// Adds the record of the session's commands to their batch.
@@ -481,10 +476,15 @@ class Store final : public SessionStore, private LivenessJudge {
   Status SaveTotals() noexcept;
 
   // store_space.cc
-  /// Makes `incoming` more bytes fit under the limits; waits for cleaning if
-  /// it must. Errors: kNoSpace.
-  Status MakeRoom(const Incoming& incoming) noexcept;
-  Status MakeRoomSlowly(const Incoming& incoming) noexcept;
+  /// Makes `incoming` more bytes fit under the limits and claims them; waits
+  /// for cleaning if it must. Errors: kNoSpace.
+  Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
+  Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Whether room may come by what others do, who claimed some or were granted
+  /// it for a value that cannot be evicted before it is committed.
+  [[nodiscard]] bool OthersUseRoom() noexcept;
+  /// False: there is not so much, and nothing was claimed.
+  bool TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Lets the background thread make some room for what comes next.
   void AskForRoom() noexcept;
   [[nodiscard]] Incoming RoomAhead() const noexcept;
@@ -496,7 +496,17 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
+  /// For `incoming`, besides what is claimed.
   [[nodiscard]] bool HasRoom(const Incoming& incoming) const noexcept;
+  /// The most that the log grows by a value.
+  [[nodiscard]] std::uint64_t LogBytesFor(
+      std::uint64_t key_size, std::uint64_t value_size) const noexcept;
+  [[nodiscard]] std::uint64_t CleaningReserveFor(
+      double dead_share) const noexcept;
+  /// The most that cleaning a place of `live` living bytes takes before it
+  /// gives.
+  [[nodiscard]] std::uint64_t BytesToMove(PlaceId place,
+                                          std::uint64_t live) const noexcept;
   /// What is used, and what must be left free of what is not. May be more than
   /// the limit.
   [[nodiscard]] std::uint64_t BytesTaken() const noexcept;
@@ -525,6 +535,9 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Gives back what is kept for new segments, if what is not for them needs
   /// it. False: there was none, or no need.
   bool ShrinkReusable(const Incoming& incoming) noexcept;
+  /// To be called between a Reserve and the write: room that was found in files
+  /// that are kept may have been taken from elsewhere.
+  void KeepWithinLimit() noexcept;
   /// Places that are not written to and in which nothing committed lives.
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Under ledger_mutex_.
@@ -728,6 +741,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<Durability> durability_{Durability::kProcess};
   std::atomic<VerifyReads> verify_reads_{VerifyReads::kAlways};
   std::atomic<WhenFull> when_full_{WhenFull::kEvict};
+  std::atomic<bool> evicts_for_room_{true};  // By when_full_ and policy_.
   std::atomic<std::uint64_t> segment_size_{0};
 
   mutable std::mutex ledger_mutex_;
@@ -753,8 +767,10 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> policy_tracks_hits_{false};
   std::atomic<std::uint32_t> run_saved_{0};
 
-  std::mutex space_mutex_;  // One thread at a time makes room.
+  FairMutex space_mutex_;  // One thread at a time makes room.
   std::atomic<int> room_waiters_{0};
+  // Whoever makes room has waited for long: nobody else takes what it makes.
+  std::atomic<bool> room_is_kept_{false};
   std::mutex index_mutex_;    // One step at a time; after space_mutex_.
   std::string index_cursor_;  // Guarded by index_mutex_.
   // The policy knows evicted items again by their entries, so these are kept
@@ -794,10 +810,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::vector<std::uint32_t> doubtful_segments_;
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
-  // Bytes that writers were granted and have not written yet, to segments and
-  // to the database.
-  std::atomic<std::uint64_t> in_flight_log_bytes_{0};
-  std::atomic<std::uint64_t> in_flight_database_bytes_{0};
+  ClaimedRoom claimed_;
+  std::mutex claim_mutex_;  // A leaf: from a look at the room to the claim.
 
   // The earliest expiry there may be; nothing has expired before it.
   std::atomic<Duration::rep> next_expiry_{0};

@@ -199,6 +199,7 @@ Status Store::AppendLiving(std::span<MovedRecord> records,
       Result<SegmentGrant> grant = log_->Reserve(
           record.key.size(), record.payload.size() - done, stream);
       if (!grant) return SegmentFailure(grant.error());
+      KeepWithinLimit();
       SegmentRecord& piece = pieces.emplace_back(record);
       piece.payload = record.payload.substr(done, grant->payload_size);
       piece.value_size = moved.old.entry.value_size;

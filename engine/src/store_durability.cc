@@ -161,8 +161,11 @@ Status Store::LeaveDoubtfulSegments() noexcept {
       pinned = stream_pins_.contains(PlaceOfSegment(id));
     }
     if (pinned && use.bytes == 0) continue;  // It stays until the stream ends.
-    LARDER_RETURN_IF_ERROR(
-        MakeRoom({.log_bytes = static_cast<std::uint64_t>(use.bytes)}));
+    RoomClaim claim;
+    LARDER_RETURN_IF_ERROR(MakeRoom(
+        {.log_bytes = BytesToMove(PlaceOfSegment(id),
+                                  static_cast<std::uint64_t>(use.bytes))},
+        claim));
     const std::scoped_lock space(space_mutex_);
     // Room may have been made of it, and whoever has a grant in it still has
     // not committed.

@@ -43,8 +43,15 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
       return Fail(Status::InvalidArgument("too many grants of one client"));
     }
   }
-  LARDER_FAIL_IF_ERROR(
-      MakeRoom({.log_bytes = wanted.value_size + wanted.key_size}));
+  RoomClaim claim;  // Until the segments count it.
+  Status room = MakeRoom(
+      {.log_bytes = LogBytesFor(wanted.key_size, wanted.value_size)}, claim);
+  if (room.code() == StatusCode::kNoSpace && evicts_for_room_ && AnyGrants()) {
+    // Once they are set they can be evicted. It is not waited for here: whoever
+    // calls this may be the one who is to set them.
+    room = {StatusCode::kAborted, "others' values take the room: ask again"};
+  }
+  LARDER_FAIL_IF_ERROR(room);
   Grant grant;
   grant.version = runs_.NextVersion();
   ClientGrant kept;
@@ -58,6 +65,7 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
         std::min<std::uint64_t>(wanted.value_size - done, kChunkSizeBytesMax);
     auto part = log_->Reserve(wanted.key_size, size);
     if (!part) return Fail(SegmentFailure(part.error()));
+    KeepWithinLimit();
     grant.chunks.push_back(
         {part->file->id(), part->offset, part->payload_size});
     done += part->payload_size;
@@ -72,6 +80,11 @@ void Store::DropGrant(std::uint64_t uid, std::uint64_t version) noexcept {
   const std::scoped_lock lock(grants_mutex_);
   const auto found = grants_.find(version);
   if (found != grants_.end() && found->second.uid == uid) grants_.erase(found);
+}
+
+bool Store::AnyGrants() noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  return !grants_.empty();
 }
 
 void Store::DropGrants(std::uint64_t uid) noexcept {

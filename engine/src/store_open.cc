@@ -376,6 +376,12 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   verify_reads_ = settings.verify_reads;
   when_full_ = settings.when_full;
   segment_size_ = SegmentSizeFor(settings.size_limit);
+  {
+    const std::scoped_lock lock(ledger_mutex_);
+    evicts_for_room_ =
+        settings.when_full == WhenFull::kEvict && policy_->evicts();
+  }
+  cleaning_reserve_ = CleaningReserveFor(0);
   runs_.SetRunSize(segment_size_);
   if (log_) {
     log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
@@ -677,7 +683,8 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
     const std::scoped_lock lock(space_mutex_);
   }
   // A lower limit takes effect at once.
-  Status room = MakeRoom({});
+  RoomClaim nothing;
+  Status room = MakeRoom({}, nothing);
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
 }
 

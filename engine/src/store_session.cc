@@ -75,10 +75,8 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
       return false;
     }
   }
-  if (!incoming.empty() && !MakeRoom(incoming).ok()) return false;
-  const InFlight log_bytes(in_flight_log_bytes_, incoming.log_bytes);
-  const InFlight database_bytes(in_flight_database_bytes_,
-                                incoming.database_bytes);
+  RoomClaim claim;
+  if (!incoming.empty() && !MakeRoom(incoming, claim).ok()) return false;
   PendingBatch& pending = ThreadBatch();
   const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();
@@ -100,6 +98,8 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
           change.session, Status::Ok(), {change.reply, 1}));
     }
   }
+  claim.ReleaseLog();
+  pending.claim = &claim;
   if (pending.empty()) return true;
   if (!pending.records.empty()) {
     sessions_.AddGroup(pending.records, rocks_->counters(), pending.batch);

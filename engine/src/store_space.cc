@@ -57,6 +57,18 @@ constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
 constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
 
+/// Gives the room that is kept for somebody back.
+class KeptRoom {
+ public:
+  explicit KeptRoom(std::atomic<bool>& is_kept) noexcept : is_kept_(is_kept) {}
+  ~KeptRoom() { is_kept_ = false; }
+  KeptRoom(const KeptRoom&) = delete;
+  KeptRoom& operator=(const KeptRoom&) = delete;
+
+ private:
+  std::atomic<bool>& is_kept_;
+};
+
 }  // namespace
 
 /// A record of a place that is freed.
@@ -86,14 +98,16 @@ std::uint64_t Store::UsedBytes() const noexcept {
 }
 
 bool Store::HasRoom(const Incoming& incoming) const noexcept {
-  const std::uint64_t to_log = in_flight_log_bytes_ + incoming.log_bytes;
+  // Before what is used: what is written meanwhile counts twice, not never.
+  const std::uint64_t to_log = claimed_.log_bytes + incoming.log_bytes;
   const std::uint64_t to_database =
-      in_flight_database_bytes_ + incoming.database_bytes;
+      claimed_.database_bytes + incoming.database_bytes;
   if (options_.logical_capacity != 0) {
     return live_bytes_ + to_log + to_database <= options_.logical_capacity;
   }
-  // Records that lie in files which are there already make no file longer.
-  const std::uint64_t taken = BytesTaken() + to_database;
+  // Once in the WAL and, before that goes, in tables. Records that lie in files
+  // which are there already make no file longer.
+  const std::uint64_t taken = BytesTaken() + 2 * to_database;
   const std::uint64_t limit = EffectiveLimit();
   return taken <= limit &&
          taken + cleaning_reserve_ + to_log <= limit + log_->reusable_bytes();
@@ -103,8 +117,10 @@ std::uint64_t Store::BytesTaken() const noexcept {
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
   const std::uint64_t compaction = rocks_->compaction_headroom_bytes();
-  const std::uint64_t headroom =
-      rocks_->files().wal_bytes() + compaction + kSlackBytes;
+  std::uint64_t buffered = rocks_->files().wal_bytes();
+  // Of what was written without a log the WAL knows nothing.
+  if (unlogged_marked_) buffered = std::max(buffered, rocks_->buffered_bytes());
+  const std::uint64_t headroom = buffered + compaction + kSlackBytes;
   // What it has written already is used. A scan keeps the tables that it reads,
   // so that one compaction after another may leave its input on the disk.
   const std::uint64_t spent =
@@ -115,7 +131,20 @@ std::uint64_t Store::BytesTaken() const noexcept {
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
   const std::uint64_t limit = item_count_limit_;
-  return limit == 0 || live_items_ + incoming_items <= limit;
+  // As above: the claims first.
+  const std::uint64_t to_come = claimed_.items + incoming_items;
+  return limit == 0 || live_items_ + to_come <= limit;
+}
+
+std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
+                                 std::uint64_t value_size) const noexcept {
+  constexpr std::uint64_t kBlockBytes = 4096;
+  if (options_.logical_capacity != 0) return value_size;
+  const std::uint64_t segments =
+      value_size / segment_size_.load(std::memory_order_relaxed) + 2;
+  const std::uint64_t pieces = value_size / kChunkSizeBytesMax + segments;
+  return value_size + segments * kBlockBytes +
+         pieces * SegmentLog::RecordSize(key_size, 1);
 }
 
 void Store::UpdateFreeSpace() noexcept {
@@ -152,7 +181,14 @@ void Store::UpdateBudget() noexcept {
   ledger_.space().SetBudget(std::max<std::uint64_t>(budget, 1));
 }
 
-Status Store::MakeRoom(const Incoming& incoming) noexcept {
+bool Store::TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept {
+  const std::scoped_lock lock(claim_mutex_);
+  if (!HasRoom(incoming) || !HasItemRoom(incoming.items)) return false;
+  claim.Take(claimed_, incoming);
+  return true;
+}
+
+Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
   if (!incoming.empty() && (disk_full_ || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
     if (Status restored = RestoreReserve();
@@ -165,11 +201,13 @@ Status Store::MakeRoom(const Incoming& incoming) noexcept {
                              ": free some; deletes still work");
     }
   }
-  if (HasRoom(incoming) && HasItemRoom(incoming.items)) {
+  // Relaxed: a moment later is early enough.
+  if (!room_is_kept_.load(std::memory_order_relaxed) &&
+      TryClaim(incoming, claim)) {
     AskForRoom();
     return Status::Ok();
   }
-  return MakeRoomSlowly(incoming);
+  return MakeRoomSlowly(incoming, claim);
 }
 
 void Store::AskForRoom() noexcept {
@@ -186,7 +224,7 @@ void Store::AskForRoom() noexcept {
   wake_.notify_one();
 }
 
-Store::Incoming Store::RoomAhead() const noexcept {
+Incoming Store::RoomAhead() const noexcept {
   const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
   // Cleaning gives little room at a time, and takes long.
   const std::uint64_t bytes = cleaning_reserve_ != 0 ? 2 * segment : segment;
@@ -198,7 +236,7 @@ bool Store::MakeRoomAhead() noexcept {
   constexpr int kRoundsMax = 64;
   constexpr int kYieldsMax = 256;
   for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
-    // Who waits for room comes first: the mutex is not fair.
+    // Who waits for room comes first.
     for (int n = 0; room_waiters_ != 0 && n < kYieldsMax; ++n) {
       std::this_thread::yield();
     }
@@ -215,29 +253,42 @@ bool Store::MakeRoomAhead() noexcept {
   return true;
 }
 
-Status Store::MakeRoomSlowly(const Incoming& incoming) noexcept {
+Status Store::MakeRoomSlowly(const Incoming& incoming,
+                             RoomClaim& claim) noexcept {
+  // From then on nobody else takes the room that is made.
+  constexpr int kRoundsBeforeKept = 64;
+  constexpr auto kPause = std::chrono::milliseconds(1);
   int index_steps = kIndexStepsMax;
   if (LeavesIndexToBackground()) {
     index_steps = kNoIndexSteps;
     std::this_thread::sleep_for(IndexDelay());
   }
+  const auto until = std::chrono::steady_clock::now() + options_.timeout;
   ++room_waiters_;
   const std::scoped_lock lock(space_mutex_);
   --room_waiters_;
+  const KeptRoom kept(room_is_kept_);
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
-    const bool fits = HasRoom(incoming);
-    if (fits && HasItemRoom(incoming.items)) return Status::Ok();
+    if (TryClaim(incoming, claim)) return Status::Ok();
+    if (round == kRoundsBeforeKept) room_is_kept_ = true;
     bool progress = false;
-    if (fits) {  // Too many items: only eviction helps.
+    if (HasRoom(incoming)) {  // Too many items: only eviction helps.
       LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
-      if (!progress) break;
+      if (!progress && claimed_.items == 0) break;
       continue;
     }
+    // Before: what they commit meanwhile can be evicted after.
+    const bool may_wait = MayEvict(EvictionCause::kRoom) && OthersUseRoom();
     LARDER_RETURN_IF_ERROR(Reclaim(incoming, progress, index_steps));
-    if (!progress) break;
+    if (progress) continue;
+    if (!may_wait || std::chrono::steady_clock::now() >= until) break;
+    room_is_kept_ = true;
+    std::this_thread::sleep_for(kPause);
   }
   return FullStatus();
 }
+
+bool Store::OthersUseRoom() noexcept { return claimed_.any(); }
 
 Status Store::Reclaim(const Incoming& incoming, bool& progress,
                       int& index_steps) noexcept {
@@ -250,8 +301,7 @@ Status Store::Reclaim(const Incoming& incoming, bool& progress,
     progress = freed != 0;
     if (progress) return Status::Ok();
     const double dead_share = DeadShare();
-    cleaning_reserve_ =
-        dead_share > kDeadShareMax / 2 ? segment_size_.load() : 0;
+    cleaning_reserve_ = CleaningReserveFor(dead_share);
     if (index_steps > 0 && IndexHasRoomToGive()) {
       --index_steps;
       progress = PressIndex();
@@ -389,10 +439,18 @@ bool Store::IsDeadForGood(const Entry& entry) const noexcept {
 bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
   const std::uint64_t limit = EffectiveLimit();
   const std::uint64_t taken =
-      BytesTaken() + in_flight_database_bytes_ + incoming.database_bytes;
+      BytesTaken() + 2 * (claimed_.database_bytes + incoming.database_bytes);
   // More than just enough, or the next write is here again.
   return taken > limit &&
          log_->ShrinkReusable(taken - limit + segment_size_ / 4);
+}
+
+void Store::KeepWithinLimit() noexcept {
+  const std::uint64_t limit = EffectiveLimit();
+  const std::uint64_t taken = BytesTaken() + 2 * claimed_.database_bytes;
+  if (options_.logical_capacity == 0 && taken > limit) {
+    log_->ShrinkReusable(taken - limit);
+  }
 }
 
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
@@ -578,6 +636,15 @@ Status Store::DropPositions(std::uint64_t first, std::uint64_t end) noexcept {
       "dropping a dead range");
 }
 
+std::uint64_t Store::CleaningReserveFor(double dead_share) const noexcept {
+  // Where nothing may be evicted only cleaning gives room, so some is kept for
+  // it from the beginning.
+  const bool is_wanted = dead_share > kDeadShareMax / 2 || !evicts_for_room_;
+  return is_wanted && options_.logical_capacity == 0
+             ? segment_size_ + BytesToMove(PlaceOfSegment(1), 0)
+             : 0;
+}
+
 double Store::DeadShare() const noexcept {
   std::uint64_t total = log_->disk_bytes();
   total -= std::min(total, log_->reusable_bytes());
@@ -599,13 +666,15 @@ Status Store::CleanOne(bool& cleaned) noexcept {
   struct Victim {
     double score = 0;
     std::uint32_t segment = 0;
-    RunTable::Run run;
+    RunTable::Run run = {};
+    std::uint64_t bytes_to_move = 0;
   };
   Victim best;
-  // Moving needs room itself.
-  const std::uint64_t used = UsedBytes() + rocks_->files().wal_bytes();
-  const std::uint64_t room =
-      EffectiveLimit() - std::min(used, EffectiveLimit()) + log_->spare_bytes();
+  // Moving needs room itself, which may be what is kept for it.
+  const std::uint64_t claimed =
+      claimed_.log_bytes + 2 * claimed_.database_bytes;
+  const std::uint64_t there = EffectiveLimit() + log_->reusable_bytes();
+  const std::uint64_t room = there - std::min(BytesTaken() + claimed, there);
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
   const std::uint32_t current = runs_.current();
@@ -615,34 +684,48 @@ Status Store::CleanOne(bool& cleaned) noexcept {
     // over the cost of moving the rest. Age is the distance in ids, by its
     // root: what was moved once may stay for ever, and would else be moved
     // again and again for the little that is dead in it.
-    const auto score = [&](PlaceId place, std::uint64_t size,
-                           std::uint32_t age) {
-      const auto live = static_cast<double>(
+    const auto consider = [&](PlaceId place, std::uint64_t size,
+                              std::uint32_t age, const Victim& victim) {
+      const auto live_bytes = static_cast<std::uint64_t>(
           std::max<std::int64_t>(ledger_.use(place).bytes, 0));
+      const auto live = static_cast<double>(live_bytes);
       const auto all = static_cast<double>(size);
-      if (size == 0 || live > kVictimLiveShareMax * all ||
-          live > static_cast<double>(room)) {
-        return 0.0;
+      const std::uint64_t to_move = BytesToMove(place, live_bytes);
+      if (size == 0 || live > kVictimLiveShareMax * all || to_move > room) {
+        return;
       }
-      return (all - live) * std::sqrt(age + 1.0) / (live + all);
+      const double score = (all - live) * std::sqrt(age + 1.0) / (live + all);
+      if (score <= best.score) return;
+      best = victim;
+      best.score = score;
+      best.bytes_to_move = to_move;
     };
     for (const SegmentInfo& segment : segments) {
       const PlaceId place = PlaceOfSegment(segment.id);
       if (!segment.sealed || stream_pins_.contains(place)) continue;
-      const double s =
-          score(place, segment.size_bytes, log_->next_id() - segment.id);
-      if (s > best.score) best = {s, segment.id, {}};
+      consider(place, segment.size_bytes, log_->next_id() - segment.id,
+               {.segment = segment.id});
     }
     for (const RunTable::Run& run : runs) {
       if (run.id == current) continue;
-      const double s =
-          score(PlaceOfRun(run.id), run.bytes, runs.back().id - run.id);
-      if (s > best.score) best = {s, 0, run};
+      consider(PlaceOfRun(run.id), run.bytes, runs.back().id - run.id,
+               {.run = run});
     }
   }
   if (best.score == 0) return Status::Ok();
+  RoomClaim claim;
+  claim.Take(claimed_, {.log_bytes = best.bytes_to_move});
   cleaned = true;
   return best.segment != 0 ? CleanSegment(best.segment) : CleanRun(best.run);
+}
+
+std::uint64_t Store::BytesToMove(PlaceId place,
+                                 std::uint64_t live) const noexcept {
+  // A run shares the first and the last of its tables with others.
+  if (IsRun(place)) return live + 2 * rocks_->sizes().table_file;
+  // Records are a little longer than what they cost; each stream has a file.
+  constexpr std::uint64_t kBlocksBytes = kLogStreamCount * 4096;
+  return live + live / 16 + kBlocksBytes;
 }
 
 Status Store::CleanRun(const RunTable::Run& run) noexcept {
@@ -934,7 +1017,10 @@ void Store::Housekeep() noexcept {
   FitBuffers();
   TendKeyFilter();
   LeaveDoubtfulSegments().IgnoreError();
-  if (!HasRoom({}) || !HasItemRoom(0)) MakeRoom({}).IgnoreError();
+  if (!HasRoom({}) || !HasItemRoom(0)) {
+    RoomClaim nothing;
+    MakeRoom({}, nothing).IgnoreError();
+  }
   TendIndex();
 }
 

@@ -68,7 +68,9 @@ class StoreWriter final : public ValueWriter {
   }
 
   Status WriteBuffer() noexcept {
-    LARDER_RETURN_IF_ERROR(store_.MakeRoom({.log_bytes = buffer_.size()}));
+    RoomClaim claim;
+    LARDER_RETURN_IF_ERROR(store_.MakeRoom(
+        {.log_bytes = store_.LogBytesFor(key_.size(), buffer_.size())}, claim));
     Extents extents;
     // Until the records are pinned.
     std::vector<SegmentGrant> grants;
@@ -94,10 +96,13 @@ class StoreWriter final : public ValueWriter {
     if (streamed && !buffer_.empty()) {
       LARDER_RETURN_IF_ERROR(WriteBuffer());
     }
-    LARDER_RETURN_IF_ERROR(
-        store_.MakeRoom({.database_bytes = key_.size() + kIncomingEntryBytes +
-                                           (streamed ? 0 : buffer_.size()),
-                         .items = 1}));
+    RoomClaim claim;
+    LARDER_RETURN_IF_ERROR(store_.MakeRoom(
+        {.database_bytes = key_.size() + tag_.size() + kIncomingEntryBytes +
+                           stored_.extents.size() * sizeof(SegmentPlace) +
+                           (streamed ? 0 : buffer_.size()),
+         .items = store_.MayAddItem(key_) ? 1U : 0U},
+        claim));
     command_.value = buffer_;
     PendingBatch pending;
     const auto writing = store_.write_gate_.Enter();

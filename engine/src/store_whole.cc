@@ -165,7 +165,8 @@ Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     log_->DropSpares();
   }
-  LARDER_RETURN_IF_ERROR(MakeRoom({}));
+  RoomClaim nothing;
+  LARDER_RETURN_IF_ERROR(MakeRoom({}, nothing));
   count += static_cast<std::uint64_t>(EvictionTotal() - before);
   return Status::Ok();
 }

@@ -182,8 +182,11 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
   const std::uint64_t entry_bytes = logical ? 0 : kIncomingEntryBytes;
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     const std::uint64_t size = set->value.size();
-    const bool in_log = size >= large_value_min_;
-    (in_log ? incoming.log_bytes : incoming.database_bytes) += size;
+    if (size >= large_value_min_) {
+      incoming.log_bytes += LogBytesFor(set->key.size(), size);
+    } else {
+      incoming.database_bytes += size;
+    }
     incoming.database_bytes +=
         entry_bytes + (logical ? 0 : 2 * set->key.size() + set->tag.size());
   } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
@@ -197,7 +200,7 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
 }
 
 bool Store::MayAddItem(std::string_view key) noexcept {
-  if (item_count_limit_ == 0) return true;  // Nobody asks: save the lookup.
+  if (item_count_limit_ == 0) return false;  // Nobody asks: save the lookup.
   OldItem old;
   return !LookupInIndex(key, old).ok() || !old.counted;
 }
@@ -211,6 +214,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
     LARDER_RETURN_IF_ERROR(CheckStored(*caller.stored));
   }
   Incoming incoming;
+  RoomClaim claim;
   Status first_failure;
   for (std::size_t i = 0; i < commands.size(); ++i) {
     replies[i].status = ValidateCommand(commands[i]);
@@ -222,12 +226,9 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (!incoming.empty()) {
-    Status room = MakeRoom(incoming);
+    Status room = MakeRoom(incoming, claim);
     if (!room.ok()) return FailMutations(commands, replies, room);
   }
-  const InFlight log_bytes(in_flight_log_bytes_, incoming.log_bytes);
-  const InFlight database_bytes(in_flight_database_bytes_,
-                                incoming.database_bytes);
   PendingBatch& pending = ThreadBatch();
   const GrantScope grants(pending);
   const auto writing = write_gate_.Enter();
@@ -257,6 +258,8 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
       }
     }
   }
+  claim.ReleaseLog();
+  pending.claim = &claim;
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (pending.empty()) return Status::Ok();
   if (caller.session != nullptr) {
@@ -532,6 +535,7 @@ Status Store::AppendToLog(std::string_view key, CodecId codec,
         std::min<std::uint64_t>(bytes.size() - done, kChunkSizeBytesMax);
     Result<SegmentGrant> grant = log_->Reserve(key.size(), wanted, stream);
     if (!grant) return SegmentFailure(grant.error());
+    KeepWithinLimit();
     SegmentRecord record;
     record.key = key;
     record.payload = bytes.substr(done, grant->payload_size);
@@ -987,6 +991,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     live_bytes_ = ledger_.space().live_bytes();
     live_items_ = ledger_.space().live_items();
   }
+  if (pending.claim != nullptr) pending.claim->Release();
   hot.Show();
   KeepRecent(pending);
   return Status::Ok();

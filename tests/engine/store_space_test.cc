@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -13,10 +16,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "larder/engine/policy.h"
 
 #include "engine/store_fixture.h"
+#include "forked_process.h"
 #include "test_point.h"
 #include "test_values.h"
 
@@ -731,6 +737,69 @@ TEST_F(StoreSpace, TheLimitHoldsWhileTheBackgroundMakesRoom) {
   EXPECT_LE(highest, 16 * kMiB);
   EXPECT_GT(Stats().segments_cleaned, 0U);
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+// Each looks for room while the others do; the directory is added up while all
+// stand still.
+TEST_F(StoreSpace, WritersOfLargeValuesNeverPassTheLimitTogether) {
+  constexpr std::uint64_t kLimit = 32 * kMiB;
+  constexpr int kThreads = 8;
+  constexpr int kSamples = 60;
+  const ForkedProcess child([this](const ForkedProcess::Pipe& pipe) {
+    background_ = true;
+    Open({{"size_limit", std::to_string(kLimit)}});
+    std::vector<std::thread> threads;
+    std::atomic<std::uint64_t> number{0};
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        Random random(SeedFromEnvironment(45) + static_cast<std::uint64_t>(t));
+        for (;;) {
+          const std::uint64_t n = ++number;
+          // One that waits for the others is served, too.
+          const std::size_t size = 1000 + random.Below(5 * kMiB);
+          if (!Set(KeyOf(random.Below(1000)), MakeValue(n, size)).ok()) {
+            ::_exit(1);
+          }
+          if (n == 30) pipe.Send(n);  // It is full.
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return 0;
+  });
+  ASSERT_TRUE(child.Receive().has_value());
+  for (int i = 0; i < kSamples; ++i) {
+    child.Kill(SIGSTOP);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child.pid(), &status, WUNTRACED), child.pid());
+    ASSERT_TRUE(WIFSTOPPED(status)) << status;
+    ASSERT_LE(DirectoryBytes(), kLimit) << i;
+    child.Kill(SIGCONT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+TEST_F(StoreSpace, WritersNeverPassTheItemLimitTogether) {
+  constexpr std::uint64_t kItems = 100;
+  Open({{"item_count_limit", std::to_string(kItems)}});
+  const std::string value(64 * 1024, 'v');
+  std::atomic<std::uint64_t> sets{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = 0; !stop; ++i) {
+        EXPECT_EQ(Set(KeyOf(i * 8 + t), value).ToString(), "kOk");
+        ++sets;
+      }
+    });
+  }
+  std::uint64_t most = 0;
+  while (sets < 40 * kItems) most = std::max(most, *engine_->Count());
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LE(most, kItems);
+  EXPECT_GE(*engine_->Count(), kItems * 3 / 4);
 }
 
 TEST_F(StoreSpace, CleaningAndWritersOfTheSameKeysAgree) {

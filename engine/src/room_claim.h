@@ -1,0 +1,75 @@
+#ifndef LARDER_ENGINE_SRC_ROOM_CLAIM_H_
+#define LARDER_ENGINE_SRC_ROOM_CLAIM_H_
+
+#include <atomic>
+#include <cstdint>
+
+namespace larder {
+
+/// The most that something may add to the directory.
+struct Incoming {
+  std::uint64_t log_bytes = 0;       ///< To segments.
+  std::uint64_t database_bytes = 0;  ///< To the WAL, and later to tables.
+  std::uint64_t items = 0;
+  [[nodiscard]] bool empty() const noexcept {
+    return log_bytes == 0 && database_bytes == 0;
+  }
+};
+
+/// What all writers together have claimed and not used yet.
+struct ClaimedRoom {
+  std::atomic<std::uint64_t> log_bytes{0};
+  std::atomic<std::uint64_t> database_bytes{0};
+  std::atomic<std::uint64_t> items{0};
+
+  /// Somebody has room that will be used, or free again, without anybody else's
+  /// doing.
+  [[nodiscard]] bool any() const noexcept {
+    return log_bytes != 0 || database_bytes != 0;
+  }
+};
+
+/// One writer's part of it: claimed in the moment in which there is so much, so
+/// that nobody else finds it free, and let go when it counts as used.
+///
+/// Threads: thread-compatible.
+class RoomClaim {
+ public:
+  RoomClaim() noexcept = default;
+  ~RoomClaim() { Release(); }
+  RoomClaim(const RoomClaim&) = delete;
+  RoomClaim& operator=(const RoomClaim&) = delete;
+
+  /// REQUIRES: nothing is claimed by this, and nobody else looks meanwhile
+  /// whether there is room for more.
+  void Take(ClaimedRoom& of, const Incoming& wanted) noexcept {
+    of_ = &of;
+    claimed_ = wanted;
+    if (wanted.log_bytes != 0) of.log_bytes.fetch_add(wanted.log_bytes);
+    if (wanted.database_bytes != 0) {
+      of.database_bytes.fetch_add(wanted.database_bytes);
+    }
+    if (wanted.items != 0) of.items.fetch_add(wanted.items);
+  }
+  /// All of it is in segments that count it themselves.
+  void ReleaseLog() noexcept {
+    if (claimed_.log_bytes != 0) of_->log_bytes.fetch_sub(claimed_.log_bytes);
+    claimed_.log_bytes = 0;
+  }
+  void Release() noexcept {
+    ReleaseLog();
+    if (claimed_.database_bytes != 0) {
+      of_->database_bytes.fetch_sub(claimed_.database_bytes);
+    }
+    if (claimed_.items != 0) of_->items.fetch_sub(claimed_.items);
+    claimed_ = {};
+  }
+
+ private:
+  ClaimedRoom* of_ = nullptr;
+  Incoming claimed_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_ROOM_CLAIM_H_
