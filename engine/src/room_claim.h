@@ -11,6 +11,8 @@ struct Incoming {
   std::uint64_t log_bytes = 0;       ///< To segments.
   std::uint64_t database_bytes = 0;  ///< To the WAL, and later to tables.
   std::uint64_t items = 0;
+  /// Of database_bytes: values in the record of an answer.
+  std::uint64_t recorded_bytes = 0;
   [[nodiscard]] bool empty() const noexcept {
     return log_bytes == 0 && database_bytes == 0;
   }

@@ -33,8 +33,6 @@ inline constexpr std::size_t kPlacedValueSizeMin = 16 * 1024;
 /// A larger value is not popped for a client, who is told where it lies
 /// instead, reads it, and then deletes just this version.
 inline constexpr std::size_t kRecordedValueSizeMax = kPlacedValueSizeMin;
-/// The same of all values of a batch, which is refused else.
-inline constexpr std::size_t kRecordedValuesSizeMax = 4 * kRecordedValueSizeMax;
 
 /// The values of one call that do not travel with it.
 struct PlacedValues {
@@ -68,7 +66,7 @@ class SessionStore : public Engine, public PlacedReader {
   /// uid -> {sequence, EncodeReplies(status, replies, {})}, in place of the
   /// client's last one. So a Pop of more than kRecordedValueSizeMax is not
   /// made: its reply is not applied, and `placed.found` has the value.
-  /// Errors: as Execute, and kTooLarge (kRecordedValuesSizeMax).
+  /// What a batch returns is recorded whole: it needs room.
   [[nodiscard]] virtual Status ExecuteAs(const Session& session,
                                          std::span<const Command> commands,
                                          std::span<Reply> replies,

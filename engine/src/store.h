@@ -430,9 +430,12 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // store_session.cc
   /// Adds the record of the session's commands to their batch.
-  /// Errors: kTooLarge.
+  /// What the record of a batch will hold of values, about.
+  void AddRecorded(std::span<const Command> commands,
+                   Incoming& incoming) noexcept;
+  /// Errors: kAborted.
   [[nodiscard]] static Status CheckRecordable(
-      std::span<const Reply> replies) noexcept;
+      std::span<const Reply> replies, const Incoming& incoming) noexcept;
   void AddRecord(const Session& session, const Status& status,
                  std::span<const Reply> replies,
                  PendingBatch& pending) noexcept;

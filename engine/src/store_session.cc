@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 
 #include "check.h"
 #include "command_codec.h"
@@ -36,14 +38,40 @@ Status Store::ExecuteAs(const Session& session,
   return ExecuteFor(caller, commands, replies, options);
 }
 
-Status Store::CheckRecordable(std::span<const Reply> replies) noexcept {
+void Store::AddRecorded(std::span<const Command> commands,
+                        Incoming& incoming) noexcept {
+  std::unordered_map<std::string_view, std::uint64_t> set_before;
+  for (const Command& command : commands) {
+    if (const auto* set = std::get_if<SetCommand>(&command)) {
+      set_before[set->key] = set->value.size();
+    }
+    const auto* get = std::get_if<GetCommand>(&command);
+    const auto* pop = std::get_if<DeleteCommand>(&command);
+    if (!(get != nullptr && get->with_value) &&
+        !(pop != nullptr && pop->with_value)) {
+      continue;
+    }
+    OldItem old;
+    std::uint64_t size = 0;
+    if (LookupInIndex(KeyOf(command), old).ok() && old.live) {
+      size = old.entry.value_size;
+    }
+    const auto set = set_before.find(KeyOf(command));
+    if (set != set_before.end()) size = std::max(size, set->second);
+    incoming.recorded_bytes += size;
+  }
+  incoming.database_bytes += incoming.recorded_bytes;
+}
+
+Status Store::CheckRecordable(std::span<const Reply> replies,
+                              const Incoming& incoming) noexcept {
   std::uint64_t bytes = 0;
   for (const Reply& reply : replies) bytes += reply.value.size();
-  if (bytes <= kRecordedValuesSizeMax) return Status::Ok();
-  return Status::TooLarge(
-      "a batch that changes something cannot return " + std::to_string(bytes) +
-      " bytes of values to another process: at most " +
-      std::to_string(kRecordedValuesSizeMax) + "; read them by themselves");
+  if (bytes <= incoming.recorded_bytes + kRecordedValueSizeMax) {
+    return Status::Ok();
+  }
+  return {StatusCode::kAborted,
+          "values that a batch returns became larger meanwhile: try again"};
 }
 
 void Store::AddRecord(const Session& session, const Status& status,

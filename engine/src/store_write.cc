@@ -225,6 +225,9 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
     AddIncoming(commands[i], incoming);
   }
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
+  if (caller.session != nullptr && commands.size() > 1) {
+    AddRecorded(commands, incoming);
+  }
   if (!incoming.empty()) {
     Status room = MakeRoom(incoming, claim);
     if (!room.ok()) return FailMutations(commands, replies, room);
@@ -263,7 +266,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (pending.empty()) return Status::Ok();
   if (caller.session != nullptr) {
-    if (Status fits = CheckRecordable(replies); !fits.ok()) {
+    if (Status fits = CheckRecordable(replies, incoming); !fits.ok()) {
       return FailMutations(commands, replies, fits);
     }
     AddRecord(*caller.session, Status::Ok(), replies, pending);

@@ -226,28 +226,39 @@ TEST_F(SessionStoreTest, ALargeValueIsNotPoppedIntoARecord) {
   EXPECT_TRUE(Recorded({1, 3})->applied);
 }
 
-TEST_F(SessionStoreTest, ABatchThatReturnsTooMuchIsRefused) {
-  const std::string large = MakeValue(1, kRecordedValueSizeMax);
-  std::vector<std::string> keys;
-  for (std::size_t i = 0; i * kRecordedValueSizeMax <= kRecordedValuesSizeMax;
-       ++i) {
-    keys.push_back(std::to_string(i));
-    RunAs({9, i + 1}, SetCommand{.key = keys.back(), .value = large});
+TEST_F(SessionStoreTest, WhatABatchReturnsIsRecordedAndNeedsRoom) {
+  const std::string large = MakeValue(1, 8 * kRecordedValueSizeMax);
+  const std::vector<std::string> keys = {"a", "b"};
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    RunAs({9, i + 1}, SetCommand{.key = keys[i], .value = large});
   }
-  std::vector<Command> commands;
-  for (const std::string& key : keys) {
-    commands.emplace_back(DeleteCommand{.key = key, .with_value = true});
+  const Command commands[] = {DeleteCommand{.key = keys[0], .with_value = true},
+                              GetCommand{.key = keys[1]}};
+  const auto run = [&](std::uint64_t sequence) {
+    Reply replies[2];
+    PlacedValues placed;
+    return store_->ExecuteAs({1, sequence}, commands, replies, {}, placed);
+  };
+  ASSERT_TRUE(store_->Reset("when_full", "fail").ok());
+  std::uint64_t filled = 0;
+  ASSERT_TRUE(store_->Reset("size_limit", "16MiB").ok());
+  for (const Command set = SetCommand{.key = "fill", .value = large};;
+       ++filled) {
+    const std::string key = std::to_string(filled);
+    SetCommand fill = std::get<SetCommand>(set);
+    fill.key = key;
+    const Command command = fill;
+    Reply reply;
+    if (!store_->Execute({&command, 1}, {&reply, 1}, {}).ok() ||
+        !reply.status.ok()) {
+      break;
+    }
   }
-  std::vector<Reply> replies(commands.size());
-  PlacedValues placed;
-  EXPECT_EQ(store_->ExecuteAs({1, 1}, commands, replies, {}, placed).code(),
-            StatusCode::kTooLarge);
-  EXPECT_EQ(*store_->Count(), keys.size());
-  commands.pop_back();
-  replies.pop_back();
-  EXPECT_TRUE(store_->ExecuteAs({1, 2}, commands, replies, {}, placed).ok());
-  EXPECT_TRUE(replies[0].value.ToString() == large);
-  EXPECT_EQ(*store_->Count(), 1U);
+  EXPECT_EQ(run(1).code(), StatusCode::kNoSpace);
+  EXPECT_EQ(*store_->Count(), filled + 2);
+  ASSERT_TRUE(store_->Reset("size_limit", "64MiB").ok());
+  EXPECT_TRUE(run(2).ok());
+  EXPECT_GT(store_->FindReply({1, 2})->size(), 2 * large.size());
 }
 
 // Its record came later than one of a request after it.

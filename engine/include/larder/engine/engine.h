@@ -284,9 +284,8 @@ class Engine {
   /// EvictTag, Clear, Expire and Cull must be alone in their call.
   /// REQUIRES: replies.size() == commands.size().
   /// Returns what concerns the call as a whole: kInvalidArgument, kClosed,
-  /// kGone, and the commit's kNoSpace, kIoError or kOutcomeUnknown; kTooLarge
-  /// (commands of which one changes something, and whose replies are to bring
-  /// more than 64 KiB of values from another process).
+  /// kGone, and the commit's kNoSpace, kIoError or kOutcomeUnknown; kAborted
+  /// (values that a batch of another process returns became larger meanwhile).
   [[nodiscard]] virtual Status Execute(
       std::span<const Command> commands, std::span<Reply> replies,
       const ExecuteOptions& options = {}) noexcept = 0;
