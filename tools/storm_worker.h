@@ -8,8 +8,9 @@
 
 namespace larder::tools {
 
-// Children of processes with threads, which use the cache and start threads of
-// their own, are beyond the sanitizers of gcc.
+// The sanitizers of gcc 12 cannot: in a child of a process with threads,
+// ThreadSanitizer lets no thread start, and AddressSanitizer's allocator may be
+// locked for ever, by a thread that the child has not got.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 inline constexpr bool kStormForks = false;
 #else
