@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include <xxhash.h>
 
@@ -85,14 +87,20 @@ Status Store::ExecuteFor(const Caller& caller,
   // on the whole cache has done is done, and it goes on as long as it does
   // more, since what it deletes needs space before it gives any.
   constexpr int kRoundsMax = 64;
-  bool more = true;
-  for (int round = 0; more && ran_out() && round < kRoundsMax; ++round) {
+  // What the reserve was spent on gives room only once it has ended.
+  constexpr int kVainRoundsMax = 5;
+  constexpr auto kVainPause = std::chrono::milliseconds(100);
+  int vain = 0;
+  for (int round = 0; ran_out() && round < kRoundsMax && vain < kVainRoundsMax;
+       ++round) {
+    if (vain != 0) std::this_thread::sleep_for(kVainPause);
     const std::uint64_t done = replies.empty() ? 0 : replies[0].count;
     ReplyOffer::Clear(replies);
     if (caller.placed != nullptr) caller.placed->found.clear();
     if (done != 0) replies[0].count = done;
     status = TryExecute(caller, commands, replies, options);
-    more = !replies.empty() && replies[0].count > done;
+    const bool more = !replies.empty() && replies[0].count > done;
+    vain = more ? 0 : vain + 1;
   }
   return status;
 }
