@@ -29,7 +29,6 @@
 #include "entry.h"
 #include "eviction_board.h"
 #include "eviction_notifier.h"
-#include "fair_mutex.h"
 #include "high_water.h"
 #include "key_filter.h"
 #include "ledger.h"
@@ -483,8 +482,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// for cleaning if it must. Errors: kNoSpace.
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
-  /// Whether room may come by what others do, who claimed some or were granted
-  /// it for a value that cannot be evicted before it is committed.
+  /// Whether room may come by what others do, who claimed some for what cannot
+  /// be evicted before it is committed.
   [[nodiscard]] bool OthersUseRoom() noexcept;
   /// False: there is not so much, and nothing was claimed.
   bool TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept;
@@ -494,8 +493,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
   /// `index_steps`: how often it may yet compact the index; negative: never.
-  Status Reclaim(const Incoming& incoming, bool& progress,
-                 int& index_steps) noexcept;
+  Status Reclaim(const Incoming& incoming, bool& progress, int& index_steps,
+                 int& squeezes_left) noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
@@ -504,6 +503,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// The most that the log grows by a value.
   [[nodiscard]] std::uint64_t LogBytesFor(
       std::uint64_t key_size, std::uint64_t value_size) const noexcept;
+  /// What cleaning may use before it gives something back.
+  [[nodiscard]] std::uint64_t RoomToMove() const noexcept;
   [[nodiscard]] std::uint64_t CleaningReserveFor(
       double dead_share) const noexcept;
   /// The most that cleaning a place of `live` living bytes takes before it
@@ -540,7 +541,7 @@ class Store final : public SessionStore, private LivenessJudge {
   bool ShrinkReusable(const Incoming& incoming) noexcept;
   /// To be called between a Reserve and the write: room that was found in files
   /// that are kept may have been taken from elsewhere.
-  void KeepWithinLimit() noexcept;
+  void KeepWithinLimit(std::uint64_t log_bytes_before) noexcept;
   /// Places that are not written to and in which nothing committed lives.
   [[nodiscard]] std::vector<PlaceId> DeadPlaces() const noexcept;
   /// Under ledger_mutex_.
@@ -770,7 +771,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<bool> policy_tracks_hits_{false};
   std::atomic<std::uint32_t> run_saved_{0};
 
-  FairMutex space_mutex_;  // One thread at a time makes room.
+  std::mutex space_mutex_;  // One thread at a time makes room.
   std::atomic<int> room_waiters_{0};
   // Whoever makes room has waited for long: nobody else takes what it makes.
   std::atomic<bool> room_is_kept_{false};

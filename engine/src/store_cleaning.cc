@@ -196,10 +196,11 @@ Status Store::AppendLiving(std::span<MovedRecord> records,
     const LogStream stream = StreamOf(now - record.version, LogStream::kWarm,
                                       LogStream::kNew, LogStream::kMoved);
     for (std::size_t done = 0; done < record.payload.size();) {
+      const std::uint64_t before = log_->disk_bytes();
       Result<SegmentGrant> grant = log_->Reserve(
           record.key.size(), record.payload.size() - done, stream);
       if (!grant) return SegmentFailure(grant.error());
-      KeepWithinLimit();
+      if (!evicts_for_room_) KeepWithinLimit(before);
       SegmentRecord& piece = pieces.emplace_back(record);
       piece.payload = record.payload.substr(done, grant->payload_size);
       piece.value_size = moved.old.entry.value_size;

@@ -63,9 +63,10 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
   for (std::uint64_t done = 0; done < wanted.value_size;) {
     const std::size_t size =
         std::min<std::uint64_t>(wanted.value_size - done, kChunkSizeBytesMax);
+    const std::uint64_t before = log_->disk_bytes();
     auto part = log_->Reserve(wanted.key_size, size);
     if (!part) return Fail(SegmentFailure(part.error()));
-    KeepWithinLimit();
+    KeepWithinLimit(before);
     grant.chunks.push_back(
         {part->file->id(), part->offset, part->payload_size});
     done += part->payload_size;

@@ -53,6 +53,8 @@ constexpr int kReclaimRoundsMax = 4096;
 // before each.
 constexpr int kIndexStepsMax = 4;
 constexpr int kNoIndexSteps = -1;
+// Of one writer, too.
+constexpr int kSqueezesMax = 3;
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
 constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
@@ -245,8 +247,10 @@ bool Store::MakeRoomAhead() noexcept {
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
     int index_steps = kNoIndexSteps;
+    int squeezes_left = kSqueezesMax;
     // A failure is reported by the next write that needs the room.
-    if (!Reclaim(RoomAhead(), progress, index_steps).ok() || !progress) {
+    if (!Reclaim(RoomAhead(), progress, index_steps, squeezes_left).ok() ||
+        !progress) {
       return false;
     }
   }
@@ -258,7 +262,9 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   // From then on nobody else takes the room that is made.
   constexpr int kRoundsBeforeKept = 64;
   constexpr auto kPause = std::chrono::milliseconds(1);
+  constexpr int kPausesMax = 20;
   int index_steps = kIndexStepsMax;
+  int squeezes_left = kSqueezesMax;
   if (LeavesIndexToBackground()) {
     index_steps = kNoIndexSteps;
     std::this_thread::sleep_for(IndexDelay());
@@ -273,17 +279,27 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
     if (round == kRoundsBeforeKept) room_is_kept_ = true;
     bool progress = false;
     if (HasRoom(incoming)) {  // Too many items: only eviction helps.
-      LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
-      if (!progress && claimed_.items == 0) break;
+      const bool may_wait = claimed_.items != 0;
+      if (!may_wait || live_items_ >= item_count_limit_) {
+        LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
+      }
+      if (progress) continue;
+      if (!may_wait || std::chrono::steady_clock::now() >= until) break;
+      std::this_thread::sleep_for(kPause);
+      --round;  // The time is the bound.
       continue;
     }
     // Before: what they commit meanwhile can be evicted after.
     const bool may_wait = MayEvict(EvictionCause::kRoom) && OthersUseRoom();
-    LARDER_RETURN_IF_ERROR(Reclaim(incoming, progress, index_steps));
+    LARDER_RETURN_IF_ERROR(
+        Reclaim(incoming, progress, index_steps, squeezes_left));
     if (progress) continue;
     if (!may_wait || std::chrono::steady_clock::now() >= until) break;
     room_is_kept_ = true;
-    std::this_thread::sleep_for(kPause);
+    // Looking again costs much where there is nothing.
+    for (int i = 0; i < kPausesMax && OthersUseRoom(); ++i) {
+      std::this_thread::sleep_for(kPause);
+    }
   }
   return FullStatus();
 }
@@ -291,7 +307,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
 bool Store::OthersUseRoom() noexcept { return claimed_.any(); }
 
 Status Store::Reclaim(const Incoming& incoming, bool& progress,
-                      int& index_steps) noexcept {
+                      int& index_steps, int& squeezes_left) noexcept {
   std::size_t freed = 0;
   if (options_.logical_capacity == 0) {
     // Kept while there was room for it.
@@ -323,6 +339,10 @@ Status Store::Reclaim(const Incoming& incoming, bool& progress,
   // Nothing can be evicted: all that is left are dead bytes here and there.
   LARDER_RETURN_IF_ERROR(CleanOne(progress));
   if (progress) return Status::Ok();
+  // Each seals what is open, which is then cleaned into what is open: that may
+  // go on for long and gain nothing.
+  if (squeezes_left == 0) return Status::Ok();
+  --squeezes_left;
   LARDER_RETURN_IF_ERROR(Squeeze(progress));
   if (progress) return Status::Ok();
   // That ended open segments and the WAL: there may be more to clean, and room
@@ -445,12 +465,11 @@ bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
          log_->ShrinkReusable(taken - limit + segment_size_ / 4);
 }
 
-void Store::KeepWithinLimit() noexcept {
-  const std::uint64_t limit = EffectiveLimit();
-  const std::uint64_t taken = BytesTaken() + 2 * claimed_.database_bytes;
-  if (options_.logical_capacity == 0 && taken > limit) {
-    log_->ShrinkReusable(taken - limit);
-  }
+void Store::KeepWithinLimit(std::uint64_t log_bytes_before) noexcept {
+  if (options_.logical_capacity != 0) return;
+  // As nearly always, it lies in blocks that are there.
+  if (log_->disk_bytes() <= log_bytes_before) return;
+  static_cast<void>(ShrinkReusable({}));
 }
 
 std::vector<PlaceId> Store::DeadPlaces() const noexcept {
@@ -670,11 +689,7 @@ Status Store::CleanOne(bool& cleaned) noexcept {
     std::uint64_t bytes_to_move = 0;
   };
   Victim best;
-  // Moving needs room itself, which may be what is kept for it.
-  const std::uint64_t claimed =
-      claimed_.log_bytes + 2 * claimed_.database_bytes;
-  const std::uint64_t there = EffectiveLimit() + log_->reusable_bytes();
-  const std::uint64_t room = there - std::min(BytesTaken() + claimed, there);
+  const std::uint64_t room = RoomToMove();
   const std::vector<SegmentInfo> segments = log_->Segments();
   const std::vector<RunTable::Run> runs = runs_.Runs();
   const std::uint32_t current = runs_.current();
@@ -714,9 +729,29 @@ Status Store::CleanOne(bool& cleaned) noexcept {
   }
   if (best.score == 0) return Status::Ok();
   RoomClaim claim;
-  claim.Take(claimed_, {.log_bytes = best.bytes_to_move});
+  if (!evicts_for_room_) {
+    // What is lent by compactions is not claimed: writers go on meanwhile.
+    const std::scoped_lock lock(claim_mutex_);
+    if (RoomToMove() < best.bytes_to_move) return Status::Ok();
+    claim.Take(claimed_, {.log_bytes = best.bytes_to_move});
+  }
   cleaned = true;
   return best.segment != 0 ? CleanSegment(best.segment) : CleanRun(best.run);
+}
+
+// Moving needs room itself, which may be what is kept for it. Where things can
+// be evicted it may also be what is left free for a compaction that does not
+// run: for a millisecond, after which there is more. Evicting instead would
+// cost a fifth of what lives under overwrites.
+std::uint64_t Store::RoomToMove() const noexcept {
+  const std::uint64_t claimed =
+      claimed_.log_bytes + 2 * claimed_.database_bytes;
+  const std::uint64_t there = EffectiveLimit() + log_->reusable_bytes();
+  const std::uint64_t left = there - std::min(BytesTaken() + claimed, there);
+  if (!evicts_for_room_) return left;
+  const std::uint64_t used = UsedBytes() + rocks_->files().wal_bytes();
+  const std::uint64_t lent = EffectiveLimit() + log_->spare_bytes();
+  return std::max(left, lent - std::min(used, lent));
 }
 
 std::uint64_t Store::BytesToMove(PlaceId place,

@@ -544,9 +544,10 @@ Status Store::AppendToLog(std::string_view key, CodecId codec,
   while (done < bytes.size()) {
     const std::size_t wanted =
         std::min<std::uint64_t>(bytes.size() - done, kChunkSizeBytesMax);
+    const std::uint64_t before = log_->disk_bytes();
     Result<SegmentGrant> grant = log_->Reserve(key.size(), wanted, stream);
     if (!grant) return SegmentFailure(grant.error());
-    KeepWithinLimit();
+    KeepWithinLimit(before);
     SegmentRecord record;
     record.key = key;
     record.payload = bytes.substr(done, grant->payload_size);
