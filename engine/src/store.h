@@ -482,9 +482,6 @@ class Store final : public SessionStore, private LivenessJudge {
   /// for cleaning if it must. Errors: kNoSpace.
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
-  /// Whether room may come by what others do, who claimed some for what cannot
-  /// be evicted before it is committed.
-  [[nodiscard]] bool OthersUseRoom() noexcept;
   /// False: there is not so much, and nothing was claimed.
   bool TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Lets the background thread make some room for what comes next.

@@ -15,10 +15,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../read_file.h"
 #include "../temporary_directory.h"
 #include "directory.h"
 
 namespace larder {
+
+using testing::ReadFile;
 
 using DirectoryPtr = std::unique_ptr<CacheDirectory>;
 
@@ -75,10 +78,6 @@ class DirectoryFixture : public ::testing::Test {
     return temporary_.path() / "cache";
   }
 
-  static std::string ReadFile(const std::filesystem::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
   static void WriteFile(const std::filesystem::path& file,
                         const std::string& text) {
     std::ofstream(file, std::ios::binary) << text;

@@ -139,6 +139,16 @@ class SegmentLogFaultTest : public SegmentLogFixture {
   }
   void TearDown() override { log_.reset(); }
 
+  /// The keys of all records of a segment that can be read.
+  std::vector<std::string> KeysIn(std::uint32_t id, std::uint64_t& damaged) {
+    std::vector<std::string> keys;
+    const auto visit = [&](const SegmentPlace&, const SegmentRecord& record) {
+      keys.emplace_back(record.key);
+      return true;
+    };
+    EXPECT_TRUE(log_->ForEachRecord(id, visit, &damaged).ok());
+    return keys;
+  }
   /// Tries to write a record and returns why it failed.
   Status PutFails(std::uint64_t seed, std::size_t size) {
     StoredRecord record{"key-" + std::to_string(seed),
@@ -357,15 +367,7 @@ TEST_F(SegmentLogFaultTest, DamageInTheMiddleIsSkippedByRecovery) {
   ExpectFails(second, StatusCode::kCorruption);
   ExpectReadable(third);
   std::uint64_t damaged = 0;
-  std::vector<std::string> keys;
-  ASSERT_TRUE(log_->ForEachRecord(
-                      1,
-                      [&](const SegmentPlace&, const SegmentRecord& record) {
-                        keys.emplace_back(record.key);
-                        return true;
-                      },
-                      &damaged)
-                  .ok());
+  const std::vector<std::string> keys = KeysIn(1, damaged);
   EXPECT_EQ(keys, std::vector<std::string>{"key-3"});
   // All of the first; of the second what is not zeros.
   EXPECT_EQ(damaged, third.place.offset);
@@ -442,16 +444,8 @@ TEST_F(BadSectorTest, IsAnErrorOfItsValueOnly) {
 }
 
 TEST_F(BadSectorTest, IsDamageToWhoeverWantsTheRest) {
-  std::vector<std::string> keys;
   std::uint64_t damaged = 0;
-  ASSERT_TRUE(log_->ForEachRecord(
-                      1,
-                      [&](const SegmentPlace&, const SegmentRecord& record) {
-                        keys.emplace_back(record.key);
-                        return true;
-                      },
-                      &damaged)
-                  .ok());
+  std::vector<std::string> keys = KeysIn(1, damaged);
   EXPECT_EQ(keys, (std::vector<std::string>{first_.key, third_.key}));
   EXPECT_GE(damaged, 9000U);
   io_.bad_begin = second_.place.offset;  // Its header, too.

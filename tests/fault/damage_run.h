@@ -16,19 +16,13 @@
 #include "larder/cache/cache.h"
 
 #include "fault/damage_items.h"
+#include "read_file.h"
 #include "spawned_process.h"
 
 /// What damage_test and damage_sweep_test share: a directory with all items, a
 /// damaged copy of it, and a process that looks at what is left.
 
 namespace larder::testing {
-
-inline std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  return bytes.str();
-}
 
 inline void WriteFile(const std::filesystem::path& path,
                       const std::string& bytes) {

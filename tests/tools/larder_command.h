@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "read_file.h"
 #include "temporary_directory.h"
 
 extern char** environ;
@@ -37,13 +37,6 @@ struct Outcome {
     return parsed;
   }
 };
-
-inline std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << file.rdbuf();
-  return bytes.str();
-}
 
 inline void WriteFile(const std::filesystem::path& path,
                       std::string_view bytes) {
