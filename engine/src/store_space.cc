@@ -230,8 +230,9 @@ Incoming Store::RoomAhead() const noexcept {
   const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
   // Cleaning gives little room at a time, and takes long.
   const std::uint64_t bytes = cleaning_reserve_ != 0 ? 2 * segment : segment;
-  // The WAL and compactions need some that no segment has; it counts twice.
-  return {.log_bytes = bytes / 4 * 3, .database_bytes = bytes / 8};
+  // The WAL and compactions need some that no segment has. It counts twice (see
+  // HasRoom); with half as much uniform sets of 4 KiB are 6 % slower.
+  return {.log_bytes = bytes / 4 * 3, .database_bytes = bytes / 4};
 }
 
 bool Store::MakeRoomAhead() noexcept {
