@@ -291,7 +291,10 @@ rocksdb::DBOptions DatabaseOptions(
   options.stats_persist_period_sec = 0;
   options.recycle_log_file_num = 0;
   options.keep_log_file_num = 1;
-  options.max_open_files = 1000;
+  // Whoever writes beside one that reads removes tables: that has all of them
+  // open before. Else RocksDB opens the first 16, and others when they are
+  // read.
+  options.max_open_files = open.read_only && !open.lenient ? -1 : 1000;
   options.info_log = std::make_shared<LineLogger>(open.log);
   options.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(
       kBuffersMax * open.sizes.write_buffer, cache);

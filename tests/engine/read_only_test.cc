@@ -71,7 +71,7 @@ TEST_F(ReadOnlyTest, OpensBesideABusyWriter) {
 
 // More tables than RocksDB opens at once; all of them are merged and removed.
 TEST_F(ReadOnlyTest, ItsTablesStay) {
-  constexpr std::uint64_t kItems = 12'000;
+  constexpr std::uint64_t kItems = 30'000;
   Open({{"size_limit", "16MiB"}, {"durability", "none"}});
   for (std::uint64_t i = 0; i < kItems; ++i) {
     ASSERT_TRUE(Set(std::to_string(i), MakeValue(i, 300)).ok());
