@@ -8,6 +8,7 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/settings.h"
 
+#include "reply_offer.h"
 #include "start_thread.h"
 
 namespace larder {
@@ -146,6 +147,7 @@ void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
 
 Status EngineService::Execute(const Command& command, Reply& reply,
                               const ExecuteOptions& options) noexcept {
+  ReplyOffer::Clear({&reply, 1});
   ClientChange change{.session = {},
                       .command = &command,
                       .reply = &reply,

@@ -116,6 +116,7 @@ Status RemoteEngine::Execute(std::span<const Command> commands,
                                    " commands in one call, at most " +
                                    std::to_string(kBatchCommandCountMax));
   }
+  ReplyOffer::Clear(replies);
   if (commands.size() == 1) {
     auto status = SetInPlace(commands[0], ReplyOffer(replies), options);
     if (!status) {

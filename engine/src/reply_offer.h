@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_REPLY_OFFER_H_
 
 #include <cstddef>
+#include <memory>
 #include <span>
 
 #include "larder/engine/command.h"
@@ -9,32 +10,39 @@
 namespace larder {
 
 /// The replies of one call, offered to a carrier that may decline to answer. To
-/// be handed over by value: unless the carrier accepts, the replies are empty
-/// when it returns, whatever it has written into them, so that nothing of it
-/// gets into the answer of the one that is asked next.
+/// be handed over by value: unless the carrier accepts, they are empty when it
+/// returns, or as before if it has not looked at them, so that nothing of what
+/// it wrote gets into the answer of the one that is asked next.
 ///
 /// Threads: one thread.
 class ReplyOffer {
  public:
   explicit ReplyOffer(std::span<Reply> replies) noexcept : replies_(replies) {}
   ~ReplyOffer() {
-    if (!accepted_) Clear(replies_);
+    if (used_ && !accepted_) Clear(replies_);
   }
   ReplyOffer(const ReplyOffer&) = delete;
   ReplyOffer& operator=(const ReplyOffer&) = delete;
 
   [[nodiscard]] Reply& operator[](std::size_t index) noexcept {
+    used_ = true;
     return replies_[index];
   }
   /// All replies are complete, and answer the call.
   void Accept() noexcept { accepted_ = true; }
 
+  /// Callers may use the same replies again and again. On the way of every
+  /// call: a quarter of the instructions of an assignment.
   static void Clear(std::span<Reply> replies) noexcept {
-    for (Reply& reply : replies) reply = Reply();
+    for (Reply& reply : replies) {
+      std::destroy_at(&reply);
+      std::construct_at(&reply);
+    }
   }
 
  private:
   const std::span<Reply> replies_;
+  bool used_ = false;
   bool accepted_ = false;
 };
 

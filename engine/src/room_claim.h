@@ -18,6 +18,28 @@ struct Incoming {
   }
 };
 
+/// What may yet be added to the directory.
+struct RoomLeft {
+  std::int64_t for_database = 0;
+  /// Together with the log, which may use what the database may not.
+  std::int64_t for_both = 0;
+  std::int64_t database_factor = 1;  ///< How often a byte of it counts.
+
+  [[nodiscard]] bool Holds(const Incoming& incoming) const noexcept {
+    const std::int64_t to_database =
+        database_factor * static_cast<std::int64_t>(incoming.database_bytes);
+    return to_database <= for_database &&
+           to_database + static_cast<std::int64_t>(incoming.log_bytes) <=
+               for_both;
+  }
+  void Take(const Incoming& incoming) noexcept {
+    const std::int64_t to_database =
+        database_factor * static_cast<std::int64_t>(incoming.database_bytes);
+    for_database -= to_database;
+    for_both -= to_database + static_cast<std::int64_t>(incoming.log_bytes);
+  }
+};
+
 /// What all writers together have claimed and not used yet.
 struct ClaimedRoom {
   std::atomic<std::uint64_t> log_bytes{0};

@@ -482,10 +482,13 @@ class Store final : public SessionStore, private LivenessJudge {
   /// for cleaning if it must. Errors: kNoSpace.
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
-  /// False: there is not so much, and nothing was claimed.
-  bool TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Besides what is used and claimed.
+  [[nodiscard]] RoomLeft MeasureRoom() const noexcept;
+  /// What is left then. None: there is not so much, and nothing was claimed.
+  std::optional<RoomLeft> TryClaim(const Incoming& incoming,
+                                   RoomClaim& claim) noexcept;
   /// Lets the background thread make some room for what comes next.
-  void AskForRoom() noexcept;
+  void AskForRoom(const RoomLeft& left) noexcept;
   [[nodiscard]] Incoming RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;

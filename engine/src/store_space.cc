@@ -99,20 +99,31 @@ std::uint64_t Store::UsedBytes() const noexcept {
   return log_->disk_bytes() + rocks_->files().disk_bytes() + OverheadBytes();
 }
 
-bool Store::HasRoom(const Incoming& incoming) const noexcept {
+RoomLeft Store::MeasureRoom() const noexcept {
   // Before what is used: what is written meanwhile counts twice, not never.
-  const std::uint64_t to_log = claimed_.log_bytes + incoming.log_bytes;
-  const std::uint64_t to_database =
-      claimed_.database_bytes + incoming.database_bytes;
+  const auto to_log = static_cast<std::int64_t>(claimed_.log_bytes.load());
+  const auto to_database =
+      static_cast<std::int64_t>(claimed_.database_bytes.load());
   if (options_.logical_capacity != 0) {
-    return live_bytes_ + to_log + to_database <= options_.logical_capacity;
+    const std::int64_t left =
+        static_cast<std::int64_t>(options_.logical_capacity - live_bytes_) -
+        to_log - to_database;
+    return {.for_database = left, .for_both = left, .database_factor = 1};
   }
   // Once in the WAL and, before that goes, in tables. Records that lie in files
   // which are there already make no file longer.
-  const std::uint64_t taken = BytesTaken() + 2 * to_database;
-  const std::uint64_t limit = EffectiveLimit();
-  return taken <= limit &&
-         taken + cleaning_reserve_ + to_log <= limit + log_->reusable_bytes();
+  const std::int64_t for_database =
+      static_cast<std::int64_t>(EffectiveLimit() - BytesTaken()) -
+      2 * to_database;
+  const auto reusable = static_cast<std::int64_t>(log_->reusable_bytes());
+  const auto reserve = static_cast<std::int64_t>(cleaning_reserve_.load());
+  return {.for_database = for_database,
+          .for_both = for_database + reusable - reserve - to_log,
+          .database_factor = 2};
+}
+
+bool Store::HasRoom(const Incoming& incoming) const noexcept {
+  return MeasureRoom().Holds(incoming);
 }
 
 std::uint64_t Store::BytesTaken() const noexcept {
@@ -183,11 +194,16 @@ void Store::UpdateBudget() noexcept {
   ledger_.space().SetBudget(std::max<std::uint64_t>(budget, 1));
 }
 
-bool Store::TryClaim(const Incoming& incoming, RoomClaim& claim) noexcept {
+std::optional<RoomLeft> Store::TryClaim(const Incoming& incoming,
+                                        RoomClaim& claim) noexcept {
   const std::scoped_lock lock(claim_mutex_);
-  if (!HasRoom(incoming) || !HasItemRoom(incoming.items)) return false;
+  RoomLeft left = MeasureRoom();
+  if (!left.Holds(incoming) || !HasItemRoom(incoming.items)) {
+    return std::nullopt;
+  }
   claim.Take(claimed_, incoming);
-  return true;
+  left.Take(incoming);
+  return left;
 }
 
 Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
@@ -204,19 +220,20 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
     }
   }
   // Relaxed: a moment later is early enough.
-  if (!room_is_kept_.load(std::memory_order_relaxed) &&
-      TryClaim(incoming, claim)) {
-    AskForRoom();
-    return Status::Ok();
+  if (!room_is_kept_.load(std::memory_order_relaxed)) {
+    if (const auto left = TryClaim(incoming, claim)) {
+      AskForRoom(*left);
+      return Status::Ok();
+    }
   }
   return MakeRoomSlowly(incoming, claim);
 }
 
-void Store::AskForRoom() noexcept {
+void Store::AskForRoom(const RoomLeft& left) noexcept {
   // Relaxed: to ask once more or later does no harm.
   if (room_asked_.load(std::memory_order_relaxed) || !background_ ||
       options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
-      HasRoom(RoomAhead())) {
+      left.Holds(RoomAhead())) {
     return;
   }
   {
@@ -440,10 +457,13 @@ Status Store::SaveCutoffs() noexcept {
 // count what has gone.
 void Store::BeginJudging() noexcept {
   std::array<Rank, kRankClassCount> logged;
+  const std::uint32_t epoch = epoch_;
+  bool is_synced = verdicts_.epoch_synced >= epoch;
   for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
     logged[c] = verdicts_.logged[c];
+    is_synced = is_synced && verdicts_.synced[c] >= logged[c];
   }
-  const std::uint32_t epoch = epoch_;
+  if (is_synced) return;
   // A failure stops the next write.
   if (!rocks_->db().SyncWAL().ok()) return;
   for (std::uint8_t c = 0; c < kRankClassCount; ++c) {

@@ -72,7 +72,7 @@ Status Store::ExecuteFor(const Caller& caller,
         "batch of " + std::to_string(commands.size()) + " commands: at most " +
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
-  ReplyOffer::Clear(replies);  // The caller may use them again and again.
+  ReplyOffer::Clear(replies);
   const std::uint64_t failures = write_failures_;
   Status status = TryExecute(caller, commands, replies, options);
   if (!FreesSpace(commands)) return status;
