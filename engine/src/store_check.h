@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_STORE_CHECK_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ class StoreChecker {
   LedgerSum recount_;
   std::string stored_ledger_;
   std::uint64_t lines_expected_ = 0;
+  // What entries_ was sent to; it is at the first key from there.
+  std::optional<std::string> sought_;
   Status unreadable_;
   std::vector<Broken> broken_;
   std::unique_ptr<rocksdb::Iterator> entries_;

@@ -321,7 +321,8 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
       std::this_thread::sleep_for(kPause);
     }
   }
-  return FullStatus();
+  // What gave too little to be called progress may have been enough.
+  return TryClaim(incoming, claim) ? Status::Ok() : FullStatus();
 }
 
 Status Store::Reclaim(const Incoming& incoming, bool& progress,

@@ -2,10 +2,12 @@
 // cache damaged nor mend what is whole.
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -48,6 +50,29 @@ TEST_F(StoreCheckTest, IsExactBesideWritersEvictionAndCleaning) {
   }
   stop = true;
   for (std::thread& writer : writers) writer.join();
+}
+
+// Of three items that follow each other two are gone, and what is left is found
+// by its lines, in the orders of tags and of expiry.
+TEST_F(StoreCheckTest, MatchesLinesAmongWhatWasEvictedByTag) {
+  constexpr std::uint64_t kItems = 3000;
+  Open({{"size_limit", "16MiB"}});
+  Random random(SeedFromEnvironment(5));
+  for (std::uint64_t i = 0; i < kItems; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    const std::string tag = "t" + std::to_string(i % 3);
+    const auto ttl = std::chrono::seconds(1 + random.Below(10'000));
+    ASSERT_TRUE(
+        Run(SetCommand{.key = key, .value = "v", .ttl = ttl, .tag = tag})
+            .status.ok());
+  }
+  for (const std::string_view tag : {"t0", "t1"}) {
+    ASSERT_EQ(Run(EvictTagCommand{.tag = tag}).count, kItems / 3);
+    const auto report = engine_->Check(/*repair=*/false);
+    ASSERT_TRUE(report.has_value());
+    EXPECT_TRUE(report->ok()) << report->problems.front();
+    EXPECT_EQ(report->index_entries_stale, 0U);
+  }
 }
 
 Engine* evicting = nullptr;
