@@ -819,6 +819,7 @@ class Store final : public SessionStore, private LivenessJudge {
 
   // The earliest expiry there may be; nothing has expired before it.
   std::atomic<Duration::rep> next_expiry_{0};
+  std::atomic<std::uint32_t> settle_round_{0};  // Changed under settle_mutex_.
   std::mutex settle_mutex_;
   std::mutex expire_mutex_;             // Before the ledger's.
   std::uint64_t expirations_told_ = 0;  // Guarded by it.

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <tuple>
 #include <vector>
@@ -558,6 +559,29 @@ TEST_F(StoreSpace, ExpiredItemsSettleExactly) {
   EXPECT_EQ(Stats().expirations, 3000U);
   EXPECT_EQ(Stats().live_bytes, 0U);
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+std::atomic<bool> settling{false};
+
+// Whoever counts while somebody else settles waits for that.
+TEST_F(StoreSpace, ExpiredItemsAreNotCountedWhileTheySettle) {
+  Open();
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    const std::string key = KeyOf(i);
+    ASSERT_TRUE(
+        Run(SetCommand{.key = key, .value = "v", .ttl = seconds(10)}).applied);
+  }
+  clock_.Advance(seconds(20));
+  test_point_hook = [](const char* name) {
+    if (std::string_view(name) != "settle.begun" || settling) return;
+    settling = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  };
+  std::thread other([this] { EXPECT_TRUE(engine_->Count().has_value()); });
+  while (!settling) std::this_thread::yield();
+  EXPECT_EQ(*engine_->Count(), 0U);
+  other.join();
+  test_point_hook = nullptr;
 }
 
 TEST_F(StoreSpace, ANewTtlMovesTheSettlement) {
