@@ -18,6 +18,7 @@
 #include "room_claim.h"
 #include "segment_log.h"
 #include "session_records.h"
+#include "told_items.h"
 
 namespace larder {
 
@@ -47,8 +48,10 @@ struct PendingBatch {
   /// Where its entries have their values (a sync must include these files).
   std::vector<std::uint32_t> segments;
   /// Of the records that it refers to: their segments are neither sealed nor
-  /// freed before it is committed. See GrantScope.
+  /// freed before it is committed. See BatchScope.
   std::vector<SegmentGrant> grants;
+  /// What it replaces, until it is committed or given up. See BatchScope.
+  ToldItems::Holds replaced;
   std::string scratch;
   std::string head;
   /// What the commit makes of a key, for RecentEntries.
@@ -115,13 +118,17 @@ struct PendingBatch {
   [[nodiscard]] bool empty() const { return batch.Count() == 0; }
 };
 
-/// Lets the grants of a thread's batch go when that is committed, or given up.
-class GrantScope {
+/// Lets go what a thread's batch holds, which outlives it, when that is
+/// committed or given up.
+class BatchScope {
  public:
-  explicit GrantScope(PendingBatch& pending) noexcept : pending_(pending) {}
-  ~GrantScope() { pending_.grants.clear(); }
-  GrantScope(const GrantScope&) = delete;
-  GrantScope& operator=(const GrantScope&) = delete;
+  explicit BatchScope(PendingBatch& pending) noexcept : pending_(pending) {}
+  ~BatchScope() {
+    pending_.grants.clear();
+    pending_.replaced.Release();
+  }
+  BatchScope(const BatchScope&) = delete;
+  BatchScope& operator=(const BatchScope&) = delete;
 
  private:
   PendingBatch& pending_;

@@ -41,6 +41,7 @@
 #include "session_store.h"
 #include "store_hot.h"
 #include "striped.h"
+#include "told_items.h"
 #include "touch_buffer.h"
 #include "user_callbacks.h"
 
@@ -380,15 +381,26 @@ class Store final : public SessionStore, private LivenessJudge {
                 const std::string_view* value = nullptr) noexcept;
   void RemoveEntry(std::string_view key, const OldItem& old,
                    PendingBatch& pending) noexcept;
-  /// Tells the eviction callback of an entry that a command meets dead.
   [[nodiscard]] bool IsListenedTo() const noexcept;
   void Tell(std::string_view key, std::uint64_t size_bytes,
             EvictionReason reason) noexcept;
+  /// Unless somebody has told of the same item. REQUIRES: the stripe of `key`
+  /// is held, and the batch being built replaces `entry`.
+  void TellOnce(std::string_view key, const Entry& entry,
+                EvictionReason reason) noexcept;
+  /// Tells the eviction callback of an entry that a command meets dead.
   void TellIfDead(std::string_view key, const OldItem& old) noexcept;
+  /// No compaction tells of `old` until the batch is committed or given up.
+  /// False: it has been told of. REQUIRES: its stripe is held.
+  bool HoldReplaced(const OldItem& old, PendingBatch& pending) noexcept;
   /// A command writes over what expired and was not settled yet, or deletes it.
   static void CountIfExpired(const OldItem& old,
                              PendingBatch& pending) noexcept;
-  void TellDead(std::string_view key, const Entry& entry) noexcept;
+  /// True also if the index cannot be read. Takes no locks.
+  [[nodiscard]] bool IsInIndex(std::string_view key,
+                               std::uint64_t version) noexcept;
+  /// Of an item that counts no more.
+  [[nodiscard]] EvictionReason ReasonOf(const Entry& entry) const noexcept;
   void NoteIndexCost(std::size_t key_size, const Entry& entry) noexcept;
   void AddCells(std::string_view key, const Entry& entry, int sign,
                 LedgerDelta& delta) const noexcept;
@@ -558,6 +570,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// their entries, so that each is told once.
   Status TellOfPlace(PlaceId place) noexcept;
   Status TellOfRecords(std::span<const FreedRecord> records) noexcept;
+  /// Tells of a dead line of the index unless it was told of or replaced. True:
+  /// a compaction may drop it.
+  bool TellOfLine(std::string_view key, std::string_view line,
+                  const Entry& entry) noexcept;
   Status FreeRuns(std::span<const std::uint32_t> dead) noexcept;
   Status DropPositions(std::uint64_t first, std::uint64_t end) noexcept;
   Status CleanOne(bool& cleaned) noexcept;
@@ -872,6 +888,7 @@ class Store final : public SessionStore, private LivenessJudge {
   // Of this process; nullptr: it does not listen.
   std::unique_ptr<EvictionNotifier> notifier_;
   EvictionBoard board_;  // Of other processes.
+  ToldItems told_;       // Empty while nobody listens.
 
   mutable std::mutex fault_mutex_;
   Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.

@@ -116,6 +116,7 @@ Status Store::MoveRecords(std::span<MovedRecord> records,
   };
   if (power) LARDER_RETURN_IF_ERROR(sync_copies());
   PendingBatch& pending = ThreadBatch();
+  const BatchScope scope(pending);
   StripeLocks locks(*this);
   for (const MovedRecord& record : records) {
     if (!record.lives) continue;

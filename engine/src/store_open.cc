@@ -99,7 +99,10 @@ Store::Store(EngineOptions options, std::unique_ptr<CacheDirectory> directory)
       read_only_(options_.mode == OpenMode::kReadOnly),
       path_(directory->root()),
       directory_(std::move(directory)),
-      ledger_(RankSpace::Options{}) {}
+      ledger_(RankSpace::Options{}),
+      told_([this](std::string_view key, std::uint64_t version) {
+        return IsInIndex(key, version);
+      }) {}
 
 Result<std::unique_ptr<Store>> Store::Open(const std::filesystem::path& path,
                                            EngineOptions options) noexcept {

@@ -106,7 +106,7 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   RoomClaim claim;
   if (!incoming.empty() && !MakeRoom(incoming, claim).ok()) return false;
   PendingBatch& pending = ThreadBatch();
-  const GrantScope grants(pending);
+  const BatchScope scope(pending);
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   pending.keep_overlay = true;  // Two may be of one key.

@@ -628,7 +628,7 @@ Status Store::TellOfRecords(std::span<const FreedRecord> records) noexcept {
             IsKeptGhost(entry)) {
           return false;
         }
-        TellDead(key, entry);
+        TellOnce(key, entry, ReasonOf(entry));
         return true;
       },
       count);
@@ -866,6 +866,23 @@ bool Store::IsKeptGhost(const Entry& entry) const noexcept {
   return ledger_.space().IsGhost(entry.rank);
 }
 
+bool Store::TellOfLine(std::string_view key, std::string_view line,
+                       const Entry& entry) noexcept {
+  const std::string_view user_key = key.substr(1);
+  const auto verdict = told_.ClaimLine(user_key, entry.version, [&] {
+    rocksdb::PinnableSlice slice;
+    return rocks_->db()
+               .Get(rocksdb::ReadOptions(), rocks_->access(), ToSlice(key),
+                    &slice)
+               .ok() &&
+           slice.ToStringView() == line;
+  });
+  if (verdict == ToldItems::Verdict::kTell) {
+    Tell(user_key, entry.value_size, ReasonOf(entry));
+  }
+  return verdict != ToldItems::Verdict::kLeave;
+}
+
 bool Store::IsIndexPairDead(std::string_view key,
                             std::string_view value) noexcept {
   if (key.empty()) return false;
@@ -873,8 +890,7 @@ bool Store::IsIndexPairDead(std::string_view key,
   if (key[0] == kEntrySpace) {
     if (!DecodeEntry(value, entry).ok()) return false;
     if (!IsDeadForGood(entry) || IsKeptGhost(entry)) return false;
-    TellDead(key.substr(1), entry);
-    return true;
+    return !IsListenedTo() || TellOfLine(key, value, entry);
   }
   // An index line is dead if no entry has its tag or expiry.
   const std::optional<TagIndexParts> tag = ParseTagIndexKey(key);
@@ -1005,6 +1021,8 @@ Status Store::Restamp(std::span<TouchBuffer::Touch> touches) noexcept {
         old.entry.epoch != epoch_ || old.entry.pinned) {
       continue;
     }
+    // Of what is told of as gone nobody would be told again.
+    if (!HoldReplaced(old, pending)) continue;
     PolicyItem item;
     item.key_hash = XXH3_64bits(touch.key.data(), touch.key.size());
     item.size_bytes = CostOf(touch.key.size(), old.entry);

@@ -105,7 +105,7 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
         keys, std::nullopt,
         [this, tag](std::string_view key, const Entry& entry) {
           if (entry.tag != tag) return false;
-          Tell(key, entry.value_size, EvictionReason::kCleared);
+          TellOnce(key, entry, EvictionReason::kCleared);
           return true;
         },
         count);
@@ -283,7 +283,7 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
     if (old.present && old.entry.expires_at == parts.expires_at) {
       RemoveEntry(parts.key, old, pending);
       if (old.counted) ++expired;
-      Tell(parts.key, old.entry.value_size, EvictionReason::kExpired);
+      TellOnce(parts.key, old.entry, EvictionReason::kExpired);
     } else {  // Left over: the entry has gone or has another expiry.
       LARDER_CHECK(pending.batch.Delete(rocks_->access(), line).ok());
     }

@@ -241,7 +241,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
     if (!room.ok()) return FailMutations(commands, replies, room);
   }
   PendingBatch& pending = ThreadBatch();
-  const GrantScope grants(pending);
+  const BatchScope scope(pending);
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   StripeLocks locks(*this);
@@ -681,6 +681,7 @@ void Store::AddCells(std::string_view key, const Entry& entry, int sign,
 void Store::PutEntry(std::string_view key, const OldItem& old,
                      const Entry& entry, PendingBatch& pending,
                      const std::string_view* value) noexcept {
+  HoldReplaced(old, pending);
   if (pending.keep_hot) NoteHotPut(key, entry, value, pending);
   AddToKeyFilter(key, old.present);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
@@ -740,6 +741,7 @@ void Store::RemoveTagKey(std::string_view key, const Entry& entry,
 
 void Store::RemoveEntry(std::string_view key, const OldItem& old,
                         PendingBatch& pending) noexcept {
+  HoldReplaced(old, pending);
   if (pending.keep_hot) {
     pending.AddHot(key, PendingBatch::HotChange::Kind::kAbsent);
   }
@@ -765,18 +767,38 @@ void Store::Tell(std::string_view key, std::uint64_t size_bytes,
   if (board_.any()) board_.Add(key, size_bytes, reason);
 }
 
+void Store::TellOnce(std::string_view key, const Entry& entry,
+                     EvictionReason reason) noexcept {
+  if (IsListenedTo() && told_.Claim(key, entry.version)) {
+    Tell(key, entry.value_size, reason);
+  }
+}
+
 void Store::TellIfDead(std::string_view key, const OldItem& old) noexcept {
-  if (IsListenedTo() && old.present && !old.counted) TellDead(key, old.entry);
+  if (old.present && !old.counted) {
+    TellOnce(key, old.entry, ReasonOf(old.entry));
+  }
+}
+
+bool Store::HoldReplaced(const OldItem& old, PendingBatch& pending) noexcept {
+  // Compactions see nothing of what the batch itself has.
+  if (!IsListenedTo() || !old.present || old.pending) return true;
+  return told_.Hold(old.entry.version, pending.replaced);
+}
+
+bool Store::IsInIndex(std::string_view key, std::uint64_t version) noexcept {
+  OldItem found;
+  if (!LookupInIndex(key, found).ok()) return true;
+  return found.present && found.entry.version == version;
 }
 
 void Store::CountIfExpired(const OldItem& old, PendingBatch& pending) noexcept {
   if (old.counted && !old.live) pending.delta.Count(Total::kExpirations);
 }
 
-void Store::TellDead(std::string_view key, const Entry& entry) noexcept {
-  Tell(key, entry.value_size,
-       entry.epoch == epoch_ ? EvictionReason::kEvicted
-                             : EvictionReason::kCleared);
+EvictionReason Store::ReasonOf(const Entry& entry) const noexcept {
+  return entry.epoch == epoch_ ? EvictionReason::kEvicted
+                               : EvictionReason::kCleared;
 }
 
 EvictionNotices Store::TakeEvictions(std::uint64_t subscriber) noexcept {

@@ -24,6 +24,7 @@ namespace {
 struct Told {
   std::mutex mutex;
   std::map<EvictionReason, std::multiset<std::string>> keys;
+  std::multimap<std::string, std::uint64_t> sizes;
   std::uint64_t bytes = 0;
 
   EvictionCallback Callback() {
@@ -31,6 +32,7 @@ struct Told {
                   EvictionReason reason) {
       const std::scoped_lock lock(mutex);
       keys[reason].emplace(key);
+      sizes.emplace(key, size);
       bytes += size;
     };
   }
@@ -121,6 +123,85 @@ TEST_F(EvictionCallbackTest, ReplacedAndDeletedAreNotTold) {
   EXPECT_TRUE(Do(*engine, DeleteCommand{.key = "k"}).applied);
   ASSERT_TRUE(engine->Close().ok());
   EXPECT_TRUE(told_.keys.empty());
+}
+
+// Small values lie in the index, whose compactions tell of them, too. What is
+// stored between two visits to a key here is about what fits, so that levels of
+// the index have old lines of it when it dies.
+class EvictionOfSmallValuesTest : public EvictionCallbackTest {
+ protected:
+  static constexpr int kRounds = 40000;
+  /// Not long before an item would be evicted.
+  static constexpr int kAge = 4300;
+
+  void Set(Engine& engine, const std::string& key) {
+    Do(engine, SetCommand{.key = key, .value = value_});
+  }
+  static bool Delete(Engine& engine, const std::string& key) {
+    return Do(engine, DeleteCommand{.key = key}).applied;
+  }
+
+  const std::string value_ = std::string(2000, 'v');
+};
+
+TEST_F(EvictionOfSmallValuesTest, WriterAndCompactionTellOnce) {
+  auto engine = Open();
+  // Some of what is deleted is evicted already, but still in the index.
+  for (int i = 0; i < kRounds; ++i) {
+    Set(*engine, "k" + std::to_string(i));
+    if (i % 2 == 0) Delete(*engine, "k" + std::to_string(i - 8000));
+  }
+  const auto stats = engine->Stats();
+  ASSERT_TRUE(stats);
+  ASSERT_EQ(stats->eviction_events_dropped, 0U);
+  ASSERT_GT(stats->evictions, kRounds / 4U);
+  ASSERT_TRUE(engine->Close().ok());
+  const auto& evicted = told_.keys[EvictionReason::kEvicted];
+  // Few of them can still be in the index.
+  EXPECT_GT(evicted.size(), stats->evictions / 10 * 9);
+  EXPECT_EQ(std::set<std::string>(evicted.begin(), evicted.end()).size(),
+            evicted.size());
+}
+
+TEST_F(EvictionOfSmallValuesTest, DeletedAliveIsNotTold) {
+  auto engine = Open();
+  std::set<std::string> deleted;
+  for (int i = 0; i < kRounds; ++i) {
+    Set(*engine, "k" + std::to_string(i));
+    const std::string old = "k" + std::to_string(i - kAge);
+    if (i % 2 == 0 && Delete(*engine, old)) deleted.insert(old);
+  }
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_GT(deleted.size(), kRounds / 8U);
+  std::size_t told = 0;
+  for (const std::string& key : told_.keys[EvictionReason::kEvicted]) {
+    told += deleted.count(key);
+  }
+  EXPECT_EQ(told, 0U);
+}
+
+TEST_F(EvictionOfSmallValuesTest, OverwrittenAliveIsNotTold) {
+  auto engine = Open();
+  std::vector<std::uint64_t> versions;
+  std::set<std::string> overwritten;
+  for (int i = 0; i < kRounds; ++i) {
+    SetCommand set{.key = "k" + std::to_string(i), .value = value_};
+    versions.push_back(Do(*engine, set).info.version);
+    if (i < kAge || i % 2 != 0) continue;
+    const std::string old = "k" + std::to_string(i - kAge);
+    const std::string longer = value_ + "2";
+    SetCommand again{.key = old, .value = longer};
+    again.condition = SetCondition::kIfVersion;
+    again.version_expected = versions[i - kAge];
+    if (Do(*engine, again).applied) overwritten.insert(old);
+  }
+  ASSERT_TRUE(engine->Close().ok());
+  EXPECT_GT(overwritten.size(), kRounds / 20U);
+  std::size_t told = 0;
+  for (const auto& [key, size] : told_.sizes) {
+    if (size == value_.size()) told += overwritten.count(key);
+  }
+  EXPECT_EQ(told, 0U);
 }
 
 TEST_F(EvictionCallbackTest, WhatCallbacksThrowIsCountedAndLogged) {
