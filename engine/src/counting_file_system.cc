@@ -175,7 +175,10 @@ void CountingFileSystem::Grow(Kind kind, std::uint64_t before,
   const std::int64_t by = Blocks(after) - Blocks(before);
   if (by == 0) return;
   disk_bytes_.fetch_add(by, std::memory_order_relaxed);
-  if (kind == Kind::kWal) wal_bytes_.fetch_add(by, std::memory_order_relaxed);
+  if (kind == Kind::kWal) {
+    wal_bytes_.fetch_add(by, std::memory_order_relaxed);
+    if (by > 0) wal_appended_.fetch_add(by, std::memory_order_relaxed);
+  }
   if (kind == Kind::kMerging) {
     merging_bytes_.fetch_add(by, std::memory_order_relaxed);
   }

@@ -39,6 +39,10 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   [[nodiscard]] std::uint64_t wal_bytes() const noexcept {
     return Positive(wal_bytes_);
   }
+  /// Of the log, since this was made and with what it had then.
+  [[nodiscard]] std::uint64_t wal_appended() const noexcept {
+    return Positive(wal_appended_);
+  }
   /// Of disk_bytes(), what a compaction holds besides its result: its output
   /// while it runs, its input until that is deleted.
   [[nodiscard]] std::uint64_t merging_bytes() const noexcept {
@@ -162,6 +166,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
 
   std::atomic<std::int64_t> disk_bytes_{0};
   std::atomic<std::int64_t> wal_bytes_{0};
+  std::atomic<std::int64_t> wal_appended_{0};
   std::atomic<std::int64_t> merging_bytes_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
   std::atomic<bool> log_sync_failed_{false};

@@ -42,6 +42,7 @@ struct PendingBatch {
   bool keep_overlay = false;
   std::unordered_map<std::string, Overlay> overlay;
   std::uint64_t user_bytes = 0;
+  std::uint64_t run_bytes = 0;  // To `values`.
   /// A run whose start is not known to be on disk; the batch carries it.
   std::uint32_t run_carried = 0;
   TimePoint earliest_expiry = kNeverExpires;
@@ -102,6 +103,7 @@ struct PendingBatch {
     keep_overlay = false;
     overlay.clear();
     user_bytes = 0;
+    run_bytes = 0;
     run_carried = 0;
     earliest_expiry = kNeverExpires;
     segments.clear();

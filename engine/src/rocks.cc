@@ -112,13 +112,29 @@ class Listener final : public rocksdb::EventListener {
  public:
   Listener(std::shared_ptr<FamilyTables> index,
            std::shared_ptr<FamilyTables> counters,
+           std::shared_ptr<BufferedBytes> buffered,
            std::shared_ptr<CountingFileSystem> files)
       : index_(std::move(index)),
         counters_(std::move(counters)),
+        buffered_(std::move(buffered)),
         files_(std::move(files)) {}
+  void OnMemTableSealed(const rocksdb::MemTableInfo& info) override {
+    if (info.cf_name == "access") {
+      buffered_->access.NoteSealed(files_->wal_appended());
+    } else if (info.cf_name == "values") {
+      buffered_->values.NoteSealed(buffered_->values_written);
+    }
+  }
+  void OnFlushBegin(rocksdb::DB* /*db*/,
+                    const rocksdb::FlushJobInfo& info) override {
+    if (info.cf_name == "access") buffered_->access.NoteFlushBegin();
+    if (info.cf_name == "values") buffered_->values.NoteFlushBegin();
+  }
   void OnFlushCompleted(rocksdb::DB* db,
                         const rocksdb::FlushJobInfo& info) override {
     Measure(*db, info.cf_name);
+    if (info.cf_name == "access") buffered_->access.NoteFlushed();
+    if (info.cf_name == "values") buffered_->values.NoteFlushed();
   }
   void OnCompactionBegin(rocksdb::DB* /*db*/,
                          const rocksdb::CompactionJobInfo& info) override {
@@ -152,6 +168,7 @@ class Listener final : public rocksdb::EventListener {
 
   std::shared_ptr<FamilyTables> index_;
   std::shared_ptr<FamilyTables> counters_;
+  std::shared_ptr<BufferedBytes> buffered_;
   std::shared_ptr<CountingFileSystem> files_;
 };
 
@@ -445,8 +462,9 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocksdb::DBOptions db_options =
       DatabaseOptions(options, rocks->env_.get(), cache);
   rocks->buffers_ = db_options.write_buffer_manager;
-  db_options.listeners.push_back(std::make_shared<Listener>(
-      rocks->index_tables_, rocks->counter_tables_, rocks->files_));
+  db_options.listeners.push_back(
+      std::make_shared<Listener>(rocks->index_tables_, rocks->counter_tables_,
+                                 rocks->buffered_, rocks->files_));
   const std::vector<rocksdb::ColumnFamilyDescriptor> families =
       Families(options, cache, rocks->judging_, rocks->index_memtables_);
   if (!options.read_only) LARDER_FAIL_IF_ERROR(SyncFoundLogs(options.path));
@@ -503,9 +521,23 @@ std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
   // one at each end.
   const std::uint64_t further =
       (kIndexCompactionFiles + 3) * index_file_.load(std::memory_order_relaxed);
-  return std::min(index_tables_->bytes(),
-                  std::max(index_tables_->merge_bytes(), further)) +
+  // With what is flushed before it.
+  const std::uint64_t flushed = IndexBufferedBytes();
+  return std::min(index_tables_->bytes() + flushed,
+                  std::max(index_tables_->merge_bytes() + flushed, further)) +
          counter_tables_->bytes();
+}
+
+std::uint64_t Rocks::flush_headroom_bytes() const noexcept {
+  // Relaxed: a figure, which orders nothing.
+  const std::uint64_t values = buffered_->values.Left(
+      buffered_->values_written.load(std::memory_order_relaxed));
+  return std::min(files_->wal_bytes(), values) + IndexBufferedBytes();
+}
+
+std::uint64_t Rocks::IndexBufferedBytes() const noexcept {
+  return std::min(files_->wal_bytes(),
+                  buffered_->access.Left(files_->wal_appended()));
 }
 
 std::uint64_t Rocks::buffered_bytes() const noexcept {

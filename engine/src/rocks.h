@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_ROCKS_H_
 #define LARDER_ENGINE_SRC_ROCKS_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -82,6 +83,34 @@ class FamilyTables {
   std::atomic<std::uint64_t> merge_bytes_{0};
 };
 
+/// How much of what was written to a family is in tables. Threads: thread-safe.
+class FlushedBytes {
+ public:
+  /// A buffer was closed when so much had been written; what has been closed is
+  /// being flushed; and it has been.
+  void NoteSealed(std::uint64_t written) noexcept { sealed_ = written; }
+  void NoteFlushBegin() noexcept { flushing_ = sealed_.load(); }
+  void NoteFlushed() noexcept { flushed_ = flushing_.load(); }
+  /// The most that is in buffers, of so much.
+  [[nodiscard]] std::uint64_t Left(std::uint64_t written) const noexcept {
+    // Relaxed: a figure, which orders nothing.
+    return written -
+           std::min(written, flushed_.load(std::memory_order_relaxed));
+  }
+
+ private:
+  std::atomic<std::uint64_t> sealed_{0};
+  std::atomic<std::uint64_t> flushing_{0};
+  std::atomic<std::uint64_t> flushed_{0};
+};
+
+/// What the buffers of RocksDB have, in bytes of the log.
+struct BufferedBytes {
+  FlushedBytes access;
+  FlushedBytes values;
+  std::atomic<std::uint64_t> values_written{0};
+};
+
 /// Whether RocksDB would open what has this name as a file.
 [[nodiscard]] bool IsDatabaseFile(std::string_view name) noexcept;
 
@@ -150,9 +179,20 @@ class Rocks {
 
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
+  /// About those of one.
+  [[nodiscard]] std::uint64_t access_table_size() const noexcept {
+    return index_file_;
+  }
   /// What compactions by RocksDB itself may need on top of what it has. Of
   /// `values` they only move tables from level to level.
   [[nodiscard]] std::uint64_t compaction_headroom_bytes() const noexcept;
+  /// So much is about to be written to `values`.
+  void NoteValues(std::uint64_t bytes) noexcept {
+    buffered_->values_written.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  /// What flushes of all buffers may write before the log of them goes, which
+  /// waits for those of all families.
+  [[nodiscard]] std::uint64_t flush_headroom_bytes() const noexcept;
   /// Memory of all buffers: no less than a flush of them writes.
   [[nodiscard]] std::uint64_t buffered_bytes() const noexcept;
   void Resize(const RocksSizes& sizes);
@@ -168,6 +208,7 @@ class Rocks {
   void Abandon() noexcept;
 
  private:
+  [[nodiscard]] std::uint64_t IndexBufferedBytes() const noexcept;
   Rocks() = default;
 
   std::shared_ptr<rocksdb::Cache> cache_;
@@ -179,6 +220,7 @@ class Rocks {
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
+  std::shared_ptr<BufferedBytes> buffered_ = std::make_shared<BufferedBytes>();
   std::shared_ptr<FamilyTables> index_tables_ =
       std::make_shared<FamilyTables>();  // Of `access`.
   std::shared_ptr<FamilyTables> counter_tables_ =

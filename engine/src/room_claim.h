@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_ROOM_CLAIM_H_
 #define LARDER_ENGINE_SRC_ROOM_CLAIM_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -13,8 +14,17 @@ struct Incoming {
   std::uint64_t items = 0;
   /// Of database_bytes: values in the record of an answer.
   std::uint64_t recorded_bytes = 0;
+  /// Besides, to the WAL and later to tables, but not to stay: once the index
+  /// is compacted, there is not more than before. May use the room for that.
+  std::uint64_t replacing_bytes = 0;
   [[nodiscard]] bool empty() const noexcept {
-    return log_bytes == 0 && database_bytes == 0;
+    return log_bytes == 0 && to_database() == 0;
+  }
+  [[nodiscard]] bool only_replaces() const noexcept {
+    return log_bytes == 0 && database_bytes == 0 && replacing_bytes != 0;
+  }
+  [[nodiscard]] std::uint64_t to_database() const noexcept {
+    return database_bytes + replacing_bytes;
   }
 };
 
@@ -23,20 +33,26 @@ struct RoomLeft {
   std::int64_t for_database = 0;
   /// Together with the log, which may use what the database may not.
   std::int64_t for_both = 0;
+  std::int64_t for_replacing = 0;    ///< Besides, for what replaces.
   std::int64_t database_factor = 1;  ///< How often a byte of it counts.
 
   [[nodiscard]] bool Holds(const Incoming& incoming) const noexcept {
-    const std::int64_t to_database =
-        database_factor * static_cast<std::int64_t>(incoming.database_bytes);
+    const std::int64_t kept =
+        std::min(for_replacing, ToDatabase(incoming.replacing_bytes));
+    const std::int64_t to_database = ToDatabase(incoming.to_database()) - kept;
     return to_database <= for_database &&
            to_database + static_cast<std::int64_t>(incoming.log_bytes) <=
                for_both;
   }
   void Take(const Incoming& incoming) noexcept {
-    const std::int64_t to_database =
-        database_factor * static_cast<std::int64_t>(incoming.database_bytes);
+    const std::int64_t to_database = ToDatabase(incoming.to_database());
     for_database -= to_database;
     for_both -= to_database + static_cast<std::int64_t>(incoming.log_bytes);
+  }
+
+ private:
+  [[nodiscard]] std::int64_t ToDatabase(std::uint64_t bytes) const noexcept {
+    return database_factor * static_cast<std::int64_t>(bytes);
   }
 };
 
@@ -70,8 +86,8 @@ class RoomClaim {
     of_ = &of;
     claimed_ = wanted;
     if (wanted.log_bytes != 0) of.log_bytes.fetch_add(wanted.log_bytes);
-    if (wanted.database_bytes != 0) {
-      of.database_bytes.fetch_add(wanted.database_bytes);
+    if (wanted.to_database() != 0) {
+      of.database_bytes.fetch_add(wanted.to_database());
     }
     if (wanted.items != 0) of.items.fetch_add(wanted.items);
   }
@@ -82,8 +98,8 @@ class RoomClaim {
   }
   void Release() noexcept {
     ReleaseLog();
-    if (claimed_.database_bytes != 0) {
-      of_->database_bytes.fetch_sub(claimed_.database_bytes);
+    if (claimed_.to_database() != 0) {
+      of_->database_bytes.fetch_sub(claimed_.to_database());
     }
     if (claimed_.items != 0) of_->items.fetch_sub(claimed_.items);
     claimed_ = {};

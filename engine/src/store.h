@@ -494,6 +494,15 @@ class Store final : public SessionStore, private LivenessJudge {
   /// for cleaning if it must. Errors: kNoSpace.
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Claims what is written when `keys` are deleted, `tag_bytes` each for tags.
+  /// Gets it by compacting the index; evicts nothing, and never refuses: then
+  /// so much is used that nothing is left to be compacted.
+  void ClaimToDelete(std::span<const std::string> keys, std::size_t tag_bytes,
+                     RoomClaim& claim) noexcept;
+  void ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Compacts the index until there is room for what only replaces. False:
+  /// there is no more to be got.
+  bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Besides what is used and claimed.
   [[nodiscard]] RoomLeft MeasureRoom() const noexcept;
   /// What is left then. None: there is not so much, and nothing was claimed.
@@ -523,6 +532,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// gives.
   [[nodiscard]] std::uint64_t BytesToMove(PlaceId place,
                                           std::uint64_t live) const noexcept;
+  /// Left free by what adds something, for deletions and touches.
+  [[nodiscard]] std::uint64_t ReplacingReserve() const noexcept;
   /// What is used, and what must be left free of what is not. May be more than
   /// the limit.
   [[nodiscard]] std::uint64_t BytesTaken() const noexcept;
@@ -831,6 +842,8 @@ class Store final : public SessionStore, private LivenessJudge {
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
   ClaimedRoom claimed_;
+  std::mutex freeing_mutex_;        // One at a time makes room by pressing.
+  std::uint64_t vain_changes_ = 0;  // By it: as many there were when it failed.
   std::mutex claim_mutex_;  // A leaf: from a look at the room to the claim.
 
   // The earliest expiry there may be; nothing has expired before it.

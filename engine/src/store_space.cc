@@ -9,6 +9,7 @@
 #include "check.h"
 #include "coding.h"
 #include "store.h"
+#include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
 
@@ -47,6 +48,9 @@ constexpr double kVictimLiveShareMax = 0.90;
 // of what lives in it, before it is compacted by us.
 constexpr std::uint64_t kIndexSlackShare = 128;
 constexpr std::uint64_t kSlackBytes = 128 * 1024;
+// How often what is written to the database may be there at a time: in the WAL;
+// before that goes, in a table; and in the compaction of that.
+constexpr std::int64_t kDatabaseFactor = 3;
 constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr int kReclaimRoundsMax = 4096;
 // Compactions of the index that one writer waits for; then it evicts a row
@@ -110,29 +114,38 @@ RoomLeft Store::MeasureRoom() const noexcept {
         to_log - to_database;
     return {.for_database = left, .for_both = left, .database_factor = 1};
   }
-  // Once in the WAL and, before that goes, in tables. Records that lie in files
-  // which are there already make no file longer.
+  // Records that lie in files which are there already make no file longer.
+  const auto for_replacing = static_cast<std::int64_t>(ReplacingReserve());
   const std::int64_t for_database =
       static_cast<std::int64_t>(EffectiveLimit() - BytesTaken()) -
-      2 * to_database;
+      for_replacing - kDatabaseFactor * to_database;
   const auto reusable = static_cast<std::int64_t>(log_->reusable_bytes());
   const auto reserve = static_cast<std::int64_t>(cleaning_reserve_.load());
   return {.for_database = for_database,
           .for_both = for_database + reusable - reserve - to_log,
-          .database_factor = 2};
+          .for_replacing = for_replacing,
+          .database_factor = kDatabaseFactor};
 }
 
 bool Store::HasRoom(const Incoming& incoming) const noexcept {
   return MeasureRoom().Holds(incoming);
 }
 
+std::uint64_t Store::ReplacingReserve() const noexcept {
+  constexpr std::uint64_t kShareOfLimit = 512;
+  constexpr std::uint64_t kBytesMax = 1024 * 1024;
+  return std::min(EffectiveLimit() / kShareOfLimit, kBytesMax);
+}
+
 std::uint64_t Store::BytesTaken() const noexcept {
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
   const std::uint64_t compaction = rocks_->compaction_headroom_bytes();
-  std::uint64_t buffered = rocks_->files().wal_bytes();
-  // Of what was written without a log the WAL knows nothing.
-  if (unlogged_marked_) buffered = std::max(buffered, rocks_->buffered_bytes());
+  std::uint64_t buffered = rocks_->flush_headroom_bytes();
+  // Of what was written without a log, that knows nothing.
+  if (unlogged_marked_) {
+    buffered = std::max(buffered, 2 * rocks_->buffered_bytes());
+  }
   const std::uint64_t headroom = buffered + compaction + kSlackBytes;
   // What it has written already is used. A scan keeps the tables that it reads,
   // so that one compaction after another may leave its input on the disk.
@@ -178,9 +191,9 @@ void Store::UpdateBudget() noexcept {
   if (budget == 0) {
     const std::uint64_t limit = EffectiveLimit();
     const std::uint64_t fixed =
-        OverheadBytes() + 2 * rocks_->files().wal_bytes() +
-        rocks_->access_table_bytes() + rocks_->compaction_headroom_bytes() +
-        kSlackBytes;
+        OverheadBytes() + rocks_->files().wal_bytes() +
+        rocks_->flush_headroom_bytes() + rocks_->access_table_bytes() +
+        rocks_->compaction_headroom_bytes() + kSlackBytes;
     budget = limit > 2 * fixed ? limit - fixed : limit / 2;
   }
   items_lie_in_index_ = 2 * ledger_.use(kPlaceInline).bytes >
@@ -219,6 +232,12 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
                              ": free some; deletes still work");
     }
   }
+  if (incoming.only_replaces() && !MayEvict(EvictionCause::kRoom) &&
+      options_.logical_capacity == 0) {
+    return TryClaim(incoming, claim) || ClaimByPressing(incoming, claim)
+               ? Status::Ok()
+               : FullStatus();
+  }
   // Relaxed: a moment later is early enough.
   if (!room_is_kept_.load(std::memory_order_relaxed)) {
     if (const auto left = TryClaim(incoming, claim)) {
@@ -227,6 +246,50 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
     }
   }
   return MakeRoomSlowly(incoming, claim);
+}
+
+void Store::ClaimToDelete(std::span<const std::string> keys,
+                          std::size_t tag_bytes, RoomClaim& claim) noexcept {
+  Incoming incoming;
+  for (const std::string& key : keys) {
+    incoming.replacing_bytes += DeletionBytes(key.size(), tag_bytes);
+  }
+  ClaimToFree(incoming, claim);
+}
+
+void Store::ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept {
+  if (options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
+      ClaimByPressing(incoming, claim)) {
+    return;
+  }
+  const std::scoped_lock claiming(claim_mutex_);
+  claim.Take(claimed_, incoming);
+}
+
+bool Store::ClaimByPressing(const Incoming& incoming,
+                            RoomClaim& claim) noexcept {
+  // More than just enough: what a compaction of the index costs is for as many
+  // as it gives room for.
+  constexpr std::uint64_t kShareOfLimit = 64;
+  // Where nothing was gained, so many changes must come before there may be.
+  constexpr std::uint64_t kChangesMin = 64;
+  Incoming wanted = incoming;
+  wanted.replacing_bytes += EffectiveLimit() / kShareOfLimit;
+  const std::scoped_lock lock(freeing_mutex_);
+  if (TryClaim(incoming, claim)) return true;
+  const std::uint64_t changes = rocks_->db().GetLatestSequenceNumber();
+  if (changes < vain_changes_ + kChangesMin) return false;
+  // Each step takes another table: after so many all have been taken.
+  const std::uint64_t steps =
+      rocks_->access_table_bytes() / rocks_->access_table_size() + 2;
+  for (std::uint64_t step = 0; step < steps && !HasRoom(wanted); ++step) {
+    // A failure is reported by the change that needs the room.
+    if (!rocks_->FlushAll().ok()) break;
+    PressIndex();
+  }
+  if (TryClaim(incoming, claim)) return true;
+  vain_changes_ = changes;
+  return false;
 }
 
 void Store::AskForRoom(const RoomLeft& left) noexcept {
@@ -247,9 +310,10 @@ Incoming Store::RoomAhead() const noexcept {
   const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
   // Cleaning gives little room at a time, and takes long.
   const std::uint64_t bytes = cleaning_reserve_ != 0 ? 2 * segment : segment;
-  // The WAL and compactions need some that no segment has. It counts twice (see
-  // HasRoom); with half as much uniform sets of 4 KiB are 6 % slower.
-  return {.log_bytes = bytes / 4 * 3, .database_bytes = bytes / 4};
+  // The WAL and compactions need some that no segment has. It counts several
+  // times (see MeasureRoom); with half as much, uniform sets of 4 KiB are 6 %
+  // slower.
+  return {.log_bytes = bytes / 4 * 3, .database_bytes = bytes / 6};
 }
 
 bool Store::MakeRoomAhead() noexcept {
@@ -481,7 +545,8 @@ bool Store::IsDeadForGood(const Entry& entry) const noexcept {
 bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
   const std::uint64_t limit = EffectiveLimit();
   const std::uint64_t taken =
-      BytesTaken() + 2 * (claimed_.database_bytes + incoming.database_bytes);
+      BytesTaken() +
+      kDatabaseFactor * (claimed_.database_bytes + incoming.to_database());
   // More than just enough, or the next write is here again.
   return taken > limit &&
          log_->ShrinkReusable(taken - limit + segment_size_ / 4);
@@ -771,7 +836,7 @@ std::uint64_t Store::RoomToMove() const noexcept {
   const std::uint64_t there = EffectiveLimit() + log_->reusable_bytes();
   const std::uint64_t left = there - std::min(BytesTaken() + claimed, there);
   if (!evicts_for_room_) return left;
-  const std::uint64_t used = UsedBytes() + rocks_->files().wal_bytes();
+  const std::uint64_t used = UsedBytes() + rocks_->flush_headroom_bytes();
   const std::uint64_t lent = EffectiveLimit() + log_->spare_bytes();
   return std::max(left, lent - std::min(used, lent));
 }
@@ -1057,7 +1122,17 @@ Status Store::Restamp(std::span<TouchBuffer::Touch> touches) noexcept {
     touch.restamped = entry.rank;
     restamps_.Add();
   }
-  return pending.empty() ? Status::Ok() : Commit(pending, Durability::kProcess);
+  if (pending.empty()) return Status::Ok();
+  RoomClaim claim;
+  const Incoming incoming{.replacing_bytes = pending.batch.GetDataSize()};
+  if (options_.logical_capacity == 0 && !TryClaim(incoming, claim)) {
+    // These hits are lost: room counts for more.
+    for (TouchBuffer::Touch& touch : touches) touch.restamped = 0;
+    AskForRoom({});
+    return Status::Ok();
+  }
+  pending.claim = &claim;
+  return Commit(pending, Durability::kProcess);
 }
 
 bool Store::CanRescue(const Entry& entry) const noexcept {

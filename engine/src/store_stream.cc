@@ -98,7 +98,7 @@ class StoreWriter final : public ValueWriter {
     }
     RoomClaim claim;
     LARDER_RETURN_IF_ERROR(store_.MakeRoom(
-        {.database_bytes = key_.size() + tag_.size() + kIncomingEntryBytes +
+        {.database_bytes = AdditionBytes(key_.size(), tag_.size(), true) +
                            stored_.extents.size() * sizeof(SegmentPlace) +
                            (streamed ? 0 : buffer_.size()),
          .items = store_.MayAddItem(key_) ? 1U : 0U},

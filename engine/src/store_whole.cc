@@ -13,8 +13,9 @@
 namespace larder {
 namespace {
 
-// Deletions of one batch: bounds its memory and what it adds to the WAL.
+// Deletions of one batch: they bound its memory and what it adds to the WAL.
 constexpr std::size_t kDeleteCountMax = 4096;
+constexpr std::size_t kDeleteBytesMax = 64 * 1024;
 
 }  // namespace
 
@@ -76,10 +77,12 @@ Status Store::ReadTagIndex(std::string_view prefix, std::string_view from,
                            std::vector<std::string>& keys) noexcept {
   const std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
+  std::size_t bytes = 0;
   for (it->Seek(from); it->Valid() && it->key().starts_with(prefix) &&
-                       keys.size() < kDeleteCountMax;
+                       keys.size() < kDeleteCountMax && bytes < kDeleteBytesMax;
        it->Next()) {
     keys.emplace_back(it->key().ToStringView().substr(prefix.size()));
+    bytes += keys.back().size();
   }
   return FromRocks(it->status(), "reading a tag's index");
 }
@@ -95,12 +98,13 @@ Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
   if (hot != nullptr) hot->BeginEvictTag(tag);
   const std::string prefix = TagIndexPrefix(tag);
   std::string from = prefix;
-  for (bool more = true; more && status.ok();) {
+  while (status.ok()) {
     std::vector<std::string> keys;
     status = ReadTagIndex(prefix, from, keys);
     if (!status.ok() || keys.empty()) break;
-    more = keys.size() == kDeleteCountMax;
     from = prefix + keys.back() + '\0';
+    RoomClaim claim;
+    ClaimToDelete(keys, tag.size(), claim);
     status = DeleteKeysLocked(
         keys, std::nullopt,
         [this, tag](std::string_view key, const Entry& entry) {
@@ -243,21 +247,25 @@ Status Store::SettleExpired(TimePoint now, std::uint64_t count_max,
   Duration::rep next = std::numeric_limits<Duration::rep>::max();
   TestPoint("settle.begun");
   std::vector<std::string> lines;
-  const std::unique_ptr<rocksdb::Iterator> it(
+  std::size_t bytes = 0;
+  std::unique_ptr<rocksdb::Iterator> it(
       rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
   for (it->Seek(ExpiryIndexKey(TimePoint(Duration(start)), {})); it->Valid();
        it->Next()) {
     const std::optional<ExpiryIndexParts> parts =
         ParseExpiryIndexKey(it->key().ToStringView());
     if (!parts) break;
-    if (parts->expires_at > now || lines.size() == count_max) {
+    if (parts->expires_at > now || lines.size() == count_max ||
+        bytes >= kDeleteBytesMax) {
       next = parts->expires_at.time_since_epoch().count();
       more = parts->expires_at <= now;
       break;
     }
     lines.emplace_back(it->key().ToStringView());
+    bytes += lines.back().size();
   }
   Status status = FromRocks(it->status(), "reading the expiry index");
+  it.reset();  // What it sees stays on disk as long as it lives.
   if (status.ok()) status = DeleteExpired(lines, count);
   LowerTo(next_expiry_, status.ok() ? next : start);
   ++settle_round_;
@@ -268,6 +276,8 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
                             std::uint64_t& count) noexcept {
   if (lines.empty()) return Status::Ok();
   PendingBatch pending;
+  RoomClaim claim;
+  ClaimToDelete(lines, 0, claim);
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   StripeLocks locks(*this);

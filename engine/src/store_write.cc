@@ -35,6 +35,11 @@ bool IsWhole(const Command& command) noexcept {
          std::holds_alternative<CullCommand>(command);
 }
 
+bool IsPop(const Command& command) noexcept {
+  const auto* pop = std::get_if<DeleteCommand>(&command);
+  return pop != nullptr && pop->with_value;
+}
+
 }  // namespace
 
 bool FreesSpace(std::span<const Command> commands) noexcept {
@@ -187,7 +192,6 @@ Status Store::CheckValueSize(std::uint64_t size) const noexcept {
 
 void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
   const bool logical = options_.logical_capacity != 0;
-  const std::uint64_t entry_bytes = logical ? 0 : kIncomingEntryBytes;
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     const std::uint64_t size = set->value.size();
     if (size >= large_value_min_) {
@@ -195,12 +199,24 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
     } else {
       incoming.database_bytes += size;
     }
-    incoming.database_bytes +=
-        entry_bytes + (logical ? 0 : 2 * set->key.size() + set->tag.size());
+    if (!logical) {
+      incoming.database_bytes +=
+          AdditionBytes(set->key.size(), set->tag.size(), set->ttl.has_value());
+    }
   } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
     incoming.database_bytes +=
-        entry_bytes +
-        (logical ? sizeof(std::int64_t) : incr->key.size() + incr->tag.size());
+        logical ? sizeof(std::int64_t)
+                : AdditionBytes(incr->key.size(), incr->tag.size(),
+                                incr->ttl.has_value());
+  } else if (const auto* touch = std::get_if<TouchCommand>(&command)) {
+    if (logical) return;
+    incoming.replacing_bytes +=
+        AdditionBytes(touch->key.size(), 0, true) + inline_value_max_;
+    return;
+  } else if (const auto* erase = std::get_if<DeleteCommand>(&command)) {
+    if (!logical)
+      incoming.replacing_bytes += DeletionBytes(erase->key.size(), 0);
+    return;
   } else {
     return;
   }
@@ -235,8 +251,12 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   if (options.all_or_nothing) LARDER_RETURN_IF_ERROR(first_failure);
   if (caller.session != nullptr && commands.size() > 1) {
     AddRecorded(commands, incoming);
+  } else if (caller.session != nullptr && IsPop(commands[0])) {
+    incoming.replacing_bytes += kRecordedValueSizeMax;
   }
-  if (!incoming.empty()) {
+  if (FreesSpace(commands)) {
+    ClaimToFree(incoming, claim);
+  } else if (!incoming.empty()) {
     Status room = MakeRoom(incoming, claim);
     if (!room.ok()) return FailMutations(commands, replies, room);
   }
@@ -507,6 +527,8 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
     const PositionKey key(position.version);
     const rocksdb::Slice key_part = key.slice();
     const rocksdb::Slice parts[] = {pending.head, ToSlice(value)};
+    pending.run_bytes += key_part.size() + pending.head.size() + value.size() +
+                         kIncomingLineBytes;
     return FromRocks(
         pending.batch.Put(rocks_->values(), rocksdb::SliceParts(&key_part, 1),
                           rocksdb::SliceParts(parts, 2)),
@@ -1006,6 +1028,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
   }
   LARDER_RETURN_IF_ERROR(CheckLogSynced());
   HotCommit hot(hot_.load(std::memory_order_relaxed), pending, has_clients_);
+  if (pending.run_bytes != 0) rocks_->NoteValues(pending.run_bytes);
   const rocksdb::Status written = rocks_->db().Write(write, &pending.batch);
   if ((write.sync || !written.ok()) && rocks_->files().log_sync_failed()) {
     return UnknownOutcome();

@@ -113,7 +113,8 @@ class Cache {
       const SetOptions& options = {}) noexcept;
 
   /// Gives a live item a new time to live from now (nullopt: for ever); value,
-  /// tag and version stay. False if there is no live item.
+  /// tag and version stay. False if there is no live item. Errors: kNoSpace in
+  /// a full cache where nothing may be evicted.
   [[nodiscard]] Result<bool> Touch(std::string_view key,
                                    std::optional<Duration> ttl) noexcept;
 
