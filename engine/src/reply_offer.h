@@ -32,7 +32,7 @@ class ReplyOffer {
   void Accept() noexcept { accepted_ = true; }
 
   /// Callers may use the same replies again and again. On the way of every
-  /// call: a quarter of the instructions of an assignment.
+  /// call: two thirds of the instructions of an assignment.
   static void Clear(std::span<Reply> replies) noexcept {
     for (Reply& reply : replies) {
       std::destroy_at(&reply);
