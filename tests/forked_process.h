@@ -63,7 +63,7 @@ class ForkedProcess {
   }
   /// The next number of the child; nullopt if it ended or is silent.
   [[nodiscard]] std::optional<std::uint64_t> Receive(
-      std::chrono::milliseconds timeout = std::chrono::seconds(20)) const {
+      std::chrono::milliseconds timeout = std::chrono::seconds(200)) const {
     pollfd poll_fd{.fd = fd_, .events = POLLIN, .revents = 0};
     if (::poll(&poll_fd, 1, static_cast<int>(timeout.count())) != 1) {
       return std::nullopt;

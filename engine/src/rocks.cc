@@ -5,8 +5,10 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <thread>
 
 #include <fcntl.h>
 #include <rocksdb/cache.h>
@@ -24,6 +26,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "check.h"
 #include "coding.h"
 #include "directory_anchor.h"
 #include "exit_guard.h"
@@ -107,6 +110,36 @@ class JudgeFilterFactory final : public rocksdb::CompactionFilterFactory {
   std::shared_ptr<const std::atomic<bool>> judging_;
 };
 
+// The most that a table of one level and those of the next that it overlaps
+// have.
+std::uint64_t OverlapBytes(const rocksdb::ColumnFamilyMetaData& meta) noexcept {
+  std::uint64_t most = 0;
+  const rocksdb::LevelMetaData* below = nullptr;
+  for (auto level = meta.levels.rbegin(); level != meta.levels.rend();
+       ++level) {
+    if (level->level == 0 || level->files.empty()) continue;
+    std::size_t first = 0;  // Of `below`, that does not end before the table.
+    for (const rocksdb::SstFileMetaData& table : level->files) {
+      std::uint64_t bytes = table.size;
+      if (below != nullptr) {
+        const auto& files = below->files;
+        while (first < files.size() &&
+               files[first].largestkey < table.smallestkey) {
+          ++first;
+        }
+        for (std::size_t i = first;
+             i < files.size() && files[i].smallestkey <= table.largestkey;
+             ++i) {
+          bytes += files[i].size;
+        }
+      }
+      most = std::max(most, bytes);
+    }
+    below = &*level;
+  }
+  return most;
+}
+
 // Keeps RocksDB from resuming, and knows what is in tables.
 class Listener final : public rocksdb::EventListener {
  public:
@@ -136,9 +169,14 @@ class Listener final : public rocksdb::EventListener {
     if (info.cf_name == "access") buffered_->access.NoteFlushed();
     if (info.cf_name == "values") buffered_->values.NoteFlushed();
   }
-  void OnCompactionBegin(rocksdb::DB* /*db*/,
+  void OnCompactionBegin(rocksdb::DB* db,
                          const rocksdb::CompactionJobInfo& info) override {
-    if (info.cf_name == "access") files_->BeginMerge();
+    if (info.cf_name != "access") return;
+    LARDER_ASSERT(BytesOf(info.input_files) <=
+                  std::max(index_->merge_bytes() + files_->wal_bytes(),
+                           index_->step_bytes()));
+    DeleteMerged(*db);
+    files_->BeginMerge();
   }
   void OnTableFileCreationStarted(
       const rocksdb::TableFileCreationBriefInfo& info) override {
@@ -164,6 +202,23 @@ class Listener final : public rocksdb::EventListener {
   void Measure(rocksdb::DB& db, const std::string& family) {
     if (family == "access") index_->Measure(db);
     if (family == "counters") counters_->Measure(db);
+  }
+  std::uint64_t BytesOf(const std::vector<std::string>& paths) const noexcept {
+    std::uint64_t bytes = 0;
+    for (const std::string& path : paths) bytes += files_->SizeOf(path);
+    return bytes;
+  }
+  // There is room for one compaction. What the one before has read stays on the
+  // disk if somebody was reading it when it ended, or a flush is going on,
+  // until the next one ends: it goes before this one writes.
+  void DeleteMerged(rocksdb::DB& db) noexcept {
+    constexpr int kTriesMax = 100;
+    for (int i = 0; i < kTriesMax && files_->merging_bytes() != 0; ++i) {
+      if (i != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      // The second looks for files to delete.
+      db.DisableFileDeletions().PermitUncheckedError();
+      db.EnableFileDeletions(/*force=*/false).PermitUncheckedError();
+    }
   }
 
   std::shared_ptr<FamilyTables> index_;
@@ -238,6 +293,7 @@ rocksdb::ColumnFamilyOptions AccessFamily(
       kIndexBaseBuffers * open.sizes.write_buffer;
   options.max_bytes_for_level_multiplier = kIndexLevelRatio;
   options.max_compaction_bytes = kIndexCompactionFiles * open.sizes.index_file;
+  options.ignore_max_compaction_bytes_for_input = false;
   options.memtable_factory = std::move(memtables);
   rocksdb::BlockBasedTableOptions table = CommonTable(cache);
   table.block_size = 4 * 1024;
@@ -435,7 +491,7 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
   rocks->sizes_ = options.sizes;
-  rocks->index_file_ = options.sizes.index_file;
+  rocks->index_tables_->SetTarget(options.sizes.index_file);
   rocks->index_memtables_ =
       std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
   rocks->read_only_ = options.read_only;
@@ -516,15 +572,16 @@ std::uint64_t Rocks::access_table_bytes() const noexcept {
   return index_tables_->bytes();
 }
 
+std::uint64_t Rocks::access_table_count() const noexcept {
+  return index_tables_->count();
+}
+
 std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
-  // Further down: a table of one level, those of the next that it overlaps, and
-  // one at each end.
-  const std::uint64_t further =
-      (kIndexCompactionFiles + 3) * index_file_.load(std::memory_order_relaxed);
   // With what is flushed before it.
   const std::uint64_t flushed = IndexBufferedBytes();
   return std::min(index_tables_->bytes() + flushed,
-                  std::max(index_tables_->merge_bytes() + flushed, further)) +
+                  std::max(index_tables_->merge_bytes() + flushed,
+                           index_tables_->step_bytes())) +
          counter_tables_->bytes();
 }
 
@@ -570,7 +627,17 @@ void FamilyTables::Measure(rocksdb::DB& db) {
   }
   // Relaxed: figures, which order nothing.
   bytes_.store(meta.size, std::memory_order_relaxed);
+  count_.store(meta.file_count, std::memory_order_relaxed);
   merge_bytes_.store(merge, std::memory_order_relaxed);
+  overlap_bytes_.store(OverlapBytes(meta), std::memory_order_relaxed);
+}
+
+std::uint64_t FamilyTables::step_bytes() const noexcept {
+  // A table of one level, those of the next that it overlaps, and one at each
+  // end. More where tables have had another size.
+  return std::max(
+      (kIndexCompactionFiles + 3) * target_.load(std::memory_order_relaxed),
+      overlap_bytes_.load(std::memory_order_relaxed));
 }
 
 void Rocks::Resize(const RocksSizes& sizes) {
@@ -580,7 +647,7 @@ void Rocks::Resize(const RocksSizes& sizes) {
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
   sizes_ = wanted;
-  index_file_ = wanted.index_file;
+  index_tables_->SetTarget(wanted.index_file);
   index_memtables_->SetWriteBuffer(wanted.write_buffer);
   buffers_->SetBufferSize(kBuffersMax * wanted.write_buffer);
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,

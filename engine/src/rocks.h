@@ -66,6 +66,8 @@ class FamilyTables {
   void Stop();
   /// Called whenever they have changed.
   void Measure(rocksdb::DB& db);
+  /// How large each is made, about.
+  void SetTarget(std::uint64_t bytes) noexcept { target_ = bytes; }
 
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return bytes_.load(std::memory_order_relaxed);
@@ -75,12 +77,20 @@ class FamilyTables {
   [[nodiscard]] std::uint64_t merge_bytes() const noexcept {
     return merge_bytes_.load(std::memory_order_relaxed);
   }
+  /// The most that a compaction of one table of another level may write.
+  [[nodiscard]] std::uint64_t step_bytes() const noexcept;
+  [[nodiscard]] std::uint64_t count() const noexcept {
+    return count_.load(std::memory_order_relaxed);
+  }
 
  private:
   std::mutex mutex_;
   rocksdb::ColumnFamilyHandle* family_ = nullptr;  // Guarded by mutex_.
   std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> count_{0};
   std::atomic<std::uint64_t> merge_bytes_{0};
+  std::atomic<std::uint64_t> overlap_bytes_{0};
+  std::atomic<std::uint64_t> target_{0};
 };
 
 /// How much of what was written to a family is in tables. Threads: thread-safe.
@@ -179,10 +189,7 @@ class Rocks {
 
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
-  /// About those of one.
-  [[nodiscard]] std::uint64_t access_table_size() const noexcept {
-    return index_file_;
-  }
+  [[nodiscard]] std::uint64_t access_table_count() const noexcept;
   /// What compactions by RocksDB itself may need on top of what it has. Of
   /// `values` they only move tables from level to level.
   [[nodiscard]] std::uint64_t compaction_headroom_bytes() const noexcept;
@@ -229,8 +236,6 @@ class Rocks {
   std::shared_ptr<VersionMemTableFactory> index_memtables_;  // Of `access`.
   mutable std::mutex resize_mutex_;  // One thread at a time; taken last.
   RocksSizes sizes_;  // Guarded by it, once the database is open.
-  // One of them, for those who read it meanwhile.
-  std::atomic<std::uint64_t> index_file_{0};
   bool read_only_ = false;
   WalFindings found_logs_;
   std::function<void(const ManifestMark&)> manifest_synced_;

@@ -75,6 +75,55 @@ class KeptRoom {
   std::atomic<bool>& is_kept_;
 };
 
+/// What one compaction of the index takes, both ends included.
+struct IndexStep {
+  std::string begin;
+  std::string end;
+  std::string cursor;  ///< Where it has got to.
+};
+
+// Nullopt if nothing is beyond `cursor`.
+std::optional<IndexStep> NextIndexStep(
+    const rocksdb::ColumnFamilyMetaData& meta, const std::string& cursor) {
+  // Of each level but the first the table that reaches beyond the cursor.
+  std::vector<const rocksdb::SstFileMetaData*> tables;
+  const rocksdb::LevelMetaData* level_zero = nullptr;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    if (level.level == 0) {
+      level_zero = &level;
+      continue;
+    }
+    const auto table =
+        std::upper_bound(level.files.begin(), level.files.end(), cursor,
+                         [](const std::string& at, const auto& file) {
+                           return at < file.largestkey;
+                         });
+    if (table != level.files.end()) tables.push_back(&*table);
+  }
+  if (tables.empty()) {
+    if (level_zero == nullptr || !cursor.empty()) return std::nullopt;
+    // There is no other level: all of it is merged at once.
+    IndexStep step;
+    for (const auto& file : level_zero->files) {
+      step.end = std::max(step.end, file.largestkey);
+    }
+    return step;
+  }
+  const auto by_end = [](const auto* a, const auto* b) {
+    return a->largestkey < b->largestkey;
+  };
+  IndexStep step;
+  step.end =
+      (*std::min_element(tables.begin(), tables.end(), by_end))->largestkey;
+  if (!cursor.empty()) step.begin = cursor + '\0';
+  step.cursor = step.end;
+  std::erase_if(
+      tables, [&](const auto* table) { return step.end < table->smallestkey; });
+  // A table and all that it overlaps on the next level are done with.
+  if (tables.size() == 2) step.cursor = tables[0]->largestkey;
+  return step;
+}
+
 }  // namespace
 
 /// A record of a place that is freed.
@@ -280,8 +329,7 @@ bool Store::ClaimByPressing(const Incoming& incoming,
   const std::uint64_t changes = rocks_->db().GetLatestSequenceNumber();
   if (changes < vain_changes_ + kChangesMin) return false;
   // Each step takes another table: after so many all have been taken.
-  const std::uint64_t steps =
-      rocks_->access_table_bytes() / rocks_->access_table_size() + 2;
+  const std::uint64_t steps = rocks_->access_table_count() + 2;
   for (std::uint64_t step = 0; step < steps && !HasRoom(wanted); ++step) {
     // A failure is reported by the change that needs the room.
     if (!rocks_->FlushAll().ok()) break;
@@ -1013,29 +1061,19 @@ bool Store::PressIndex() noexcept {
   return rocks_->access_table_bytes() < before;
 }
 
+// Takes one table of each level at most, so that no more is written before the
+// old ones go than there is room for (see Rocks::compaction_headroom_bytes): up
+// to where the first one ends of those that reach beyond the cursor.
 void Store::CompactIndexStep() noexcept {
   const std::scoped_lock lock(index_mutex_);
   rocksdb::ColumnFamilyMetaData meta;
   rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
-  const rocksdb::SstFileMetaData* next = nullptr;
-  const rocksdb::SstFileMetaData* first = nullptr;
-  for (const rocksdb::LevelMetaData& level : meta.levels) {
-    if (level.files.empty()) continue;
-    next = nullptr;  // The deepest level that has files is the one to take.
-    first = &level.files.front();
-    for (const rocksdb::SstFileMetaData& file : level.files) {
-      if (file.smallestkey < first->smallestkey) first = &file;
-      if (file.smallestkey > index_cursor_ &&
-          (next == nullptr || file.smallestkey < next->smallestkey)) {
-        next = &file;
-      }
-    }
-  }
-  if (next == nullptr) next = first;
-  if (next == nullptr) return;
-  index_cursor_ = next->largestkey;
-  const rocksdb::Slice begin(next->smallestkey);
-  const rocksdb::Slice end(next->largestkey);
+  std::optional<IndexStep> step = NextIndexStep(meta, index_cursor_);
+  if (!step && !index_cursor_.empty()) step = NextIndexStep(meta, {});
+  if (!step) return;
+  index_cursor_ = std::move(step->cursor);
+  const rocksdb::Slice begin(step->begin);
+  const rocksdb::Slice end(step->end);
   CompactIndex(&begin, &end);
 }
 
@@ -1181,7 +1219,7 @@ void Store::TendIndex() noexcept {
     const std::uint64_t before = rocks_->access_table_bytes();
     // All of it was rewritten, and what is dead is of use to the policy: again
     // when there is more.
-    if (index_vain_steps_ > before / table) {
+    if (index_vain_steps_ > rocks_->access_table_count()) {
       if (before < index_vain_bytes_ + table) return;
       index_vain_steps_ = 0;
     }

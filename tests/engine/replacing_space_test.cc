@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <iostream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,40 +64,42 @@ class ReplacingSpace : public StoreFixture,
     return std::get<1>(GetParam()) == "fail" ? 0 : count_max;
   }
 
-  /// Whether all went as it should.
-  bool Operate(std::uint64_t count) {
+  /// The first refusal that is none of these operations'.
+  Status Operate(std::uint64_t count) {
     const Operation& operation = std::get<0>(GetParam());
     if (operation == "EvictTag") {
-      return Run(EvictTagCommand{.tag = kTag}).status.ok();
+      return Run(EvictTagCommand{.tag = kTag}).status;
     }
     if (operation == "Expire") {
       clock_.Advance(std::chrono::hours(2));
-      return Run(ExpireCommand{}).status.ok();
+      return Run(ExpireCommand{}).status;
     }
-    std::atomic<bool> fine{true};
+    std::array<Status, kThreads> statuses;
     std::vector<std::thread> threads;
     for (std::uint64_t t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
-        for (std::uint64_t i = t; i < count && fine; i += kThreads) {
-          if (!OperateOn(operation, i, count)) fine = false;
+        for (std::uint64_t i = t; i < count && statuses[t].ok();
+             i += kThreads) {
+          statuses[t] = OperateOn(operation, i, count);
         }
       });
     }
     for (std::thread& thread : threads) thread.join();
-    return fine;
-  }
-  bool OperateOn(const Operation& operation, std::uint64_t i,
-                 std::uint64_t count) {
-    const std::string key = KeyOf(i);
-    if (operation == "Delete") {
-      return Run(DeleteCommand{.key = key}).status.ok();
+    for (const Status& status : statuses) {
+      if (!status.ok()) return status;
     }
-    if (operation == "Hit") return Run(GetCommand{.key = key}).status.ok();
+    return {};
+  }
+  Status OperateOn(const Operation& operation, std::uint64_t i,
+                   std::uint64_t count) {
+    const std::string key = KeyOf(i);
+    if (operation == "Delete") return Run(DeleteCommand{.key = key}).status;
+    if (operation == "Hit") return Run(GetCommand{.key = key}).status;
     if (operation == "Touch") {
       const Status status =
           Run(TouchCommand{.key = key, .ttl = std::chrono::minutes(90 + i % 9)})
               .status;
-      return status.ok() || status.code() == StatusCode::kNoSpace;
+      return status.code() == StatusCode::kNoSpace ? Status() : status;
     }
     constexpr std::uint64_t kBatch = 500;
     std::vector<std::string> keys;
@@ -107,7 +111,7 @@ class ReplacingSpace : public StoreFixture,
       commands.emplace_back(DeleteCommand{.key = each});
     }
     std::vector<Reply> replies(commands.size());
-    return engine_->Execute(commands, replies, {}).ok();
+    return engine_->Execute(commands, replies, {});
   }
 };
 
@@ -117,14 +121,19 @@ TEST_P(ReplacingSpace, NeverPassesTheLimit) {
   const ForkedProcess child([&](const ForkedProcess::Pipe& pipe) -> int {
     const std::uint64_t count = Fill();
     pipe.Send(count);
-    bool fine = true;
-    for (int i = 0; i < (leaves ? 3 : 1); ++i) fine = fine && Operate(count);
+    Status status;
+    for (int i = 0; status.ok() && i < (leaves ? 3 : 1); ++i) {
+      status = Operate(count);
+    }
     const std::uint64_t left = engine_->Count().value_or(~std::uint64_t{0});
-    fine = fine && (left != 0) == leaves;
+    if (status.ok() && (left != 0) != leaves) {
+      status = Status(StatusCode::kInternal, std::to_string(left) + " left");
+    }
     // There is room for what comes then.
-    if (!leaves) fine = fine && Set("new", MakeValue(1, 1000)).ok();
+    if (status.ok() && !leaves) status = Set("new", MakeValue(1, 1000));
+    if (!status.ok()) std::cerr << status.ToString() << "\n";
     engine_.reset();
-    pipe.Send(fine ? 1 : 0);
+    pipe.Send(status.ok() ? 1 : 0);
     for (;;) ::pause();
   });
   const auto full = child.Receive();
@@ -145,6 +154,15 @@ TEST_P(ReplacingSpace, NeverPassesTheLimit) {
       break;
     }
     most = std::max(most, DirectoryBytes());
+    if (DirectoryBytes() > kLimit) {
+      std::cerr << "OVER " << DirectoryBytes() << std::endl;
+      std::system(("ls -lsR " + path_.string() + " >&2; tail -60 " +
+                   path_.string() + "/db/LOG >&2")
+                      .c_str());
+      child.Kill(SIGCONT);
+      sleep(1);
+      break;
+    }
     child.Kill(SIGCONT);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
