@@ -231,12 +231,6 @@ void CountingFileSystem::StopMerging(const std::string& path) {
                            std::memory_order_relaxed);
 }
 
-std::uint64_t CountingFileSystem::SizeOf(const std::string& path) const {
-  const std::scoped_lock lock(mutex_);
-  const auto size = sizes_.find(path);
-  return size == sizes_.end() ? 0 : size->second->load();
-}
-
 void CountingFileSystem::BeginMerge() {
   const std::scoped_lock lock(mutex_);
   while (!merging_.empty()) StopMerging(std::string(*merging_.begin()));

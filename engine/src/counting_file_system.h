@@ -48,8 +48,6 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   [[nodiscard]] std::uint64_t merging_bytes() const noexcept {
     return Positive(merging_bytes_);
   }
-  /// Of the file at `path`; 0 if there is none.
-  [[nodiscard]] std::uint64_t SizeOf(const std::string& path) const;
   /// A compaction begins: what earlier ones have not deleted is no longer
   /// theirs, but of whoever reads it.
   void BeginMerge();
@@ -175,7 +173,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   std::mutex manifest_mutex_;
   ManifestMark manifest_;                              // Guarded by it.
   std::function<void(const ManifestMark&)> listener_;  // Guarded by it.
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   // Guarded by mutex_. A file being written is brought up to date here when it
   // is closed or deleted; its growth shows in the sums at once.
   std::unordered_map<std::string, std::shared_ptr<std::atomic<std::uint64_t>>>

@@ -26,7 +26,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "check.h"
 #include "coding.h"
 #include "directory_anchor.h"
 #include "exit_guard.h"
@@ -121,7 +120,7 @@ std::uint64_t OverlapBytes(const rocksdb::ColumnFamilyMetaData& meta) noexcept {
     std::size_t first = 0;  // Of `below`, that does not end before the table.
     for (const rocksdb::SstFileMetaData& table : level->files) {
       std::uint64_t bytes = table.size;
-      if (below != nullptr) {
+      if (below != nullptr && below->level == level->level + 1) {
         const auto& files = below->files;
         while (first < files.size() &&
                files[first].largestkey < table.smallestkey) {
@@ -172,9 +171,6 @@ class Listener final : public rocksdb::EventListener {
   void OnCompactionBegin(rocksdb::DB* db,
                          const rocksdb::CompactionJobInfo& info) override {
     if (info.cf_name != "access") return;
-    LARDER_ASSERT(BytesOf(info.input_files) <=
-                  std::max(index_->merge_bytes() + files_->wal_bytes(),
-                           index_->step_bytes()));
     DeleteMerged(*db);
     files_->BeginMerge();
   }
@@ -203,16 +199,11 @@ class Listener final : public rocksdb::EventListener {
     if (family == "access") index_->Measure(db);
     if (family == "counters") counters_->Measure(db);
   }
-  std::uint64_t BytesOf(const std::vector<std::string>& paths) const noexcept {
-    std::uint64_t bytes = 0;
-    for (const std::string& path : paths) bytes += files_->SizeOf(path);
-    return bytes;
-  }
   // There is room for one compaction. What the one before has read stays on the
   // disk if somebody was reading it when it ended, or a flush is going on,
   // until the next one ends: it goes before this one writes.
   void DeleteMerged(rocksdb::DB& db) noexcept {
-    constexpr int kTriesMax = 100;
+    constexpr int kTriesMax = 20;
     for (int i = 0; i < kTriesMax && files_->merging_bytes() != 0; ++i) {
       if (i != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       // The second looks for files to delete.
@@ -576,6 +567,10 @@ std::uint64_t Rocks::access_table_count() const noexcept {
   return index_tables_->count();
 }
 
+std::uint64_t Rocks::index_step_bytes() const noexcept {
+  return index_tables_->usual_step_bytes();
+}
+
 std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
   // With what is flushed before it.
   const std::uint64_t flushed = IndexBufferedBytes();
@@ -632,12 +627,16 @@ void FamilyTables::Measure(rocksdb::DB& db) {
   overlap_bytes_.store(OverlapBytes(meta), std::memory_order_relaxed);
 }
 
-std::uint64_t FamilyTables::step_bytes() const noexcept {
+std::uint64_t FamilyTables::usual_step_bytes() const noexcept {
   // A table of one level, those of the next that it overlaps, and one at each
-  // end. More where tables have had another size.
-  return std::max(
-      (kIndexCompactionFiles + 3) * target_.load(std::memory_order_relaxed),
-      overlap_bytes_.load(std::memory_order_relaxed));
+  // end.
+  return (kIndexCompactionFiles + 3) * target_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t FamilyTables::step_bytes() const noexcept {
+  // More where tables have had another size.
+  return std::max(usual_step_bytes(),
+                  overlap_bytes_.load(std::memory_order_relaxed));
 }
 
 void Rocks::Resize(const RocksSizes& sizes) {

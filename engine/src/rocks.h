@@ -79,6 +79,8 @@ class FamilyTables {
   }
   /// The most that a compaction of one table of another level may write.
   [[nodiscard]] std::uint64_t step_bytes() const noexcept;
+  /// The same, of tables that all have been made as large as they are now.
+  [[nodiscard]] std::uint64_t usual_step_bytes() const noexcept;
   [[nodiscard]] std::uint64_t count() const noexcept {
     return count_.load(std::memory_order_relaxed);
   }
@@ -190,6 +192,8 @@ class Rocks {
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
   [[nodiscard]] std::uint64_t access_table_count() const noexcept;
+  /// What one step of our own compactions may take (see NextIndexStep).
+  [[nodiscard]] std::uint64_t index_step_bytes() const noexcept;
   /// What compactions by RocksDB itself may need on top of what it has. Of
   /// `values` they only move tables from level to level.
   [[nodiscard]] std::uint64_t compaction_headroom_bytes() const noexcept;

@@ -43,7 +43,10 @@ class OwnThreadsEnv final : public rocksdb::EnvWrapper {
     return PoolOf(priority).GetQueueLen();
   }
   void SetBackgroundThreads(int /*count*/, Priority /*priority*/) override {}
-  int GetBackgroundThreads(Priority /*priority*/) override { return 1; }
+  // Of BOTTOM none, or compactions are handed from one queue to another.
+  int GetBackgroundThreads(Priority priority) override {
+    return priority == BOTTOM ? 0 : 1;
+  }
   void IncBackgroundThreadsIfNeeded(int /*count*/,
                                     Priority /*priority*/) override {}
   void LowerThreadPoolIOPriority(Priority /*priority*/) override {}

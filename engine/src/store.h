@@ -37,6 +37,7 @@
 #include "rocks.h"
 #include "room_claim.h"
 #include "run_table.h"
+#include "search_gate.h"
 #include "segment_log.h"
 #include "session_store.h"
 #include "store_hot.h"
@@ -219,6 +220,7 @@ class Store final : public SessionStore, private LivenessJudge {
   Status LoadSettings() noexcept;
   Status LoadLedger() noexcept;
   void MirrorLedger() noexcept;  // Under ledger_mutex_.
+  void MirrorUse() noexcept;     // Likewise.
   /// Of a change that was written. Under ledger_mutex_.
   void ApplyToLedger(const LedgerDelta& delta) noexcept;
   /// Counts the ledger anew once it did not add up. REQUIRES: no lock is held.
@@ -513,9 +515,17 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Incoming RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
-  /// `index_steps`: how often it may yet compact the index; negative: never.
-  Status Reclaim(const Incoming& incoming, bool& progress, int& index_steps,
-                 int& squeezes_left) noexcept;
+  /// How much may yet be done for room.
+  struct RoomEffort {
+    int index_steps = 0;  ///< Compactions of the index; negative: none ever.
+    int squeezes = 0;
+    bool may_clean = false;
+  };
+  Status Reclaim(const Incoming& incoming, RoomEffort& effort,
+                 bool& progress) noexcept;
+  /// Only what is dead already can give room.
+  [[nodiscard]] bool NothingToEvict() const noexcept;
+  [[nodiscard]] SearchGate::State SearchState() const noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
@@ -610,6 +620,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// A step in which nothing is kept for the policy; true if it gave room.
   bool PressIndex() noexcept;
   void CompactIndexStep() noexcept;
+  /// The same, where most deletions are, if there are any.
+  void PressDeleted() noexcept;
+  /// A step from `cursor` on, which moves on; false: it was the last.
+  bool CompactIndexBeyond(std::string& cursor) noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
                     const rocksdb::Slice* end) noexcept;
   /// Buffers that suit the size of the index.
@@ -783,6 +797,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint32_t> epoch_{0};
   std::array<std::atomic<Rank>, kRankClassCount> cutoffs_{};
   std::atomic<std::uint64_t> live_bytes_{0};
+  std::atomic<std::uint64_t> pinned_bytes_{0};
+  std::atomic<std::uint64_t> killed_bytes_{0};  // Since it was opened.
   std::atomic<std::uint64_t> live_items_{0};
   // Cutoffs raised and cutoffs on disk (invariant 3).
   std::atomic<std::uint64_t> cutoffs_raised_{0};
@@ -842,8 +858,12 @@ class Store final : public SessionStore, private LivenessJudge {
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
   ClaimedRoom claimed_;
+  SearchGate search_gate_;
+  // At how many it was last looked for what has died whole.
+  std::atomic<std::uint64_t> looked_changes_{0};
+  std::atomic<std::uint64_t> unpinnings_{0};  // By streams and scans.
   std::mutex freeing_mutex_;        // One at a time makes room by pressing.
-  std::uint64_t vain_changes_ = 0;  // By it: as many there were when it failed.
+  std::uint64_t vain_written_ = 0;  // By it: so much there was when it failed.
   std::mutex claim_mutex_;  // A leaf: from a look at the room to the claim.
 
   // The earliest expiry there may be; nothing has expired before it.

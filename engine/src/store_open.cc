@@ -455,13 +455,27 @@ void Store::MirrorLedger() noexcept {
     if (hot != nullptr) hot->SetCutoff(c, cutoff);
   }
   epoch_ = ledger_.epoch();
+  // Evicted, or cleared.
+  if (ledger_.space().live_bytes() < live_bytes_) {
+    killed_bytes_ += live_bytes_ - ledger_.space().live_bytes();
+  }
+  MirrorUse();
+}
+
+void Store::MirrorUse() noexcept {
   live_bytes_ = ledger_.space().live_bytes();
   live_items_ = ledger_.space().live_items();
+  pinned_bytes_ = ledger_.space().class_bytes(kClassPinned);
 }
 
 void Store::ApplyToLedger(const LedgerDelta& delta) noexcept {
   ledger_.Apply(delta);
   if (!ledger_.space().adds_up()) ledger_wrong_ = true;
+  std::uint64_t killed = 0;
+  for (const LedgerCell& cell : delta.cells) {
+    if (cell.bytes < 0) killed += static_cast<std::uint64_t>(-cell.bytes);
+  }
+  if (killed != 0) killed_bytes_ += killed;
 }
 
 // What was found at Open may have lacked changes and looked whole all the same.

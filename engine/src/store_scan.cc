@@ -74,6 +74,7 @@ StoreScan::~StoreScan() {
   const std::scoped_lock lock(store_.scans_mutex_);
   if (registered_ != store_.scans_.end()) store_.scans_.erase(registered_);
   store_.scan_count_ = store_.scans_.size();
+  store_.unpinnings_.fetch_add(1);
 }
 
 void StoreScan::SetBounds() {

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "index_step.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"
@@ -74,55 +75,6 @@ class KeptRoom {
  private:
   std::atomic<bool>& is_kept_;
 };
-
-/// What one compaction of the index takes, both ends included.
-struct IndexStep {
-  std::string begin;
-  std::string end;
-  std::string cursor;  ///< Where it has got to.
-};
-
-// Nullopt if nothing is beyond `cursor`.
-std::optional<IndexStep> NextIndexStep(
-    const rocksdb::ColumnFamilyMetaData& meta, const std::string& cursor) {
-  // Of each level but the first the table that reaches beyond the cursor.
-  std::vector<const rocksdb::SstFileMetaData*> tables;
-  const rocksdb::LevelMetaData* level_zero = nullptr;
-  for (const rocksdb::LevelMetaData& level : meta.levels) {
-    if (level.level == 0) {
-      level_zero = &level;
-      continue;
-    }
-    const auto table =
-        std::upper_bound(level.files.begin(), level.files.end(), cursor,
-                         [](const std::string& at, const auto& file) {
-                           return at < file.largestkey;
-                         });
-    if (table != level.files.end()) tables.push_back(&*table);
-  }
-  if (tables.empty()) {
-    if (level_zero == nullptr || !cursor.empty()) return std::nullopt;
-    // There is no other level: all of it is merged at once.
-    IndexStep step;
-    for (const auto& file : level_zero->files) {
-      step.end = std::max(step.end, file.largestkey);
-    }
-    return step;
-  }
-  const auto by_end = [](const auto* a, const auto* b) {
-    return a->largestkey < b->largestkey;
-  };
-  IndexStep step;
-  step.end =
-      (*std::min_element(tables.begin(), tables.end(), by_end))->largestkey;
-  if (!cursor.empty()) step.begin = cursor + '\0';
-  step.cursor = step.end;
-  std::erase_if(
-      tables, [&](const auto* table) { return step.end < table->smallestkey; });
-  // A table and all that it overlaps on the next level are done with.
-  if (tables.size() == 2) step.cursor = tables[0]->largestkey;
-  return step;
-}
 
 }  // namespace
 
@@ -319,24 +271,25 @@ bool Store::ClaimByPressing(const Incoming& incoming,
                             RoomClaim& claim) noexcept {
   // More than just enough: what a compaction of the index costs is for as many
   // as it gives room for.
-  constexpr std::uint64_t kShareOfLimit = 64;
-  // Where nothing was gained, so many changes must come before there may be.
-  constexpr std::uint64_t kChangesMin = 64;
+  constexpr std::uint64_t kShareOfLimit = 256;
   Incoming wanted = incoming;
   wanted.replacing_bytes += EffectiveLimit() / kShareOfLimit;
   const std::scoped_lock lock(freeing_mutex_);
   if (TryClaim(incoming, claim)) return true;
-  const std::uint64_t changes = rocks_->db().GetLatestSequenceNumber();
-  if (changes < vain_changes_ + kChangesMin) return false;
+  // Where nothing was gained, so much must be written before there may be.
+  const std::uint64_t written = rocks_->files().wal_appended();
+  if (vain_written_ != 0 && written < vain_written_ + ReplacingReserve() / 8) {
+    return false;
+  }
+  // A failure is reported by the change that needs the room.
+  if (!rocks_->FlushAll().ok()) return false;
   // Each step takes another table: after so many all have been taken.
   const std::uint64_t steps = rocks_->access_table_count() + 2;
   for (std::uint64_t step = 0; step < steps && !HasRoom(wanted); ++step) {
-    // A failure is reported by the change that needs the room.
-    if (!rocks_->FlushAll().ok()) break;
-    PressIndex();
+    PressDeleted();
   }
   if (TryClaim(incoming, claim)) return true;
-  vain_changes_ = changes;
+  vain_written_ = written;
   return false;
 }
 
@@ -376,11 +329,11 @@ bool Store::MakeRoomAhead() noexcept {
     if (IndexHasRoomToGive() && PressIndex()) continue;
     const std::scoped_lock lock(space_mutex_);
     bool progress = false;
-    int index_steps = kNoIndexSteps;
-    int squeezes_left = kSqueezesMax;
+    RoomEffort effort{.index_steps = kNoIndexSteps,
+                      .squeezes = kSqueezesMax,
+                      .may_clean = true};
     // A failure is reported by the next write that needs the room.
-    if (!Reclaim(RoomAhead(), progress, index_steps, squeezes_left).ok() ||
-        !progress) {
+    if (!Reclaim(RoomAhead(), effort, progress).ok() || !progress) {
       return false;
     }
   }
@@ -393,13 +346,23 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   constexpr int kRoundsBeforeKept = 64;
   constexpr auto kPause = std::chrono::milliseconds(1);
   constexpr int kPausesMax = 20;
-  int index_steps = kIndexStepsMax;
-  int squeezes_left = kSqueezesMax;
+  RoomEffort effort{.index_steps = kIndexStepsMax,
+                    .squeezes = kSqueezesMax,
+                    .may_clean = true};
   if (LeavesIndexToBackground()) {
-    index_steps = kNoIndexSteps;
+    effort.index_steps = kNoIndexSteps;
     std::this_thread::sleep_for(IndexDelay());
   }
-  const auto until = std::chrono::steady_clock::now() + options_.timeout;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto until = begin + options_.timeout;
+  const bool is_last_resort = NothingToEvict();
+  if (is_last_resort &&
+      !search_gate_.IsOpen(SearchState(), incoming.log_bytes, begin)) {
+    // What has died whole costs nothing to free: it is looked for once.
+    const std::uint64_t changes = SearchState().changes;
+    if (looked_changes_.exchange(changes) == changes) return FullStatus();
+    effort = {.index_steps = kNoIndexSteps, .squeezes = 0, .may_clean = false};
+  }
   ++room_waiters_;
   const std::scoped_lock lock(space_mutex_);
   --room_waiters_;
@@ -423,8 +386,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
     }
     // Before: what they commit meanwhile can be evicted after.
     const bool may_wait = MayEvict(EvictionCause::kRoom) && claimed_.any();
-    LARDER_RETURN_IF_ERROR(
-        Reclaim(incoming, progress, index_steps, squeezes_left));
+    LARDER_RETURN_IF_ERROR(Reclaim(incoming, effort, progress));
     if (progress) continue;
     if (!may_wait || std::chrono::steady_clock::now() >= until) break;
     room_is_kept_ = true;
@@ -434,11 +396,16 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
     }
   }
   // What gave too little to be called progress may have been enough.
-  return TryClaim(incoming, claim) ? Status::Ok() : FullStatus();
+  if (TryClaim(incoming, claim)) return Status::Ok();
+  if (is_last_resort && effort.may_clean) {
+    search_gate_.NoteVain(SearchState(), begin,
+                          std::chrono::steady_clock::now());
+  }
+  return FullStatus();
 }
 
-Status Store::Reclaim(const Incoming& incoming, bool& progress,
-                      int& index_steps, int& squeezes_left) noexcept {
+Status Store::Reclaim(const Incoming& incoming, RoomEffort& effort,
+                      bool& progress) noexcept {
   std::size_t freed = 0;
   if (options_.logical_capacity == 0) {
     // Kept while there was room for it.
@@ -449,12 +416,12 @@ Status Store::Reclaim(const Incoming& incoming, bool& progress,
     if (progress) return Status::Ok();
     const double dead_share = DeadShare();
     cleaning_reserve_ = CleaningReserveFor(dead_share);
-    if (index_steps > 0 && IndexHasRoomToGive()) {
-      --index_steps;
+    if (effort.index_steps > 0 && IndexHasRoomToGive()) {
+      --effort.index_steps;
       progress = PressIndex();
       if (progress) return Status::Ok();
     }
-    if (dead_share > kDeadShareMax) {
+    if (effort.may_clean && dead_share > kDeadShareMax) {
       LARDER_RETURN_IF_ERROR(CleanOne(progress));
       if (progress) return Status::Ok();
     }
@@ -463,17 +430,19 @@ Status Store::Reclaim(const Incoming& incoming, bool& progress,
     LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
     // What died in the index gives no room by itself: another step, or one row
     // after the other would be evicted for nothing.
-    if (index_steps != kNoIndexSteps) index_steps = std::max(index_steps, 1);
+    if (effort.index_steps != kNoIndexSteps) {
+      effort.index_steps = std::max(effort.index_steps, 1);
+    }
     if (progress) return Status::Ok();
   }
-  if (options_.logical_capacity != 0) return Status::Ok();
+  if (options_.logical_capacity != 0 || !effort.may_clean) return Status::Ok();
   // Nothing can be evicted: all that is left are dead bytes here and there.
   LARDER_RETURN_IF_ERROR(CleanOne(progress));
   if (progress) return Status::Ok();
   // Each seals what is open, which is then cleaned into what is open: that may
   // go on for long and gain nothing.
-  if (squeezes_left == 0) return Status::Ok();
-  --squeezes_left;
+  if (effort.squeezes == 0) return Status::Ok();
+  --effort.squeezes;
   LARDER_RETURN_IF_ERROR(Squeeze(progress));
   if (progress) return Status::Ok();
   // That ended open segments and the WAL: there may be more to clean, and room
@@ -489,7 +458,9 @@ Status Store::Squeeze(bool& progress) noexcept {
   log_->DropSpares();
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
   ++index_pressing_;
-  CompactIndex(nullptr, nullptr);
+  std::string cursor;
+  while (CompactIndexBeyond(cursor)) {
+  }
   --index_pressing_;
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
@@ -512,6 +483,18 @@ Status Store::FullStatus() const noexcept {
 
 bool Store::MayEvict(EvictionCause cause) const noexcept {
   return cause == EvictionCause::kCull || when_full_ == WhenFull::kEvict;
+}
+
+bool Store::NothingToEvict() const noexcept {
+  return options_.logical_capacity == 0 &&
+         (!evicts_for_room_ || live_bytes_ <= pinned_bytes_);
+}
+
+SearchGate::State Store::SearchState() const noexcept {
+  return {.changes = rocks_->db().GetLatestSequenceNumber() + unpinnings_,
+          .killed_bytes = killed_bytes_,
+          .live_bytes = live_bytes_,
+          .limit = EffectiveLimit()};
 }
 
 Status Store::EvictRow(EvictionCause cause, bool& evicted) noexcept {
@@ -1061,20 +1044,34 @@ bool Store::PressIndex() noexcept {
   return rocks_->access_table_bytes() < before;
 }
 
-// Takes one table of each level at most, so that no more is written before the
-// old ones go than there is room for (see Rocks::compaction_headroom_bytes): up
-// to where the first one ends of those that reach beyond the cursor.
-void Store::CompactIndexStep() noexcept {
+void Store::PressDeleted() noexcept {
   const std::scoped_lock lock(index_mutex_);
   rocksdb::ColumnFamilyMetaData meta;
   rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
-  std::optional<IndexStep> step = NextIndexStep(meta, index_cursor_);
-  if (!step && !index_cursor_.empty()) step = NextIndexStep(meta, {});
-  if (!step) return;
-  index_cursor_ = std::move(step->cursor);
+  std::optional<std::string> cursor = CursorBeforeDeletions(meta);
+  ++index_pressing_;
+  CompactIndexBeyond(cursor ? *cursor : index_cursor_);
+  --index_pressing_;
+}
+
+bool Store::CompactIndexBeyond(std::string& cursor) noexcept {
+  rocksdb::ColumnFamilyMetaData meta;
+  rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
+  std::optional<IndexStep> step =
+      NextIndexStep(meta, cursor, rocks_->index_step_bytes());
+  if (!step) return false;
   const rocksdb::Slice begin(step->begin);
   const rocksdb::Slice end(step->end);
   CompactIndex(&begin, &end);
+  cursor = std::move(step->cursor);
+  return !cursor.empty();
+}
+
+void Store::CompactIndexStep() noexcept {
+  const std::scoped_lock lock(index_mutex_);
+  if (CompactIndexBeyond(index_cursor_) || index_cursor_.empty()) return;
+  index_cursor_.clear();
+  CompactIndexBeyond(index_cursor_);
 }
 
 void Store::CompactIndex(const rocksdb::Slice* begin,

@@ -120,6 +120,7 @@ class StoreWriter final : public ValueWriter {
     for (const PlaceId pin : pins_) {
       store_.stream_pins_.erase(store_.stream_pins_.find(pin));
     }
+    if (!pins_.empty()) store_.unpinnings_.fetch_add(1);
     pins_.clear();
   }
 

@@ -1045,8 +1045,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     const std::scoped_lock lock(ledger_mutex_);
     ApplyToLedger(delta);
     if (write.sync) NotePower(delta);
-    live_bytes_ = ledger_.space().live_bytes();
-    live_items_ = ledger_.space().live_items();
+    MirrorUse();
   }
   if (pending.claim != nullptr) pending.claim->Release();
   hot.Show();

@@ -892,6 +892,57 @@ TEST_F(StoreSpace, RunsWithHolesAreCleaned) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+class FullStore : public StoreSpace,
+                  public ::testing::WithParamInterface<std::size_t> {
+ protected:
+  /// Those that a flush or a compaction makes or removes.
+  std::vector<std::string> Tables() const {
+    std::vector<std::string> names;
+    for (const auto& file : std::filesystem::directory_iterator(path_ / "db")) {
+      if (file.path().extension() == ".sst") {
+        names.push_back(file.path().filename().string());
+      }
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+};
+
+// Refusing costs nothing, and what was deleted can be used.
+TEST_P(FullStore, ARefusalLeavesTheFilesAlone) {
+  constexpr std::uint64_t kLimit = 32 * kMiB;
+  const std::size_t size = GetParam();
+  Open({{"size_limit", std::to_string(kLimit)}, {"when_full", "fail"}});
+  std::uint64_t count = 0;
+  Status status;
+  while (status.ok()) {
+    status = Set(KeyOf(count), MakeValue(count, size));
+    if (status.ok()) ++count;
+  }
+  ASSERT_EQ(status.code(), StatusCode::kNoSpace) << status.ToString();
+  EXPECT_LE(DirectoryBytes(), kLimit);
+  const std::vector<std::string> tables = Tables();
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, size)).code(),
+              StatusCode::kNoSpace);
+  }
+  EXPECT_EQ(Tables(), tables);
+  // What was not refused is all there, and room is found again.
+  EXPECT_EQ(Stats().count, count);
+  for (std::uint64_t i = 0; i < count; i += 4) {
+    ASSERT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied) << i;
+  }
+  for (std::uint64_t i = 0; i < count / 8; ++i) {
+    ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, size)).ToString(), "kOk") << i;
+  }
+  EXPECT_LE(DirectoryBytes(), kLimit);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, FullStore,
+                         ::testing::Values(std::size_t{100}, std::size_t{1000}),
+                         ::testing::PrintToStringParamName());
+
 // Five eighths of the limit are live at any time; the rest can be freed.
 TEST_F(StoreSpace, OverwritesAreNeverRefused) {
   Open({{"size_limit", "16MiB"}, {"when_full", "fail"}});

@@ -1,0 +1,46 @@
+#ifndef LARDER_ENGINE_SRC_SEARCH_GATE_H_
+#define LARDER_ENGINE_SRC_SEARCH_GATE_H_
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+
+namespace larder {
+
+/// Whether it is worth while to look for dead bytes once more. Where nothing
+/// may be evicted that means to flush and to compact the whole index, for a
+/// second or more, and a cache that is full is asked for room all the time.
+///
+/// A search is worth while if something has changed since one was in vain, and
+/// either so much that it shows, or so long ago that such searches take a small
+/// share of the time.
+///
+/// Threads: thread-safe.
+class SearchGate {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct State {
+    std::uint64_t changes = 0;       ///< Grows with whatever may give room.
+    std::uint64_t killed_bytes = 0;  ///< Ever.
+    std::uint64_t live_bytes = 0;
+    std::uint64_t limit = 0;
+  };
+
+  /// `log_bytes`: of the value that looks for room, if it goes into the log.
+  /// Where that much has died, it may have room now.
+  [[nodiscard]] bool IsOpen(const State& state, std::uint64_t log_bytes,
+                            Clock::time_point now) const noexcept;
+  /// A search that began at `begin` was in vain, and has ended now.
+  void NoteVain(const State& state, Clock::time_point begin,
+                Clock::time_point now) noexcept;
+
+ private:
+  mutable std::mutex mutex_;  // A leaf.
+  bool searched_ = false;     // All by it.
+  State last_;
+  Clock::time_point next_;
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_SEARCH_GATE_H_
