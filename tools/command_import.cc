@@ -186,7 +186,7 @@ int Run(const Options& options, const OutputFormat& format) {
   }
   // The header is read before the cache is opened, so that a wrong file
   // changes nothing.
-  ExportReader reader(*std::move(source));
+  ExportReader reader(std::move(source->bytes));
   if (const Status header = reader.ReadHeader(); !header.ok()) {
     return ReportError(header, options.file, kFileRemedy);
   }

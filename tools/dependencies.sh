@@ -5,7 +5,7 @@
 build_packages=(
   g++ cmake ninja-build pkg-config
   librocksdb-dev libboost-dev libexpected-dev libcereal-dev
-  libxxhash-dev liblz4-dev libzstd-dev
+  libxxhash-dev liblz4-dev libzstd-dev zlib1g-dev liblzma-dev
   libcli11-dev nlohmann-json3-dev libfmt-dev
 )
 test_packages=(libgtest-dev librapidcheck-dev gnuplot-nox)

@@ -33,7 +33,7 @@ TraceFormat Detect(std::string_view head) noexcept {
 std::string NameOf(const std::string& path) {
   std::string name = path.substr(path.find_last_of('/') + 1);
   for (const std::string_view suffix :
-       {".zst", ".csv", ".oracleGeneral", ".bin", ".txt"}) {
+       {".zst", ".gz", ".xz", ".csv", ".oracleGeneral", ".bin", ".txt"}) {
     if (name.size() > suffix.size() && name.ends_with(suffix)) {
       name.resize(name.size() - suffix.size());
     }
@@ -108,9 +108,9 @@ std::string Quote(std::string_view text) {
 
 Result<std::unique_ptr<TraceReader>> OpenTrace(const std::string& path,
                                                TraceFormat format) {
-  Result<std::unique_ptr<ByteSource>> bytes = OpenByteSource(path);
-  if (!bytes) return Fail(std::move(bytes.error()));
-  BufferedSource source(std::move(*bytes));
+  Result<OpenedSource> opened = OpenByteSource(path);
+  if (!opened) return Fail(std::move(opened.error()));
+  BufferedSource source(std::move(opened->bytes));
   if (format == TraceFormat::kDetect) {
     format = Detect(source.Peek(kDetectSizeBytes).substr(0, kDetectSizeBytes));
   }

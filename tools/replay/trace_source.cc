@@ -7,11 +7,8 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <zstd.h>
 
-// Files and zstd streams as one kind of bytes. What comes from a file is not
-// trusted: a zstd stream may be cut or damaged anywhere, and a window larger
-// than zstd's default bound (128 MiB) is refused by the library.
+#include "trace_decompress.h"
 
 namespace larder::replay {
 namespace {
@@ -57,80 +54,31 @@ class PrefixedSource final : public ByteSource {
   std::unique_ptr<ByteSource> rest_;
 };
 
-struct DecompressorDeleter {
-  void operator()(ZSTD_DStream* stream) const noexcept {
-    ZSTD_freeDStream(stream);
-  }
-};
-
-class ZstdSource final : public ByteSource {
- public:
-  ZstdSource(std::unique_ptr<ByteSource> source, std::string path)
-      : source_(std::move(source)),
-        path_(std::move(path)),
-        stream_(ZSTD_createDStream()) {}
-
-  Result<std::size_t> Read(std::span<char> buffer) noexcept override {
-    if (ended_ || buffer.empty()) return 0;
-    ZSTD_outBuffer out{buffer.data(), buffer.size(), 0};
-    while (out.pos == 0) {
-      if (in_.pos == in_.size) {
-        Result<std::size_t> got = source_->Read(input_);
-        if (!got) return Fail(std::move(got.error()));
-        in_ = {input_.data(), *got, 0};
-        if (*got == 0) return AtEndOfInput();
-      }
-      const std::size_t left = ZSTD_decompressStream(stream_.get(), &out, &in_);
-      if (ZSTD_isError(left) != 0) {
-        ended_ = true;
-        return Fail(Status::Corruption(
-            path_ + ": damaged zstd stream: " + ZSTD_getErrorName(left)));
-      }
-      inside_frame_ = left != 0;
-    }
-    return out.pos;
-  }
-
- private:
-  Result<std::size_t> AtEndOfInput() noexcept {
-    ended_ = true;
-    if (!inside_frame_) return 0;
-    return Fail(Status::ParseError(
-        path_ +
-        ": expected the rest of a zstd frame, got the end of the file "
-        "(truncated)"));
-  }
-
-  std::unique_ptr<ByteSource> source_;
-  std::string path_;
-  std::unique_ptr<ZSTD_DStream, DecompressorDeleter> stream_;
-  std::vector<char> input_ = std::vector<char>(ZSTD_DStreamInSize());
-  ZSTD_inBuffer in_{nullptr, 0, 0};
-  bool inside_frame_ = false;
-  bool ended_ = false;
-};
-
 }  // namespace
 
-Result<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& path) {
+Result<OpenedSource> OpenByteSource(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return Fail(Status::FromErrno(errno, path));
   std::unique_ptr<ByteSource> file = std::make_unique<FileSource>(fd, path);
-  constexpr std::string_view kZstdMagic = "\x28\xB5\x2F\xFD";
   std::string head;
-  while (head.size() < kZstdMagic.size()) {
-    char bytes[kZstdMagic.size()];
-    Result<std::size_t> got =
-        file->Read(std::span(bytes).first(kZstdMagic.size() - head.size()));
+  while (head.size() < kCompressionMagicSizeBytes) {
+    char bytes[kCompressionMagicSizeBytes];
+    Result<std::size_t> got = file->Read(
+        std::span(bytes).first(kCompressionMagicSizeBytes - head.size()));
     if (!got) return Fail(std::move(got.error()));
     if (*got == 0) break;
     head.append(bytes, *got);
   }
-  const bool is_zstd = head == kZstdMagic;
+  const Compression compression = CompressionOf(head);
   std::unique_ptr<ByteSource> whole =
       std::make_unique<PrefixedSource>(std::move(head), std::move(file));
-  if (!is_zstd) return whole;
-  return std::make_unique<ZstdSource>(std::move(whole), path);
+  if (compression != Compression::kNone) {
+    Result<std::unique_ptr<ByteSource>> decoded =
+        Decompress(compression, std::move(whole), path);
+    if (!decoded) return Fail(std::move(decoded.error()));
+    whole = std::move(*decoded);
+  }
+  return OpenedSource{.bytes = std::move(whole), .compression = compression};
 }
 
 bool BufferedSource::Fill() {

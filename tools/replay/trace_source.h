@@ -26,10 +26,21 @@ class ByteSource {
       std::span<char> buffer) noexcept = 0;
 };
 
-/// Opens `path`, decompressing it if it starts like a zstd frame, whatever its
-/// name. Errors: those of open(2).
-[[nodiscard]] Result<std::unique_ptr<ByteSource>> OpenByteSource(
-    const std::string& path);
+enum class Compression : std::uint8_t {
+  kNone = 0,
+  kZstd = 1,
+  kGzip = 2,
+  kXz = 3,
+};
+
+struct OpenedSource {
+  std::unique_ptr<ByteSource> bytes;
+  Compression compression = Compression::kNone;
+};
+
+/// Opens `path`, decompressing what starts as zstd, gzip or xz does, whatever
+/// its name. Errors: those of open(2), kInternal (no memory to decompress).
+[[nodiscard]] Result<OpenedSource> OpenByteSource(const std::string& path);
 
 /// Longest line of a text trace.
 inline constexpr std::size_t kLineSizeBytesMax = 256 * 1024;
