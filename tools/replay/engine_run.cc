@@ -66,6 +66,7 @@ class EngineRun {
     }
     const std::string key = KeyOf(request);
     if (request.op() == TraceOp::kDelete) {
+      ++result_.deletes;
       return Execute(DeleteCommand{.key = key}, deletes_).status;
     }
     const Reply got = Execute(GetCommand{.key = key}, gets_);

@@ -49,6 +49,7 @@ Json RowJson(const ReplayRow& row) {
   json["size_text"] = row.size_text;
   json["unit"] = row.counts_bytes ? "bytes" : "items";
   json["requests"] = run.requests;
+  json["deletes"] = run.deletes;
   json["hits"] = run.hits;
   json["object_miss_ratio"] = run.object_miss_ratio();
   json["byte_miss_ratio"] = run.byte_miss_ratio();

@@ -57,6 +57,7 @@ struct LatencySummary {
 /// What one run found. Rows that delete are not requests.
 struct RunResult {
   std::uint64_t requests = 0;
+  std::uint64_t deletes = 0;
   std::uint64_t hits = 0;
   std::uint64_t request_bytes = 0;
   std::uint64_t hit_bytes = 0;

@@ -146,6 +146,7 @@ Result<RunResult> RunLoop(const Trace& trace, const RunSpec& spec,
       now_ms = std::max(now_ms, request.time_ms);
       if (request.op() == TraceOp::kDelete) {
         adapter.Delete(request);
+        ++result.deletes;
         continue;
       }
       const std::uint64_t size = spec.ignore_size ? 1 : request.size_bytes;

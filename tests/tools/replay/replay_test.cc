@@ -123,6 +123,24 @@ TEST_F(ReplayTest, TableHasALineForEachRun) {
   EXPECT_EQ(out().find("write amp"), std::string::npos);
 }
 
+TEST_F(ReplayTest, DeletesAreCountedAndAreNoRequests) {
+  ReplayOptions options = Options({"lru", "least-recently-used"});
+  options.traces = {Write("t", "key,op\na,get\na,delete\na,get\na,delete\n")};
+  options.sizes = {"10"};
+  options.output = ReplayOutput::kJson;
+  for (const ReplayVia via : {ReplayVia::kSimulator, ReplayVia::kEngine}) {
+    options.via = via;
+    if (via == ReplayVia::kEngine) options.policies = {"least-recently-used"};
+    ASSERT_EQ(Run(options), kReplayOk) << err();
+    const Json json = Json::parse(out());
+    for (const Json& result : json["results"]) {
+      EXPECT_EQ(result["requests"], 2);
+      EXPECT_EQ(result["deletes"], 2);
+      EXPECT_EQ(result["hits"], 0);
+    }
+  }
+}
+
 TEST_F(ReplayTest, CsvHasAsManyFieldsInEachLine) {
   ReplayOptions options = Options({"lru"});
   options.output = ReplayOutput::kCsv;
