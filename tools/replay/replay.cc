@@ -72,6 +72,12 @@ Result<Plan> MakePlan(const ReplayOptions& options) {
   if (options.policies.empty()) return usage("expected at least one policy");
   if (options.sizes.empty()) return usage("expected at least one size");
   if (options.bucket_count == 0) return usage("expected at least one bucket");
+  if (!options.load.columns.empty() &&
+      options.load.format != TraceFormat::kDetect &&
+      options.load.format != TraceFormat::kCsv) {
+    return usage("--columns: not with --format " +
+                 std::string(TraceFormatName(options.load.format)));
+  }
   if (!(options.tolerance >= 0)) return usage("tolerance: expected 0 or more");
   Result<std::vector<std::string>> policies = ExpandPolicies(options);
   if (!policies) return Fail(std::move(policies.error()));
@@ -150,7 +156,10 @@ class TraceRuns {
   [[nodiscard]] TraceSummary Summary() const {
     return {.name = trace_.name,
             .path = trace_.path,
-            .requests = trace_.requests.size(),
+            .content = trace_.content,
+            .gets = trace_.CountOf(TraceOp::kGet),
+            .sets = trace_.CountOf(TraceOp::kSet),
+            .deletes = trace_.CountOf(TraceOp::kDelete),
             .keys = trace_.key_hashes.size(),
             .footprint_bytes = trace_.footprint_bytes,
             .skipped_rows = trace_.bad_row_count,
@@ -234,6 +243,33 @@ void NoteSkipped(const Trace& trace, std::ostream& err) {
   }
 }
 
+/// Whether times to live can be in force as the trace says.
+Status CheckTimes(const Trace& trace) {
+  if (!trace.has_ttls) return Status::Ok();
+  if (!trace.content.has_times) {
+    return Status::InvalidArgument(
+        trace.path + ": --ttl: it has times to live, but no times");
+  }
+  if (!trace.content.knows_time_unit) {
+    return Status::InvalidArgument(
+        trace.path +
+        ": --ttl: the header does not say in which unit times are: say "
+        "time_s, time_ms, time_us or time_ns by --columns");
+  }
+  return Status::Ok();
+}
+
+/// What the trace was taken for, before anything comes of it.
+void WriteSummary(const ReplayOptions& options, const TraceSummary& trace,
+                  std::ostream& out, std::ostream& err) {
+  if (options.output == ReplayOutput::kTable) {
+    out << SummaryText(trace) << '\n' << std::flush;
+  }
+  if (options.output == ReplayOutput::kCsv) {
+    err << "larder: " << SummaryText(trace) << '\n';
+  }
+}
+
 /// Plots and comparison, once all rows are there.
 int Finish(const ReplayOptions& options, const std::vector<ReplayRow>& rows,
            std::ostream& err) {
@@ -264,12 +300,17 @@ int RunReplay(const ReplayOptions& options, std::ostream& out,
     Result<Trace> trace = LoadTrace(path, options.load);
     if (!trace) return Report(trace.error(), err, kReplayError);
     NoteSkipped(*trace, err);
+    if (options.use_ttl) {
+      const Status times = CheckTimes(*trace);
+      if (!times.ok()) return Report(times, err, kReplayUsage);
+    }
     TraceRuns runs(options, *plan, std::move(*trace));
     const Status prepared = runs.Prepare();
     if (!prepared.ok()) return Report(prepared, err, kReplayUsage);
+    traces.push_back(runs.Summary());
+    WriteSummary(options, traces.back(), out, err);
     const Status done = runs.Run(err);
     if (!done.ok()) return Report(done, err, kReplayError);
-    traces.push_back(runs.Summary());
     std::ranges::move(runs.rows(), std::back_inserter(rows));
   }
   if (options.output == ReplayOutput::kTable) {

@@ -64,8 +64,18 @@ void AddReading(CLI::App& command, ReplayOptions& options) {
           [&options](const std::string& name) {
             options.load.format = ValueOr(ParseTraceFormat(name));
           },
-          "csv, oracleGeneral, text; default: tell from the file")
+          "csv, oracleGeneral, text, twitter, cloudPhysics, lrb, arc, "
+          "wikipedia; default: tell from the file, or refuse it")
       ->option_text("NAME");
+  TakeList(command
+               .add_option_function<std::vector<std::string>>(
+                   "--columns",
+                   [&options](const std::vector<std::string>& names) {
+                     options.load.columns = ValueOr(ParseColumns(names));
+                   },
+                   "Columns of a table: time, key, size, op, ttl, cost; - for "
+                   "others")
+               ->option_text("NAME,..."));
   command
       .add_option("--skip-bad", options.load.skip_bad_count_max,
                   "Skip up to N malformed rows of each trace")

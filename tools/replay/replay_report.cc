@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "replay_advice.h"
+#include "trace_fields.h"
 
 // The three ways to print results. The names of JSON and CSV fields are part
 // of the interface: docs/replay.md lists them.
@@ -169,6 +170,23 @@ std::string_view ReplayViaName(ReplayVia via) noexcept {
   return via == ReplayVia::kSimulator ? "simulator" : "engine";
 }
 
+std::string SummaryText(const TraceSummary& trace) {
+  const TraceContent& content = trace.content;
+  std::string text = fmt::format("{}: read as {}", trace.name,
+                                 TraceFormatName(content.format));
+  if (content.has_header) text += " with a header";
+  if (content.compression != Compression::kNone) {
+    text += fmt::format(", {}", CompressionName(content.compression));
+  }
+  text += fmt::format(", columns {}", content.columns);
+  if (!content.separator.empty()) {
+    text +=
+        fmt::format(" separated by {}", SeparatorName(content.separator[0]));
+  }
+  return text + fmt::format("; {} gets, {} sets, {} deletes of {} keys",
+                            trace.gets, trace.sets, trace.deletes, trace.keys);
+}
+
 void WriteTable(const std::vector<ReplayRow>& rows, std::ostream& out) {
   std::vector<std::string> lines(rows.size() + 1);
   for (const Column& column : Columns()) {
@@ -213,13 +231,23 @@ void WriteJson(const std::vector<ReplayRow>& rows,
   }
   json["traces"] = Json::array();
   for (const TraceSummary& trace : traces) {
-    json["traces"].push_back({{"trace", trace.name},
-                              {"path", trace.path},
-                              {"requests", trace.requests},
-                              {"keys", trace.keys},
-                              {"footprint_bytes", trace.footprint_bytes},
-                              {"skipped_rows", trace.skipped_rows},
-                              {"left_out_rows", trace.left_out_rows}});
+    const TraceContent& content = trace.content;
+    json["traces"].push_back(
+        {{"trace", trace.name},
+         {"path", trace.path},
+         {"format", TraceFormatName(content.format)},
+         {"columns", content.columns},
+         {"separator", content.separator},
+         {"header", content.has_header},
+         {"compression", CompressionName(content.compression)},
+         {"requests", trace.gets + trace.sets},
+         {"gets", trace.gets},
+         {"sets", trace.sets},
+         {"deletes", trace.deletes},
+         {"keys", trace.keys},
+         {"footprint_bytes", trace.footprint_bytes},
+         {"skipped_rows", trace.skipped_rows},
+         {"left_out_rows", trace.left_out_rows}});
   }
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }

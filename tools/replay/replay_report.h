@@ -32,7 +32,11 @@ struct ReplayRow {
 struct TraceSummary {
   std::string name;
   std::string path;
-  std::uint64_t requests = 0;
+  TraceContent content;
+  /// Rows that are requests, and those that delete.
+  std::uint64_t gets = 0;
+  std::uint64_t sets = 0;
+  std::uint64_t deletes = 0;
   std::uint64_t keys = 0;
   std::uint64_t footprint_bytes = 0;
   std::uint64_t skipped_rows = 0;
@@ -43,6 +47,9 @@ struct TraceSummary {
 /// Errors: kInvalidArgument lists the names.
 [[nodiscard]] Result<Objective> ParseObjective(std::string_view name);
 [[nodiscard]] std::string_view ReplayViaName(ReplayVia via) noexcept;
+
+/// One line: what the file was taken for, and what is in it.
+[[nodiscard]] std::string SummaryText(const TraceSummary& trace);
 
 /// Aligned columns for people; a column that no row fills is left out.
 void WriteTable(const std::vector<ReplayRow>& rows, std::ostream& out);

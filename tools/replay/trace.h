@@ -1,9 +1,12 @@
 #ifndef LARDER_TOOLS_REPLAY_TRACE_H_
 #define LARDER_TOOLS_REPLAY_TRACE_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "trace_content.h"
 
 namespace larder::replay {
 
@@ -39,9 +42,10 @@ static_assert(sizeof(TraceRequest) == 24);
 ///
 /// Threads: thread-compatible; not changed after LoadTrace.
 struct Trace {
-  /// The file's name without directory, ".zst" and the format's suffix.
+  /// The file's name without directory and what says how it is written.
   std::string name;
   std::string path;
+  TraceContent content;
   std::vector<TraceRequest> requests;
   /// Of each distinct key, by TraceRequest::key.
   std::vector<std::uint64_t> key_hashes;
@@ -54,12 +58,17 @@ struct Trace {
   std::uint64_t footprint_bytes = 0;
   /// Sum of the sizes of all requests.
   std::uint64_t request_bytes = 0;
+  /// Rows by TraceOp.
+  std::array<std::uint64_t, 3> op_counts{};
   /// Rows that could not be read and were skipped (LoadOptions).
   std::uint64_t bad_row_count = 0;
   std::string first_bad_row;
   /// oracleGeneral records of size 0, which its own simulator ignores too.
   std::uint64_t left_out_row_count = 0;
 
+  [[nodiscard]] std::uint64_t CountOf(TraceOp op) const noexcept {
+    return op_counts[static_cast<std::size_t>(op)];
+  }
   /// What "100 %" of the trace is: bytes, or items if sizes do not count.
   [[nodiscard]] std::uint64_t Footprint(bool ignore_size) const noexcept {
     return ignore_size ? key_hashes.size() : footprint_bytes;

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "little_endian.h"
 #include "trace_reader.h"
 
 // libCacheSim's oracleGeneral: packed little-endian records of 24 bytes, time
@@ -11,15 +12,6 @@ namespace {
 
 constexpr std::size_t kRecordSizeBytes = 24;
 
-template <typename T>
-T ReadLittleEndian(const char* bytes) noexcept {
-  T value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    value |= static_cast<T>(static_cast<unsigned char>(bytes[i])) << (8 * i);
-  }
-  return value;
-}
-
 class OracleReader final : public TraceReader {
  public:
   OracleReader(BufferedSource source, std::string path)
@@ -29,8 +21,8 @@ class OracleReader final : public TraceReader {
     for (;;) {
       const std::string_view bytes = source_.Peek(kRecordSizeBytes);
       if (bytes.size() < kRecordSizeBytes) return AtEnd(bytes.size());
-      const auto size = ReadLittleEndian<std::uint32_t>(bytes.data() + 12);
-      const auto time_s = ReadLittleEndian<std::uint32_t>(bytes.data());
+      const auto size = LoadLittleEndian<std::uint32_t>(bytes.data() + 12);
+      const auto time_s = LoadLittleEndian<std::uint32_t>(bytes.data());
       const std::uint64_t hash = HashKey(bytes.substr(4, 8));
       source_.Skip(kRecordSizeBytes);
       if (size == 0) {
@@ -43,8 +35,10 @@ class OracleReader final : public TraceReader {
     }
   }
 
-  TraceFormat format() const noexcept override {
-    return TraceFormat::kOracleGeneral;
+  TraceContent content() const override {
+    return {.format = TraceFormat::kOracleGeneral,
+            .columns = "time_s,key,size,-",
+            .has_times = true};
   }
   std::uint64_t left_out() const noexcept override { return left_out_; }
 

@@ -7,33 +7,27 @@
 #include <xxhash.h>
 
 #include "key_index.h"
+#include "trace_detect.h"
 
-// Telling formats apart, and loading a trace for replay. Keys are known by
+// Opening a trace as what it is, and loading it for replay. Keys are known by
 // their XXH3 hash from here on, and numbered densely so that simulators index
 // arrays instead of hashing.
 
 namespace larder::replay {
 namespace {
 
-constexpr std::array<std::string_view, 4> kFormatNames = {
-    "detect", "csv", "oracleGeneral", "text"};
-constexpr std::size_t kDetectSizeBytes = 4096;
-
-TraceFormat Detect(std::string_view head) noexcept {
-  const bool binary = std::ranges::any_of(head, [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r';
-  });
-  if (binary) return TraceFormat::kOracleGeneral;
-  std::string_view line = head.substr(0, head.find('\n'));
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return LooksLikeCsv(line) ? TraceFormat::kCsv : TraceFormat::kText;
-}
+constexpr std::array<std::string_view, 9> kFormatNames = {
+    "detect",       "csv", "oracleGeneral", "text",     "twitter",
+    "cloudPhysics", "lrb", "arc",           "wikipedia"};
+constexpr std::array<std::string_view, 4> kCompressionNames = {"none", "zstd",
+                                                               "gzip", "xz"};
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 std::string NameOf(const std::string& path) {
   std::string name = path.substr(path.find_last_of('/') + 1);
   for (const std::string_view suffix :
-       {".zst", ".gz", ".xz", ".csv", ".oracleGeneral", ".bin", ".txt"}) {
+       {".zst", ".gz", ".xz", ".csv", ".tsv", ".tr", ".lis", ".oracleGeneral",
+        ".bin", ".txt"}) {
     if (name.size() > suffix.size() && name.ends_with(suffix)) {
       name.resize(name.size() - suffix.size());
     }
@@ -57,6 +51,7 @@ class Builder {
     }
     trace_.has_sizes |= row.size_bytes != 1 && row.op != TraceOp::kDelete;
     trace_.has_ttls |= row.ttl_s != 0;
+    ++trace_.op_counts[static_cast<std::size_t>(row.op)];
     trace_.requests.push_back({.time_ms = row.time_ms,
                                .size_bytes = row.size_bytes,
                                .key = key,
@@ -80,16 +75,24 @@ class Builder {
 }  // namespace
 
 Result<TraceFormat> ParseTraceFormat(std::string_view name) {
+  std::string names;
   for (std::size_t i = 0; i < kFormatNames.size(); ++i) {
-    if (kFormatNames[i] == name) return static_cast<TraceFormat>(i);
+    if (HeaderName(kFormatNames[i]) == HeaderName(name)) {
+      return static_cast<TraceFormat>(i);
+    }
+    names += i == 0 ? "" : i + 1 == kFormatNames.size() ? " or " : ", ";
+    names += kFormatNames[i];
   }
-  return Fail(
-      Status::InvalidArgument("trace format " + Quote(name) +
-                              ": expected detect, csv, oracleGeneral or text"));
+  return Fail(Status::InvalidArgument("trace format " + Quote(name) +
+                                      ": expected " + names));
 }
 
 std::string_view TraceFormatName(TraceFormat format) noexcept {
   return kFormatNames[static_cast<std::size_t>(format)];
+}
+
+std::string_view CompressionName(Compression compression) noexcept {
+  return kCompressionNames[static_cast<std::size_t>(compression)];
 }
 
 std::uint64_t HashKey(std::string_view key) noexcept {
@@ -106,30 +109,94 @@ std::string Quote(std::string_view text) {
   return quoted;
 }
 
-Result<std::unique_ptr<TraceReader>> OpenTrace(const std::string& path,
-                                               TraceFormat format) {
+namespace {
+
+/// The first line that `source` has, without taking it.
+std::string_view FirstLine(BufferedSource& source) {
+  std::string_view line = source.Peek(kDetectSizeBytes);
+  line = line.substr(0, line.find('\n'));
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+/// How `source` is to be read. Errors lack the name of the file.
+Result<DetectedFormat> ChooseFormat(BufferedSource& source,
+                                    const std::string& path,
+                                    const LoadOptions& options) {
+  const auto table = [&path](Result<TableLayout> layout) {
+    if (!layout) {
+      return Result<DetectedFormat>(Fail(Status(
+          layout.error().code(), path + ":1: " + layout.error().message())));
+    }
+    return Result<DetectedFormat>(
+        DetectedFormat{.format = layout->format, .layout = *layout});
+  };
+  if (!options.columns.empty()) {
+    return table(LayoutOfColumns(options.columns, FirstLine(source)));
+  }
+  switch (options.format) {
+    case TraceFormat::kDetect:
+      return DetectFormat(
+          source.Peek(kDetectSizeBytes).substr(0, kDetectSizeBytes), path);
+    case TraceFormat::kOracleGeneral:
+    case TraceFormat::kText:
+    case TraceFormat::kArc:
+      return DetectedFormat{.format = options.format, .layout = {}};
+    default:
+      return table(LayoutOf(options.format, FirstLine(source)));
+  }
+}
+
+void SkipByteOrderMark(BufferedSource& source, TraceFormat format) {
+  if (format == TraceFormat::kOracleGeneral) return;
+  const std::string_view head = source.Peek(kDetectSizeBytes);
+  if (!head.starts_with(kByteOrderMark)) return;
+  // Records may begin with these bytes, too.
+  if (format == TraceFormat::kDetect && IsBinary(head)) return;
+  source.Skip(kByteOrderMark.size());
+}
+
+}  // namespace
+
+Result<OpenedTrace> OpenTrace(const std::string& path,
+                              const LoadOptions& options) {
   Result<OpenedSource> opened = OpenByteSource(path);
   if (!opened) return Fail(std::move(opened.error()));
   BufferedSource source(std::move(opened->bytes));
-  if (format == TraceFormat::kDetect) {
-    format = Detect(source.Peek(kDetectSizeBytes).substr(0, kDetectSizeBytes));
+  SkipByteOrderMark(source, options.format);
+  Result<DetectedFormat> chosen = ChooseFormat(source, path, options);
+  if (!chosen) {
+    // What could not be read is why it looks strange.
+    LARDER_FAIL_IF_ERROR(source.TakeError());
+    return Fail(std::move(chosen.error()));
   }
-  if (format == TraceFormat::kCsv) {
-    return MakeCsvReader(std::move(source), path);
+  OpenedTrace trace{.reader = nullptr, .compression = opened->compression};
+  if (chosen->layout) {
+    Result<std::unique_ptr<TraceReader>> reader =
+        MakeTableReader(std::move(source), path, *chosen->layout);
+    if (!reader) return Fail(std::move(reader.error()));
+    trace.reader = std::move(*reader);
+  } else if (chosen->format == TraceFormat::kArc) {
+    trace.reader = MakeArcReader(std::move(source), path);
+  } else if (chosen->format == TraceFormat::kOracleGeneral) {
+    trace.reader = MakeOracleReader(std::move(source), path);
+  } else {
+    const bool certain = options.format == TraceFormat::kText;
+    trace.reader = MakeTextReader(
+        std::move(source), path,
+        certain ? TextKeys::kAnyLine : TextKeys::kWithoutSeparator);
   }
-  if (format == TraceFormat::kText) {
-    return MakeTextReader(std::move(source), path);
-  }
-  return MakeOracleReader(std::move(source), path);
+  return trace;
 }
 
 Result<Trace> LoadTrace(const std::string& path, const LoadOptions& options) {
-  Result<std::unique_ptr<TraceReader>> reader = OpenTrace(path, options.format);
-  if (!reader) return Fail(std::move(reader.error()));
+  Result<OpenedTrace> opened = OpenTrace(path, options);
+  if (!opened) return Fail(std::move(opened.error()));
+  TraceReader& reader = *opened->reader;
   Builder builder;
   Trace& trace = builder.trace();
   while (trace.requests.size() < options.request_count_max) {
-    Result<std::optional<TraceRow>> row = (*reader)->Next();
+    Result<std::optional<TraceRow>> row = reader.Next();
     if (!row) {
       if (row.error().code() != StatusCode::kParseError ||
           trace.bad_row_count >= options.skip_bad_count_max) {
@@ -146,14 +213,16 @@ Result<Trace> LoadTrace(const std::string& path, const LoadOptions& options) {
                                      std::to_string(kTraceRequestCountMax)));
     }
     LARDER_FAIL_IF_ERROR(builder.Add(**row));
-    if ((*reader)->has_costs()) builder.AddCost((*row)->cost);
+    if (reader.has_costs()) builder.AddCost((*row)->cost);
   }
   if (trace.requests.empty()) {
     return Fail(Status::ParseError(path + ": expected requests, got none"));
   }
   trace.name = NameOf(path);
   trace.path = path;
-  trace.left_out_row_count = (*reader)->left_out();
+  trace.left_out_row_count = reader.left_out();
+  trace.content = reader.content();
+  trace.content.compression = opened->compression;
   return builder.Finish();
 }
 

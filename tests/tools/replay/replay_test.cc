@@ -118,9 +118,47 @@ TEST_F(ReplayTest, TableHasALineForEachRun) {
   std::string line;
   std::size_t count = 0;
   while (std::getline(lines, line)) ++count;
-  EXPECT_EQ(count, 5U);
-  EXPECT_TRUE(out().starts_with("trace "));
+  EXPECT_EQ(count, 6U);
+  EXPECT_NE(out().find("\ntrace "), std::string::npos);
   EXPECT_EQ(out().find("write amp"), std::string::npos);
+}
+
+TEST_F(ReplayTest, FirstLineSaysWhatTheFileWasTakenFor) {
+  ReplayOptions options = Options({"lru"});
+  const std::string expected =
+      "twitter: read as twitter, columns time_s,key,-,size,-,op,ttl_s "
+      "separated "
+      "by \",\"; 2 gets, 3 sets, 1 deletes of 4 keys\n";
+  options.traces = {std::string(LARDER_TEST_DATA) + "/traces/twitter.csv"};
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  EXPECT_TRUE(out().starts_with(expected)) << out();
+  EXPECT_EQ(err(), "");
+  // The first line of CSV is its header.
+  options.output = ReplayOutput::kCsv;
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  EXPECT_TRUE(out().starts_with("trace,")) << out();
+  EXPECT_EQ(err(), "larder: " + expected);
+}
+
+TEST_F(ReplayTest, JsonSaysWhatTheFileWasTakenFor) {
+  ReplayOptions options = Options({"lru"});
+  options.output = ReplayOutput::kJson;
+  options.traces.push_back(std::string(LARDER_TEST_DATA) +
+                           "/traces/twitter.csv");
+  ASSERT_EQ(Run(options), kReplayOk) << err();
+  EXPECT_EQ(err(), "");
+  const Json traces = Json::parse(out())["traces"];
+  EXPECT_EQ(traces[0]["format"], "csv");
+  EXPECT_EQ(traces[0]["header"], true);
+  EXPECT_EQ(traces[0]["compression"], "none");
+  EXPECT_EQ(traces[0]["columns"], "time_ms,key,size,op,ttl_s");
+  EXPECT_EQ(traces[1]["format"], "twitter");
+  EXPECT_EQ(traces[1]["header"], false);
+  EXPECT_EQ(traces[1]["separator"], ",");
+  EXPECT_EQ(traces[1]["requests"], 5);
+  EXPECT_EQ(traces[1]["gets"], 2);
+  EXPECT_EQ(traces[1]["sets"], 3);
+  EXPECT_EQ(traces[1]["deletes"], 1);
 }
 
 TEST_F(ReplayTest, DeletesAreCountedAndAreNoRequests) {
@@ -139,6 +177,40 @@ TEST_F(ReplayTest, DeletesAreCountedAndAreNoRequests) {
       EXPECT_EQ(result["hits"], 0);
     }
   }
+}
+
+TEST_F(ReplayTest, WhatCouldBeTwoThingsIsAnErrorOfOneLine) {
+  ReplayOptions options = Options({"lru"});
+  options.traces = {Write("t", "1 2 3\n")};
+  EXPECT_EQ(Run(options), kReplayError);
+  EXPECT_EQ(out(), "");
+  EXPECT_EQ(std::ranges::count(err(), '\n'), 1) << err();
+  EXPECT_NE(err().find("--format lrb, --columns"), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, TimesToLiveNeedTimesOfAKnownUnit) {
+  ReplayOptions options = Options({"lru"});
+  options.sizes = {"10"};
+  options.traces = {Write("t", "time,key,ttl\n1,a,9\n")};
+  EXPECT_EQ(Run(options), kReplayOk) << err();
+  options.use_ttl = true;
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_NE(err().find("time_s, time_ms"), std::string::npos) << err();
+  options.load.columns = ColumnsOf("time,key,ttl");
+  EXPECT_EQ(Run(options), kReplayOk) << err();
+  options.load.columns.clear();
+  options.traces = {Write("t", "key,ttl\na,9\n")};
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_NE(err().find("no times"), std::string::npos) << err();
+}
+
+TEST_F(ReplayTest, ColumnsAreForTablesOnly) {
+  ReplayOptions options = Options({"lru"});
+  options.load.columns = ColumnsOf("time,key");
+  options.load.format = TraceFormat::kLrb;
+  EXPECT_EQ(Run(options), kReplayUsage);
+  EXPECT_NE(err().find("--columns: not with --format lrb"), std::string::npos)
+      << err();
 }
 
 TEST_F(ReplayTest, CsvHasAsManyFieldsInEachLine) {
@@ -296,6 +368,13 @@ TEST_F(ReplayTest, CommandLineIsUnderstood) {
   EXPECT_TRUE(options.use_ttl);
   EXPECT_EQ(options.output, ReplayOutput::kCsv);
   EXPECT_EQ(options.tolerance, 0.5);
+  app.parse("--columns time,key,-,size t --format LRB", false);
+  EXPECT_EQ(ColumnsText(options.load.columns), "time_s,key,-,size");
+  EXPECT_EQ(options.load.format, TraceFormat::kLrb);
+  app.parse("--columns=-,key t", false);
+  EXPECT_EQ(ColumnsText(options.load.columns), "-,key");
+  EXPECT_THROW(app.parse("t --columns time", false), CLI::ParseError);
+  EXPECT_THROW(app.parse("t --format tsv", false), CLI::ParseError);
   EXPECT_THROW(app.parse("t --via disk", false), CLI::ParseError);
   EXPECT_THROW(app.parse("t --objective speed", false), CLI::ParseError);
 }
