@@ -3,7 +3,8 @@
 // The children are forked before anything is opened and meet in one shared
 // mapping: each counts itself ready after its warm-up and waits for the go. A
 // child that fails leaves its reason there and counts itself ready too, so
-// nobody waits for ever; one that dies is seen by waitpid.
+// nobody waits for ever; one that dies is seen by waitpid. When the load is
+// stopped, all are told there, and end in order.
 
 #include <algorithm>
 #include <atomic>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "bench_run.h"
+#include "interruption.h"
 
 namespace larder::tools {
 namespace {
@@ -35,8 +37,10 @@ struct SharedProcess {
 struct SharedBench {
   std::atomic<std::uint32_t> ready_count = 0;
   std::atomic<std::uint32_t> go = 0;
+  std::atomic<int> stopped = 0;
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
+static_assert(std::atomic<int>::is_always_lock_free);
 
 struct Unmap {
   std::size_t size = 0;
@@ -77,8 +81,9 @@ class Meeting {
   SharedProcess* processes_ = nullptr;
 };
 
-Status RunChild(const BenchOptions& options, const OpenBenchTarget& open,
+Status RunChild(BenchOptions options, const OpenBenchTarget& open,
                 unsigned index, const Meeting& meeting, bool& counted) {
+  options.stopped = &meeting.bench().stopped;
   const auto target = open();
   if (!target) {
     return target.error();
@@ -86,7 +91,7 @@ Status RunChild(const BenchOptions& options, const OpenBenchTarget& open,
   const auto wait = [&] {
     counted = true;
     meeting.bench().ready_count.fetch_add(1);
-    while (meeting.bench().go.load() == 0) {
+    while (meeting.bench().go.load() == 0 && options.stopped->load() == 0) {
       ::usleep(kPollMicroseconds);
     }
   };
@@ -102,6 +107,7 @@ Status RunChild(const BenchOptions& options, const OpenBenchTarget& open,
 [[noreturn]] void ChildMain(const BenchOptions& options,
                             const OpenBenchTarget& open, unsigned index,
                             const Meeting& meeting) {
+  Interruption::LeaveToParent();
   bool counted = false;
   const Status status = RunChild(options, open, index, meeting, counted);
   SharedProcess& shared = meeting.process(index);
@@ -116,12 +122,12 @@ Status RunChild(const BenchOptions& options, const OpenBenchTarget& open,
 }
 
 // Takes in children that have ended; each that did not end by itself counts
-// as ready, so that the others are let go.
-void Reap(std::vector<pid_t>& children, SharedBench& bench, bool wait,
-          Status& failure) {
+// as ready, so that the others are let go. Returns how many there are yet.
+std::size_t Reap(std::vector<pid_t>& children, SharedBench& bench,
+                 Status& failure) {
   for (pid_t& child : children) {
     int state = 0;
-    if (child > 0 && ::waitpid(child, &state, wait ? 0 : WNOHANG) == child) {
+    if (::waitpid(child, &state, WNOHANG) == child) {
       if (!WIFEXITED(state) || WEXITSTATUS(state) != 0) {
         failure = Status::Internal(
             fmt::format("process {} of the benchmark died", child));
@@ -130,6 +136,8 @@ void Reap(std::vector<pid_t>& children, SharedBench& bench, bool wait,
       child = 0;
     }
   }
+  std::erase(children, 0);
+  return children.size();
 }
 
 }  // namespace
@@ -154,12 +162,14 @@ Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
     children.push_back(child);
   }
   SharedBench& bench = meeting->bench();
-  while (bench.ready_count.load() < children.size()) {
-    Reap(children, bench, false, failure);
+  const std::size_t started = children.size();
+  while (Reap(children, bench, failure) > 0) {
+    if (bench.ready_count.load() >= started) bench.go.store(1);
+    const bool is_told =
+        options.stopped != nullptr && options.stopped->load() != 0;
+    if (is_told || !failure.ok()) bench.stopped.store(1);
     ::usleep(kPollMicroseconds);
   }
-  bench.go.store(1);
-  Reap(children, bench, true, failure);
   LARDER_FAIL_IF_ERROR(failure);
   BenchResult all;
   for (unsigned i = 0; i < options.processes; ++i) {

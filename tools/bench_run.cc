@@ -60,6 +60,7 @@ class BenchThread {
   Status WarmUp() {
     BenchResult discarded;
     for (std::uint64_t i = 0; i < options_.warmup_operations; ++i) {
+      LARDER_RETURN_IF_ERROR(CheckGoing());
       LARDER_RETURN_IF_ERROR(Step(discarded).status);
     }
     return Status::Ok();
@@ -73,6 +74,7 @@ class BenchThread {
                          ? BenchClock::time_point::max()
                          : begin + options_.time_max;
     for (std::uint64_t i = 0; i < options_.operations; ++i) {
+      LARDER_RETURN_IF_ERROR(CheckGoing());
       const Stepped stepped = Step(result_);
       LARDER_RETURN_IF_ERROR(stepped.status);
       result_.end_ns = Nanoseconds(stepped.end);
@@ -90,6 +92,12 @@ class BenchThread {
     Status status;
     BenchClock::time_point end;
   };
+
+  [[nodiscard]] Status CheckGoing() const {
+    return options_.stopped == nullptr || options_.stopped->load() == 0
+               ? Status::Ok()
+               : Status(StatusCode::kAborted, "the benchmark was interrupted");
+  }
 
   std::size_t ChooseOperation() {
     const auto& mix = options_.mix;

@@ -2,6 +2,7 @@
 #define LARDER_TOOLS_BENCH_RUN_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -43,6 +44,8 @@ struct BenchOptions {
   std::uint64_t warmup_operations = 1'000;
   std::uint64_t seed = 1;
   SettingList settings;
+  /// Not 0: the load ends, with kAborted. nullptr: nobody ends it.
+  const std::atomic<int>* stopped = nullptr;
 };
 
 struct BenchOperation {

@@ -1,10 +1,13 @@
 #include "cache_access.h"
 
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "larder/engine/attached.h"
 #include "larder/engine/limits.h"
 
 #include "output.h"
@@ -33,6 +36,23 @@ Status CheckKeySize(std::string_view key) {
     return Status::Ok();
   }
   return {StatusCode::kKeyTooLarge, fmt::format("key of {} bytes", key.size())};
+}
+
+Status CheckNotInCache(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::path at =
+      std::filesystem::weakly_canonical(directory, error);
+  if (error) return Status::FromErrno(error.value(), directory);
+  for (;; at = at.parent_path()) {
+    // Whatever else it says: somebody has made something like a cache there.
+    const auto view = ReadAttached(at);
+    if (view || (view.error().code() != StatusCode::kNotFound &&
+                 view.error().code() != StatusCode::kNotADirectory)) {
+      return Status::InvalidArgument(fmt::format(
+          "{} is a cache, whose items might be harmed", at.string()));
+    }
+    if (at == at.parent_path()) return Status::Ok();
+  }
 }
 
 CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format) {

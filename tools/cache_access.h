@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "larder/cache/cache.h"
 
@@ -34,6 +35,13 @@ int CreateCache(const std::string& directory, const SettingList& settings,
 /// What a command that may create its cache checks before it does, so that a
 /// refused item leaves no new directory. Errors: kKeyTooLarge.
 Status CheckKeySize(std::string_view key);
+
+/// For a command that wants a directory of its own: that `directory` is no
+/// cache and in none. Errors: kInvalidArgument.
+Status CheckNotInCache(const std::string& directory);
+/// What to do about its error.
+inline constexpr std::string_view kUseOwnDirectory =
+    "give a directory that is no cache, or not there yet";
 
 /// Options for Cache::Open in `mode`.
 CacheOptions MakeCacheOptions(OpenMode mode, const OutputFormat& format);

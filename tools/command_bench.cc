@@ -5,6 +5,7 @@
 #include <charconv>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -13,9 +14,11 @@
 #include "bench_run.h"
 #include "cache_access.h"
 #include "command_line.h"
+#include "interruption.h"
 #include "option_types.h"
 #include "output.h"
 #include "random_keys.h"
+#include "scratch_directory.h"
 
 namespace larder::tools {
 namespace {
@@ -125,28 +128,38 @@ void PrintResult(const BenchOptions& options, const BenchResult& result,
   }
 }
 
-int Run(const BenchOptions& options, const OutputFormat& format) {
-  if (options.processes > 1) {
-    CacheOptions cache_options = MakeCacheOptions(OpenMode::kCreate, format);
-    cache_options.settings = options.settings;
-    const auto result = RunBenchProcesses(
-        options, CacheTargets(options.directory, std::move(cache_options)));
-    if (!result) {
-      return ReportError(result.error(), options.directory);
-    }
-    PrintResult(options, *result, format);
-    return kExitOk;
+Result<BenchResult> Measure(const BenchOptions& options,
+                            const OutputFormat& format) {
+  CacheOptions cache_options = MakeCacheOptions(OpenMode::kCreate, format);
+  cache_options.settings = options.settings;
+  const OpenBenchTarget open =
+      CacheTargets(options.directory, std::move(cache_options));
+  if (options.processes > 1) return RunBenchProcesses(options, open);
+  const auto target = open();
+  if (!target) return Fail(target.error());
+  auto result = RunBenchProcess(**target, options, 0, [] {});
+  const Status closed = (*target)->Close();
+  if (result && !closed.ok()) return Fail(closed);
+  return result;
+}
+
+// In a cache of its own: in that of somebody else the load would replace and
+// evict items, and change what the policy has learnt.
+int Run(BenchOptions options, const OutputFormat& format) {
+  if (const Status own = CheckNotInCache(options.directory); !own.ok()) {
+    return ReportError(own, {}, kUseOwnDirectory);
   }
-  const auto bench = [&](Cache& cache) -> Result<int> {
-    const auto target = MakeCacheTarget(cache);
-    const auto result = RunBenchProcess(*target, options, 0, [] {});
-    if (!result) {
-      return Fail(result.error());
-    }
-    PrintResult(options, *result, format);
-    return kExitOk;
-  };
-  return CreateCache(options.directory, options.settings, format, bench);
+  const Interruption interruption;
+  auto scratch = ScratchDirectory::Create(options.directory, "bench");
+  if (!scratch) return ReportError(scratch.error(), options.directory);
+  options.directory = scratch->path() / "cache";
+  options.stopped = &Interruption::signal();
+  const auto result = Measure(options, format);
+  NoteFailure(scratch->Remove());
+  Interruption::EndIfNoted();
+  if (!result) return ReportError(result.error(), options.directory);
+  PrintResult(options, *result, format);
+  return kExitOk;
 }
 
 // Options that bench reads itself, as a string each.

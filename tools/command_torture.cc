@@ -2,19 +2,20 @@
 // that nothing they were told is lost.
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "cache_access.h"
 #include "command_line.h"
+#include "interruption.h"
 #include "option_types.h"
 #include "output.h"
+#include "scratch_directory.h"
 #include "storm_command.h"
 #include "torture_proof.h"
 #include "torture_run.h"
@@ -32,33 +33,6 @@ struct TortureArguments {
   bool full = false;
   double round_seconds = 30;
   bool fill_disk = false;
-};
-
-// Journals and such, outside the cache. Removed when all went well.
-class WorkDirectory {
- public:
-  static Result<WorkDirectory> Create(
-      const std::optional<std::string>& parent) {
-    std::error_code error;
-    std::filesystem::path place =
-        parent ? std::filesystem::path(*parent)
-               : std::filesystem::temp_directory_path(error);
-    if (parent) std::filesystem::create_directories(place, error);
-    std::string path = place / "larder-torture-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) {
-      return Fail(Status::FromErrno(errno, "create " + path));
-    }
-    return WorkDirectory(std::move(path));
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-  void Remove() const {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
- private:
-  explicit WorkDirectory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
 };
 
 double At(const std::vector<double>& sorted, double fraction) {
@@ -163,23 +137,16 @@ std::string ProofText(const TortureOptions& options,
   return text + (IsOk(events, proof) ? "ok\n" : "FAILED\n");
 }
 
-// Makes the cache if it is not there; writers only open it.
-Status PrepareCache(const TortureArguments& given, const OutputFormat& format) {
+// Writers only open it.
+Status MakeCache(const TortureArguments& given, const OutputFormat& format) {
   CacheOptions options = MakeCacheOptions(OpenMode::kCreate, format);
   options.settings = given.settings;
   auto cache = Cache::Open(given.options.directory, std::move(options));
-  if (!cache) return cache.error();
-  const auto stats = (*cache)->Stats();
-  if (!stats) return stats.error();
-  if (stats->evictions != 0) {
-    return Status::InvalidArgument(
-        "this cache has evicted items: use a directory of its own");
-  }
-  return (*cache)->Close();
+  return cache ? (*cache)->Close() : cache.error();
 }
 
 int Prove(const TortureArguments& given, const TortureEvents& events,
-          const WorkDirectory& work, const OutputFormat& format) {
+          const OutputFormat& format) {
   const auto prove = [&](Cache& cache) -> Result<int> {
     const auto proof = ProveTorture(given.options, events, cache);
     if (!proof) return Fail(proof.error());
@@ -190,35 +157,55 @@ int Prove(const TortureArguments& given, const TortureEvents& events,
     }
     return IsOk(events, *proof) ? kExitOk : kExitMiss;
   };
-  const int code = ChangeCache(given.options.directory, format, prove);
-  if (code == kExitOk) {
-    work.Remove();
-  } else {
-    Note("journals and messages of the writers are in " + work.path());
-  }
-  return code;
+  return ChangeCache(given.options.directory, format, prove);
 }
 
-int Run(TortureArguments given, const OutputFormat& format) {
+// `scratch`: of the cache, which goes unless it says what went wrong.
+int RunIn(ScratchDirectory& scratch, TortureArguments given,
+          const OutputFormat& format) {
   TortureOptions& options = given.options;
+  auto work = ScratchDirectory::Create(
+      given.journals ? std::filesystem::path(*given.journals) : scratch.path(),
+      "journals");
+  if (!work) return ReportError(work.error(), {});
+  options.directory = scratch.path() / "cache";
+  options.work = work->path();
   options.kill_every = std::chrono::milliseconds(given.kill_every_ms);
   options.hang_after = std::chrono::milliseconds(
       static_cast<std::int64_t>(given.hang_after_seconds * 1e3));
   options.run = static_cast<std::uint64_t>(
       std::chrono::system_clock::now().time_since_epoch().count());
-  const auto work = WorkDirectory::Create(given.journals);
-  if (!work) return ReportError(work.error(), {});
-  options.work = work->path();
-  if (const Status made = PrepareCache(given, format); !made.ok()) {
-    work->Remove();
+  options.stopped = &Interruption::signal();
+  if (const Status made = MakeCache(given, format); !made.ok()) {
     return ReportError(made, options.directory);
   }
   const auto events = RunTorture(options);
-  if (!events) {
-    work->Remove();
-    return ReportError(events.error(), options.directory);
+  if (Interruption::signal() != 0) return kExitError;
+  if (!events) return ReportError(events.error(), options.directory);
+  const int code = Prove(given, *events, format);
+  if (code != kExitOk) {
+    scratch.Keep();
+    work->Keep();
+    Note(
+        fmt::format("the cache is {}, journals and messages of the writers "
+                    "are in {}",
+                    options.directory, options.work));
   }
-  return Prove(given, *events, *work, format);
+  return code;
+}
+
+int Run(const TortureArguments& given, const OutputFormat& format) {
+  const std::string& directory = given.options.directory;
+  if (const Status own = CheckNotInCache(directory); !own.ok()) {
+    return ReportError(own, {}, kUseOwnDirectory);
+  }
+  const Interruption interruption;
+  auto scratch = ScratchDirectory::Create(directory, "torture");
+  if (!scratch) return ReportError(scratch.error(), directory);
+  const int code = RunIn(*scratch, given, format);
+  NoteFailure(scratch->Remove());
+  Interruption::EndIfNoted();
+  return code;
 }
 
 // What was not said has other defaults there.
@@ -269,8 +256,8 @@ void AddTorture(CommandLine& line) {
       ->check(CLI::Range(1.0, 3600.0));
   command->add_option("--seed", options.seed, "Of the random choices");
   command->add_option("--journals", given->journals,
-                      "Where writers keep their journals; removed if all went "
-                      "well");
+                      "Where writers keep their journals, beside the cache by "
+                      "default; removed if all went well");
   command->add_flag("--full", given->full,
                     "Readers that hold what they read, streams, clears, forks, "
                     "faults, too: 600 s, in rounds");

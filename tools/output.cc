@@ -171,6 +171,10 @@ void Note(std::string_view line) {
   PrintErrorLine(fmt::format("larder: {}", line));
 }
 
+void NoteFailure(const Status& status) {
+  if (!status.ok()) Note(status.ToString());
+}
+
 void AddBytes(Json& object, const std::string& name, std::string_view bytes) {
   if (IsUtf8(bytes)) {
     object[name] = std::string(bytes);

@@ -48,6 +48,8 @@ int ReportError(const Status& status, std::string_view where,
 int ReportUsage(std::string_view what, std::string_view remedy);
 /// One line for people on standard error, with the program's name before it.
 void Note(std::string_view line);
+/// The same of what failed, if it did, where it changes no result.
+void NoteFailure(const Status& status);
 
 /// Adds `bytes` as "NAME" if they are UTF-8, else in base64 as "NAME_base64".
 void AddBytes(Json& object, const std::string& name, std::string_view bytes);

@@ -10,8 +10,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cache_access.h"
+#include "interruption.h"
 #include "option_types.h"
 #include "output.h"
+#include "scratch_directory.h"
 #include "storm_worker.h"
 
 namespace larder::tools {
@@ -21,15 +24,10 @@ namespace fs = std::filesystem;
 
 // A round that went well leaves nothing behind.
 Result<StormReport> RunRound(const StormArguments& arguments,
-                             std::uint64_t seed, double seconds) {
-  const fs::path place = fs::path(arguments.directory) / std::to_string(seed);
+                             const fs::path& scratch, std::uint64_t seed,
+                             double seconds) {
+  const fs::path place = scratch / std::to_string(seed);
   std::error_code error;
-  if (fs::exists(place, error)) {
-    return Fail(
-        Status::InvalidArgument(place.string() +
-                                " is there already: remove it, or give another "
-                                "directory or --seed"));
-  }
   fs::create_directories(place / "work", error);
   if (error) {
     return Fail(Status::FromErrno(error.value(), "create " + place.string()));
@@ -44,6 +42,7 @@ Result<StormReport> RunRound(const StormArguments& arguments,
       static_cast<std::int64_t>(arguments.hang_after_seconds * 1e3));
   options.fill_disk = arguments.fill_disk;
   options.seed = seed;
+  options.stopped = &Interruption::signal();
   auto report = RunStorm(options);
   if (report && report->ok()) {
     fs::remove_all(place, error);
@@ -132,25 +131,44 @@ std::string ReportText(const StormArguments& arguments,
   return text + (report.ok() ? "ok\n" : "FAILED\n");
 }
 
+Result<StormReport> RunRounds(const StormArguments& arguments,
+                              const fs::path& scratch) {
+  StormReport sum;
+  double left = arguments.seconds;
+  for (std::uint64_t seed = arguments.seed;
+       left > 0 && Interruption::signal() == 0; ++seed) {
+    const double seconds = std::min(left, arguments.round_seconds);
+    left -= seconds;
+    const auto round = RunRound(arguments, scratch, seed, seconds);
+    if (!round) return Fail(round.error());
+    sum.Add(*round);
+  }
+  return sum;
+}
+
 }  // namespace
 
 int RunStormRounds(const StormArguments& arguments,
                    const OutputFormat& format) {
-  StormReport sum;
-  double left = arguments.seconds;
-  for (std::uint64_t seed = arguments.seed; left > 0; ++seed) {
-    const double seconds = std::min(left, arguments.round_seconds);
-    left -= seconds;
-    const auto round = RunRound(arguments, seed, seconds);
-    if (!round) return ReportError(round.error(), arguments.directory);
-    sum.Add(*round);
+  const std::string& directory = arguments.directory;
+  if (const Status own = CheckNotInCache(directory); !own.ok()) {
+    return ReportError(own, {}, kUseOwnDirectory);
   }
+  const Interruption interruption;
+  auto scratch = ScratchDirectory::Create(directory, "torture");
+  if (!scratch) return ReportError(scratch.error(), directory);
+  Result<StormReport> sum = RunRounds(arguments, scratch->path());
+  const bool is_stopped = Interruption::signal() != 0;
+  if (sum && !sum->ok() && !is_stopped) scratch->Keep();
+  NoteFailure(scratch->Remove());
+  Interruption::EndIfNoted();
+  if (!sum) return ReportError(sum.error(), directory);
   if (format.json) {
-    PrintJson(ReportJson(arguments, sum));
+    PrintJson(ReportJson(arguments, *sum));
   } else {
-    Print(ReportText(arguments, sum));
+    Print(ReportText(arguments, *sum));
   }
-  return sum.ok() ? kExitOk : kExitMiss;
+  return sum->ok() ? kExitOk : kExitMiss;
 }
 
 void AddStormWorker(CommandLine& line) {

@@ -9,7 +9,7 @@
 namespace larder::tools {
 
 struct StormArguments {
-  std::string directory;  ///< Of the caches of all rounds.
+  std::string directory;  ///< In which the caches of all rounds are made.
   unsigned processes = 4;
   double seconds = 600;
   double round_seconds = 30;

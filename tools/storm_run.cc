@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "interruption.h"
 #include "random_keys.h"
 #include "storm_thread.h"
 
@@ -140,7 +141,8 @@ class Storm {
       LARDER_FAIL_IF_ERROR(Start(i));
     }
     SetNext();
-    while (SteadyClock::now() < end && report_.died < kDiedMax) {
+    while (SteadyClock::now() < end && report_.died < kDiedMax &&
+           !IsStopped()) {
       LARDER_FAIL_IF_ERROR(Watch(/*restart=*/true));
       if (SteadyClock::now() >= next_) {
         Disturb();
@@ -149,7 +151,7 @@ class Storm {
       std::this_thread::sleep_for(kPoll);
     }
     LARDER_FAIL_IF_ERROR(EndAll());
-    LookAtAll();
+    if (!IsStopped()) LookAtAll();
     report_.rounds = 1;
     report_.seconds =
         std::chrono::duration<double>(SteadyClock::now() - begin).count();
@@ -157,6 +159,10 @@ class Storm {
   }
 
  private:
+  [[nodiscard]] bool IsStopped() const {
+    return options_.stopped != nullptr && options_.stopped->load() != 0;
+  }
+
   void AddProblem(std::string problem) {
     if (report_.problems.size() < kProblemsMax) {
       report_.problems.push_back(std::move(problem));
@@ -182,7 +188,7 @@ class Storm {
     const pid_t child = ::fork();
     if (child < 0) return Status::FromErrno(errno, "fork");
     if (child == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      Interruption::LeaveToParent();
       const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
       if (fd >= 0) ::dup2(fd, STDERR_FILENO);
       ::execv(options_.program.c_str(), arguments.data());

@@ -2,6 +2,7 @@
 #define LARDER_TOOLS_STORM_RUN_H_
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -26,6 +27,9 @@ struct StormOptions {
   std::chrono::milliseconds hang_after{30'000};
   bool fill_disk = false;  ///< Fill the file system now and then.
   std::uint64_t seed = 1;  ///< Even: nothing is evicted.
+  /// Not 0: time is up, and what was found is not looked at. nullptr: nobody
+  /// ends it.
+  const std::atomic<int>* stopped = nullptr;
   std::string program = "/proc/self/exe";
 };
 

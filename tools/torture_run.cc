@@ -16,10 +16,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "interruption.h"
 #include "random_keys.h"
 #include "torture_journal.h"
 
@@ -74,7 +74,7 @@ Result<pid_t> StartWriter(const TortureOptions& options,
   const pid_t child = ::fork();
   if (child < 0) return Fail(Status::FromErrno(errno, "fork"));
   if (child > 0) return child;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  Interruption::LeaveToParent();
   const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (fd >= 0) ::dup2(fd, STDERR_FILENO);
   ::execv(options.program.c_str(), arguments.data());
@@ -111,7 +111,8 @@ class Torture {
       LARDER_FAIL_IF_ERROR(Start(i));
     }
     SetNextDisturbance();
-    while (SteadyClock::now() < end && events_.died < kDiedMax) {
+    while (SteadyClock::now() < end && events_.died < kDiedMax &&
+           (options_.stopped == nullptr || options_.stopped->load() == 0)) {
       LARDER_FAIL_IF_ERROR(Watch());
       if (SteadyClock::now() >= next_) LARDER_FAIL_IF_ERROR(Disturb());
       std::this_thread::sleep_for(kPoll);

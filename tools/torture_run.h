@@ -1,6 +1,7 @@
 #ifndef LARDER_TOOLS_TORTURE_RUN_H_
 #define LARDER_TOOLS_TORTURE_RUN_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -22,6 +23,8 @@ struct TortureOptions {
   bool holders_only = false;  ///< Kill nobody but the holder.
   std::chrono::milliseconds hang_after{20'000};
   std::uint64_t seed = 1;
+  /// Not 0: time is up. nullptr: nobody ends it.
+  const std::atomic<int>* stopped = nullptr;
   /// The larder command, which writers are.
   std::string program = "/proc/self/exe";
 };

@@ -261,8 +261,11 @@ TEST_F(CliTransfer, AFailedExportLeavesNoFile) {
 
 TEST_F(CliFiles, RecordedCommandIsReplayed) {
   const std::string trace = Path("t.csv");
-  Ok({"record", cache(), trace, "--", LARDER_COMMAND, "bench", cache(),
-      "--operations", "2000", "--keys", "50"});
+  for (int i = 0; i < 800; ++i) {
+    WriteFile(source() + "/" + std::to_string(i), "value");
+  }
+  Ok({"record", cache(), trace, "--", LARDER_COMMAND, "fill", cache(), source(),
+      "--verify"});
   const auto report =
       OkJson({"replay", trace, "--policy", "gdsf", "--size", "50%"});
   EXPECT_GT(report["results"][0]["requests"], 1500);

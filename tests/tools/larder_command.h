@@ -2,6 +2,7 @@
 #define LARDER_TESTS_TOOLS_LARDER_COMMAND_H_
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -49,13 +50,11 @@ inline void WriteFile(const std::filesystem::path& path,
 /// The command itself, run on caches in a directory of the test's own.
 class LarderCommand : public ::testing::Test {
  protected:
-  /// Runs `larder ARGUMENTS...` with `input` as standard input.
-  Outcome Run(const std::vector<std::string>& arguments,
+  /// Starts `larder ARGUMENTS...` with `input` as standard input, and with what
+  /// this process may ignore not ignored; the process. It is to be waited for.
+  pid_t Start(const std::vector<std::string>& arguments,
               std::string_view input = {}) {
-    const std::filesystem::path in = Path("stdin");
-    const std::filesystem::path out = Path("stdout");
-    const std::filesystem::path err = Path("stderr");
-    WriteFile(in, input);
+    WriteFile(Path("stdin"), input);
     std::vector<std::string> words = {LARDER_COMMAND};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
@@ -66,19 +65,37 @@ class LarderCommand : public ::testing::Test {
     posix_spawn_file_actions_t files;
     ::posix_spawn_file_actions_init(&files);
     constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
+    const std::string in = Path("stdin");
+    const std::string out = Path("stdout");
+    const std::string err = Path("stderr");
     ::posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
     ::posix_spawn_file_actions_addopen(&files, 1, out.c_str(), kWrite, 0600);
     ::posix_spawn_file_actions_addopen(&files, 2, err.c_str(), kWrite, 0600);
+    posix_spawnattr_t attributes;
+    ::posix_spawnattr_init(&attributes);
+    sigset_t defaults;
+    ::sigfillset(&defaults);
+    ::posix_spawnattr_setsigdefault(&attributes, &defaults);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
     pid_t child = -1;
-    const int spawned =
-        ::posix_spawn(&child, argv[0], &files, nullptr, argv.data(), environ);
+    const int spawned = ::posix_spawn(&child, argv[0], &files, &attributes,
+                                      argv.data(), environ);
+    ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&files);
     EXPECT_EQ(spawned, 0);
+    return spawned == 0 ? child : -1;
+  }
+
+  /// Runs it to its end.
+  Outcome Run(const std::vector<std::string>& arguments,
+              std::string_view input = {}) {
+    const pid_t child = Start(arguments, input);
     int state = 0;
-    while (spawned == 0 && ::waitpid(child, &state, 0) < 0 && errno == EINTR) {
+    while (child > 0 && ::waitpid(child, &state, 0) < 0 && errno == EINTR) {
     }
     EXPECT_TRUE(WIFEXITED(state)) << "signal " << WTERMSIG(state);
-    return {WEXITSTATUS(state), ReadFile(out), ReadFile(err)};
+    return {WEXITSTATUS(state), ReadFile(Path("stdout")),
+            ReadFile(Path("stderr"))};
   }
 
   /// Runs what has to work; its standard output.

@@ -76,8 +76,9 @@ TEST_F(StormCommand, AFullDiskHarmsNothing) {
 /// Flips bits in segment files as long as it lives.
 class BitFlipper {
  public:
-  explicit BitFlipper(std::filesystem::path log)
-      : log_(std::move(log)), thread_([this] {
+  // Of the caches of round 2 below `place`.
+  explicit BitFlipper(std::filesystem::path place)
+      : place_(std::move(place)), thread_([this] {
           while (!stop_) {
             FlipOnce();
             std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -91,7 +92,14 @@ class BitFlipper {
  private:
   void FlipOnce() {
     std::error_code error;
-    for (std::filesystem::directory_iterator it(log_, error), end;
+    for (std::filesystem::directory_iterator it(place_, error), end;
+         !error && it != end; it.increment(error)) {
+      FlipIn(it->path() / "2" / "cache" / "log");
+    }
+  }
+  void FlipIn(const std::filesystem::path& log) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(log, error), end;
          !error && it != end; it.increment(error)) {
       const int fd = ::open(it->path().c_str(), O_RDWR | O_CLOEXEC);
       struct stat info {};
@@ -108,7 +116,7 @@ class BitFlipper {
     }
   }
 
-  const std::filesystem::path log_;
+  const std::filesystem::path place_;
   std::mt19937_64 random_{1};
   std::atomic<bool> stop_{false};
   std::thread thread_;
@@ -117,7 +125,7 @@ class BitFlipper {
 TEST_F(StormCommand, FlippedBitsAreReported) {
   Outcome outcome;
   {
-    const BitFlipper flipper(cache() + "/2/cache/log");
+    const BitFlipper flipper(cache());
     outcome = Run({"torture", cache(), "--full", "--json", "--seed", "2",
                    "--seconds", "4", "--kill-every", "0"});
   }

@@ -40,13 +40,5 @@ TEST_F(TortureCommand, StoppedProcessesHarmNobody) {
            "--kill-every", "200", "--stop", "--seed", "2"}));
 }
 
-TEST_F(TortureCommand, ItRefusesACacheThatHasEvicted) {
-  ASSERT_EQ(Run({"set", cache(), "k", "v"}).exit_code, 0);
-  ASSERT_EQ(Run({"cull", cache(), "--to", "0"}).exit_code, 0);
-  const Outcome outcome = Run({"torture", cache(), "--seconds", "1"});
-  EXPECT_EQ(outcome.exit_code, 3);
-  EXPECT_NE(outcome.err.find("kInvalidArgument"), std::string::npos);
-}
-
 }  // namespace
 }  // namespace larder::testing

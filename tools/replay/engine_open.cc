@@ -1,13 +1,10 @@
 #include <algorithm>
-#include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <utility>
 
-#include <stdlib.h>
-
 #include "engine_run.h"
+#include "scratch_directory.h"
 
 // The cache directory of one run: made, opened with a logical capacity and
 // with physical room to spare, and deleted again.
@@ -15,32 +12,10 @@
 namespace larder::replay {
 namespace {
 
-/// Deletes a directory when it goes out of scope.
-class ScratchDirectory {
- public:
-  explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
-  ~ScratchDirectory() {
-    std::error_code ignored;  // What cannot be deleted is left behind.
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  [[nodiscard]] const std::string& path() const noexcept { return path_; }
-
- private:
-  std::string path_;
-};
-
-Result<std::string> MakeDirectory(std::string parent) {
-  if (parent.empty()) {
-    const char* variable = std::getenv("TMPDIR");
-    parent = variable == nullptr || *variable == '\0' ? "/tmp" : variable;
-  }
-  std::string path = parent + "/larder-replay-XXXXXX";
-  if (::mkdtemp(path.data()) == nullptr) {
-    return Fail(Status::FromErrno(errno, path));
-  }
-  return path;
+std::string ParentOf(const EngineRunOptions& options) {
+  if (!options.parent_directory.empty()) return options.parent_directory;
+  const char* variable = std::getenv("TMPDIR");
+  return variable == nullptr || *variable == '\0' ? "/tmp" : variable;
 }
 
 /// Enough physical room that the logical capacity is what limits the cache:
@@ -67,9 +42,9 @@ Result<RunResult> RunThroughEngine(const Trace& trace, const RunSpec& spec,
   if (spec.capacity == 0) {
     return Fail(Status::InvalidArgument("size 0: the minimum is 1"));
   }
-  Result<std::string> path = MakeDirectory(options.parent_directory);
-  if (!path) return Fail(std::move(path.error()));
-  const ScratchDirectory directory(std::move(*path));
+  const auto scratch =
+      tools::ScratchDirectory::Create(ParentOf(options), "replay");
+  if (!scratch) return Fail(scratch.error());
   // Any time will do; far from 0, so that no expiry is before the epoch.
   ManualClock clock(TimePoint(std::chrono::hours(24 * 365 * 50)));
   EngineOptions engine_options;
@@ -84,7 +59,7 @@ Result<RunResult> RunThroughEngine(const Trace& trace, const RunSpec& spec,
   engine_options.serve_evicted = options.serve_evicted;
   engine_options.logical_capacity = spec.capacity;
   Result<std::unique_ptr<Engine>> engine =
-      OpenEngine(directory.path() + "/cache", std::move(engine_options));
+      OpenEngine(scratch->path() / "cache", std::move(engine_options));
   if (!engine) return Fail(std::move(engine.error()));
   Result<RunResult> result = RunOnEngine(trace, spec, **engine, clock);
   const Status closed = (*engine)->Close();

@@ -12,6 +12,7 @@
 #include "larder/engine/limits.h"
 
 #include "engine_value.h"
+#include "interruption.h"
 
 // One request after another on one thread, so that a run is comparable with
 // the simulator's request by request.
@@ -37,6 +38,9 @@ class EngineRun {
       const WindowRange range = RangeOfWindow(trace_, w);
       RunWindow window;
       for (std::size_t i = range.begin; i < range.end; ++i) {
+        if (IsCancelled()) {
+          return Fail(Status(StatusCode::kAborted, "replay was cancelled"));
+        }
         const Status done = Request(i, window);
         if (!done.ok()) {
           return Fail(
@@ -46,9 +50,6 @@ class EngineRun {
       }
       result_.windows.push_back(window);
       if (spec_.progress != nullptr) *spec_.progress += range.end - range.begin;
-      if (spec_.cancelled != nullptr && *spec_.cancelled) {
-        return Fail(Status(StatusCode::kAborted, "replay was cancelled"));
-      }
     }
     LARDER_FAIL_IF_ERROR(engine_.Sync());
     result_.seconds =
@@ -58,6 +59,11 @@ class EngineRun {
   }
 
  private:
+  [[nodiscard]] bool IsCancelled() const {
+    return tools::Interruption::signal() != 0 ||
+           (spec_.cancelled != nullptr && *spec_.cancelled);
+  }
+
   Status Request(std::size_t index, RunWindow& window) {
     const TraceRequest& request = trace_.requests[index];
     if (request.time_ms > now_ms_) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine_run.h"
+#include "interruption.h"
 #include "replay_advice.h"
 #include "replay_progress.h"
 #include "replay_report.h"
@@ -137,6 +138,8 @@ class TraceRuns {
                        ::isatty(STDERR_FILENO) == 1;
     ReplayProgress progress(shown, trace_.name,
                             trace_.requests.size() * rows_.size(), err);
+    std::optional<tools::Interruption> interruption;
+    if (options_.via == ReplayVia::kEngine) interruption.emplace();
     RunInParallel(rows_.size(), options_.thread_count, [&](std::size_t i) {
       RunSpec spec = SpecOf(rows_[i]);
       spec.progress = &progress.done();
@@ -149,6 +152,7 @@ class TraceRuns {
         cancelled = true;
       }
     });
+    tools::Interruption::EndIfNoted();  // No directory of a run is left.
     return FirstFailure(outcomes);
   }
 
