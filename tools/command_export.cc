@@ -17,6 +17,7 @@
 #include "cache_access.h"
 #include "command_line.h"
 #include "export_format.h"
+#include "interruption.h"
 #include "option_types.h"
 #include "output.h"
 
@@ -175,20 +176,21 @@ class Exporter {
 };
 
 int Run(const Options& options, const OutputFormat& format) {
-  const bool to_output = options.file == "-";
+  const bool to_output = ByteSink::IsStandardOutput(options.file);
   if (to_output && format.json) {
-    return ReportUsage("--json with - for standard output",
+    return ReportUsage("--json with standard output as FILE",
                        "export to a file, or leave out --json");
   }
+  // Before the cache has descriptors, one of which FILE might name.
+  auto sink = ByteSink::Create(options.file,
+                               options.zstd || options.file.ends_with(".zst")
+                                   ? SinkCompression::kZstd
+                                   : SinkCompression::kNone);
+  if (!sink) {
+    return ReportError(sink.error(), options.file, "check its directory");
+  }
+  ExportWriter writer(*std::move(sink));
   const auto run = [&](Cache& cache) -> Result<int> {
-    auto sink = ByteSink::Create(options.file,
-                                 options.zstd || options.file.ends_with(".zst")
-                                     ? SinkCompression::kZstd
-                                     : SinkCompression::kNone);
-    if (!sink) {
-      return ReportError(sink.error(), options.file, "check its directory");
-    }
-    ExportWriter writer(*std::move(sink));
     const Status status = Exporter(cache.engine(), options.scan, writer).Run();
     if (!status.ok()) {
       return ReportError(status, options.directory,
@@ -216,7 +218,11 @@ void AddExportCommand(CommandLine& line) {
   auto options = std::make_shared<Options>();
   CLI::App* command = line.AddCommand(
       "export", "Write the items to a portable file",
-      [options](const OutputFormat& format) { return Run(*options, format); });
+      [options](const OutputFormat& format) {
+        const int code = Run(*options, format);
+        Interruption::EndIfNoted();  // Nothing half-written is left.
+        return code;
+      });
   AddDirectoryArgument(command, options->directory);
   command
       ->add_option("FILE", options->file,

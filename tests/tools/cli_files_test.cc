@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include <sys/stat.h>
 
@@ -257,6 +258,65 @@ TEST_F(CliTransfer, AFailedExportLeavesNoFile) {
   Ok({"set", cache(), "key", "value"});
   Fails(3, {"export", cache(), Path("missing/file")}, {"kNotFound", "missing"});
   EXPECT_FALSE(std::filesystem::exists(Path("missing")));
+}
+
+TEST_F(CliTransfer, ExportWritesIntoAPipe) {
+  MakeCache();
+  ASSERT_EQ(::mkfifo(file().c_str(), 0600), 0);
+  std::string bytes;
+  std::thread reader([&] { bytes = ReadFile(file()); });
+  Ok({"export", cache(), file()});
+  reader.join();
+  EXPECT_TRUE(std::filesystem::is_fifo(file()));
+  EXPECT_EQ(OkJson({"import", copy(), "-"}, bytes)["items"], 6);
+}
+
+TEST_F(CliTransfer, ExportKeepsALinkAndTheModeOfItsTarget) {
+  MakeCache();
+  const std::string target = Path("target");
+  std::filesystem::create_symlink("target", file());
+  Ok({"export", cache(), file()});  // It is not there yet.
+  EXPECT_TRUE(std::filesystem::is_symlink(file()));
+  std::filesystem::permissions(target, std::filesystem::perms(0600));
+  Ok({"export", cache(), file()});
+  EXPECT_TRUE(std::filesystem::is_symlink(file()));
+  EXPECT_EQ(std::filesystem::status(target).permissions(),
+            std::filesystem::perms(0600));
+  EXPECT_EQ(OkJson({"import", copy(), target})["items"], 6);
+}
+
+// Its standard output is a regular file here, and has a place in it.
+TEST_F(CliTransfer, ExportToTheNameOfStandardOutputIsStandardOutput) {
+  MakeCache();
+  // As /dev/stdout is, which this test must not replace if it fails.
+  std::filesystem::create_symlink("/proc/self/fd/1", file());
+  const std::string bytes = Ok({"export", cache(), file()});
+  EXPECT_EQ(OkJson({"import", copy(), "-"}, bytes)["items"], 6);
+  Fails(2, {"export", cache(), file(), "--json"}, {"--json"});
+}
+
+TEST_F(CliTransfer, ExportToADescriptorThatIsNotOpenWritesNowhere) {
+  MakeCache();
+  Fails(3, {"export", cache(), "/dev/fd/9"}, {"/dev/fd/9"});
+  EXPECT_EQ(OkJson({"check", cache()})["ok"], true);
+}
+
+TEST_F(CliTransfer, ExportIntoACacheIsRefused) {
+  MakeCache();
+  std::filesystem::create_symlink(cache() + "/larder.format", file());
+  const std::string stamp = ReadFile(cache() + "/larder.format");
+  for (const std::string& name : {cache() + "/log/new", file()}) {
+    Fails(3, {"export", cache(), name}, {"kInvalidArgument", "is a cache"});
+  }
+  EXPECT_EQ(ReadFile(cache() + "/larder.format"), stamp);
+}
+
+TEST_F(CliTransfer, ExportLeavesAFileNamedPartialAlone) {
+  MakeCache();
+  WriteFile(file() + ".partial", "mine");
+  Ok({"export", cache(), file()});
+  EXPECT_EQ(ReadFile(file() + ".partial"), "mine");
+  EXPECT_EQ(OkJson({"import", copy(), file()})["items"], 6);
 }
 
 TEST_F(CliFiles, RecordedCommandIsReplayed) {
