@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -67,6 +68,11 @@ Status CheckTag(std::string_view tag) {
                                  " bytes");
 }
 
+Status CheckCost(float cost) {
+  if (cost >= 0 && cost <= std::numeric_limits<float>::max()) return {};
+  return Status::InvalidArgument("cost " + std::to_string(cost));
+}
+
 Status CheckValueSize(std::uint64_t size, const Settings& settings) {
   const std::uint64_t limit = settings.item_size_limit != 0
                                   ? settings.item_size_limit
@@ -87,6 +93,7 @@ class Executor {
   Reply Store(const SetCommand& c, std::shared_ptr<const std::string> value) {
     if (Status s = CheckKey(c.key); !s.ok()) return {.status = std::move(s)};
     if (Status s = CheckTag(c.tag); !s.ok()) return {.status = std::move(s)};
+    if (Status s = CheckCost(c.cost); !s.ok()) return {.status = std::move(s)};
     const ModelItem* live = Find(c.key);
     const std::uint64_t version_now = live != nullptr ? live->info.version : 0;
     if ((c.condition == SetCondition::kIfAbsent && live != nullptr) ||
@@ -505,6 +512,7 @@ Result<std::unique_ptr<ValueWriter>> ModelEngine::OpenWriter(
   }
   LARDER_FAIL_IF_ERROR(CheckKey(command.key));
   LARDER_FAIL_IF_ERROR(CheckTag(command.tag));
+  LARDER_FAIL_IF_ERROR(CheckCost(command.cost));
   LARDER_FAIL_IF_ERROR(CheckValueSize(size_expected, disk_->settings));
   return std::make_unique<ModelWriter>(disk_, clock_, command);
 }

@@ -15,6 +15,7 @@
 
 #include "attached_rates.h"
 #include "command_line.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 
@@ -266,8 +267,8 @@ void AddAttachedCommands(CommandLine& line) {
       "top", "Watch what the processes of a cache do",
       [top](const OutputFormat& format) { return RunTop(*top, format); });
   AddDirectoryArgument(command, top->directory);
-  command->add_option("--interval", top->interval_seconds, "Seconds, 1")
-      ->check(CLI::Range(0.05, 3600.0));
+  AddNumberOption<double>(command, "--interval", top->interval_seconds,
+                          {.min = 0.05, .max = 3600.0}, "Seconds, 1");
   command->add_flag("--once", top->once,
                     "Look for one interval, print it and end");
 }

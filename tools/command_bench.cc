@@ -3,7 +3,9 @@
 
 #include <array>
 #include <charconv>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,6 +17,7 @@
 #include "cache_access.h"
 #include "command_line.h"
 #include "interruption.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "random_keys.h"
@@ -143,6 +146,24 @@ Result<BenchResult> Measure(const BenchOptions& options,
   return result;
 }
 
+// What is said of one limit is the default of the other.
+struct BenchArguments {
+  BenchOptions options;
+  std::optional<std::uint64_t> operations;
+  std::optional<double> seconds;
+};
+
+BenchOptions OptionsOf(const BenchArguments& arguments) {
+  BenchOptions options = arguments.options;
+  if (arguments.seconds) {
+    options.time_max = std::chrono::nanoseconds(
+        static_cast<std::int64_t>(*arguments.seconds * 1e9));
+    options.operations = std::numeric_limits<std::uint64_t>::max();
+  }
+  options.operations = arguments.operations.value_or(options.operations);
+  return options;
+}
+
 // In a cache of its own: in that of somebody else the load would replace and
 // evict items, and change what the policy has learnt.
 int Run(BenchOptions options, const OutputFormat& format) {
@@ -201,36 +222,32 @@ void AddLoadOptions(CLI::App* command, BenchOptions& options) {
 }  // namespace
 
 void AddBenchCommand(CommandLine& line) {
-  auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = line.AddCommand(
-      "bench", "Measure a mix of get, set and delete",
-      [options](const OutputFormat& format) { return Run(*options, format); });
+  auto arguments = std::make_shared<BenchArguments>();
+  BenchOptions* const options = &arguments->options;
+  CLI::App* command =
+      line.AddCommand("bench", "Measure a mix of get, set and delete",
+                      [arguments](const OutputFormat& format) {
+                        return Run(OptionsOf(*arguments), format);
+                      });
   AddDirectoryArgument(command, options->directory);
-  command->add_option("--threads", options->threads, "Threads per process")
-      ->check(CLI::Range(1U, kThreadCountMax));
-  command->add_option("--processes", options->processes, "Processes")
-      ->check(CLI::Range(1U, kProcessCountMax));
-  command->add_option("--keys", options->key_count, "Distinct keys, 100")
-      ->check(CLI::PositiveNumber);
+  AddNumberOption<unsigned>(command, "--threads", options->threads,
+                            {.min = 1, .max = kThreadCountMax},
+                            "Threads per process");
+  AddNumberOption<unsigned>(command, "--processes", options->processes,
+                            {.min = 1, .max = kProcessCountMax}, "Processes");
+  AddNumberOption<std::uint64_t>(command, "--keys", options->key_count,
+                                 {.min = 1}, "Distinct keys, 100");
   AddLoadOptions(command, *options);
-  auto* operations =
-      command->add_option("--operations", options->operations,
-                          "Per thread; 100000, or no limit with --seconds");
-  command
-      ->add_option_function<double>(
-          "--seconds",
-          [options, operations](double seconds) {
-            options->time_max = std::chrono::nanoseconds(
-                static_cast<std::int64_t>(seconds * 1e9));
-            if (operations->empty()) {
-              options->operations = std::numeric_limits<std::uint64_t>::max();
-            }
-          },
-          "Stop after so many")
-      ->check(CLI::Range(0.001, 1e6));
-  command->add_option("--warmup", options->warmup_operations,
-                      "Operations per thread before, 1000 by default");
-  command->add_option("--seed", options->seed, "Of the random choices");
+  AddNumberOption<std::uint64_t>(
+      command, "--operations", arguments->operations, {},
+      "Per thread; 100000, or no limit with --seconds");
+  AddNumberOption<double>(command, "--seconds", arguments->seconds,
+                          {.min = 0.001, .max = 1e6}, "Stop after so many");
+  AddNumberOption<std::uint64_t>(
+      command, "--warmup", options->warmup_operations, {},
+      "Operations per thread before, 1000 by default");
+  AddNumberOption<std::uint64_t>(command, "--seed", options->seed, {},
+                                 "Of the random choices");
   AddCreateOptions(command, options->settings);
 }
 

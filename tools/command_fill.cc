@@ -16,6 +16,7 @@
 #include "file_run.h"
 #include "fill_store.h"
 #include "fill_verify.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "progress.h"
@@ -296,8 +297,8 @@ void AddFillCommand(CommandLine& line) {
       [options](const OutputFormat& format) { return Run(*options, format); });
   AddDirectoryArgument(command, options->directory);
   options->paths.AddTo(command);
-  command->add_option("-j,--jobs", options->jobs, "Threads")
-      ->check(CLI::Range(1U, kJobCountMax));
+  AddNumberOption<unsigned>(command, "-j,--jobs", options->jobs,
+                            {.min = 1, .max = kJobCountMax}, "Threads");
   command->add_flag("--verify", options->verify,
                     "Read everything back and compare it with the files");
   AddCreateOptions(command, options->settings);

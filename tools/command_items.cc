@@ -11,6 +11,7 @@
 
 #include "cache_access.h"
 #include "command_line.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "value_text.h"
@@ -200,9 +201,10 @@ void AddIncr(CommandLine& line) {
                       });
   AddDirectoryArgument(command, options->directory);
   AddKeyArgument(command, options->key);
-  command->add_option("N", options->delta, "What to add, 1 by default");
-  command->add_option("--initial", options->initial,
-                      "What an absent key counts from, 0 by default");
+  AddNumberOption<std::int64_t>(command, "N", options->delta, {},
+                                "What to add, 1 by default");
+  AddNumberOption<std::int64_t>(command, "--initial", options->initial, {},
+                                "What an absent key counts from, 0 by default");
   AddDurationOption(command, "--ttl", options->ttl,
                     "Time to live of a new key");
   command->add_option("--tag", options->tag, "Tag of a new key");

@@ -9,6 +9,7 @@
 
 #include "cache_access.h"
 #include "command_line.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "value_text.h"
@@ -116,7 +117,8 @@ void AddKeys(CommandLine& line) {
   command->add_option("--begin", options->begin, "Only keys from this one");
   command->add_option("--end", options->end, "Only keys before this one");
   command->add_flag("--reverse", options->scan.reverse, "Last key first");
-  command->add_option("--limit", options->count_max, "At most so many");
+  AddNumberOption<std::uint64_t>(command, "--limit", options->count_max, {},
+                                 "At most so many");
   command->add_flag("-l,--long", options->details,
                     "Size, stored at, expires at and tag before each key");
   command->add_flag("-0,--null", options->end_with_nul,

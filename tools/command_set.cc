@@ -15,6 +15,7 @@
 
 #include "cache_access.h"
 #include "command_line.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "standard_streams.h"
@@ -222,16 +223,16 @@ void AddSetCommand(CommandLine& line) {
   AddDurationOption(command, "--ttl", options->ttl,
                     "Time to live, e.g. 60s or 1h30m; 0 or less is expired");
   command->add_option("--tag", options->tag, "Tag, at most 4096 bytes");
-  command->add_option("--cost", options->cost,
-                      "What a miss costs, relative to others");
+  AddNumberOption<float>(command, "--cost", options->cost, {.min = 0.0F},
+                         "What a miss costs, relative to others");
   command->add_flag("--pin", options->pinned, "Never evict it");
   command->add_flag("--int", options->integer,
                     "Store VALUE as the integer that 'incr' works on");
   auto* absent = command->add_flag("--if-absent", options->if_absent,
                                    "Only if there is no live item");
-  command
-      ->add_option("--if-version", options->version_expected,
-                   "Only if the item has this version (0: none)")
+  AddNumberOption<std::uint64_t>(command, "--if-version",
+                                 options->version_expected, {},
+                                 "Only if the item has this version (0: none)")
       ->excludes(absent);
   AddCreateOptions(command, options->settings);
 }

@@ -13,6 +13,7 @@
 #include "cache_access.h"
 #include "command_line.h"
 #include "interruption.h"
+#include "number_option.h"
 #include "option_types.h"
 #include "output.h"
 #include "scratch_directory.h"
@@ -241,30 +242,29 @@ void AddTorture(CommandLine& line) {
   given->settings = {{"policy", "none"}, {"when_full", "fail"}};
   TortureOptions& options = given->options;
   AddDirectoryArgument(command, options.directory);
-  command->add_option("--processes", options.processes, "Writers, 4")
-      ->check(CLI::Range(1U, kTortureProcessesMax));
-  command->add_option("--seconds", options.seconds, "How long, 10")
-      ->check(CLI::Range(0.1, 1e6));
-  command
-      ->add_option("--kill-every", given->kill_every_ms,
-                   "Milliseconds between kills, 200; 0: none")
-      ->check(CLI::Range(0U, 3'600'000U));
+  AddNumberOption<unsigned>(command, "--processes", options.processes,
+                            {.min = 1, .max = kTortureProcessesMax},
+                            "Writers, 4");
+  AddNumberOption<double>(command, "--seconds", options.seconds,
+                          {.min = 0.1, .max = 1e6}, "How long, 10");
+  AddNumberOption<std::uint64_t>(command, "--kill-every", given->kill_every_ms,
+                                 {.min = 0, .max = 3'600'000},
+                                 "Milliseconds between kills, 200; 0: none");
   command->add_flag("--stop", options.stop, "Stop and continue some, too");
-  command
-      ->add_option("--hang-after", given->hang_after_seconds,
-                   "Seconds without progress that are a hang, 20")
-      ->check(CLI::Range(1.0, 3600.0));
-  command->add_option("--seed", options.seed, "Of the random choices");
+  AddNumberOption<double>(command, "--hang-after", given->hang_after_seconds,
+                          {.min = 1.0, .max = 3600.0},
+                          "Seconds without progress that are a hang, 20");
+  AddNumberOption<std::uint64_t>(command, "--seed", options.seed, {},
+                                 "Of the random choices");
   command->add_option("--journals", given->journals,
                       "Where writers keep their journals, beside the cache by "
                       "default; removed if all went well");
   command->add_flag("--full", given->full,
                     "Readers that hold what they read, streams, clears, forks, "
                     "faults, too: 600 s, in rounds");
-  command
-      ->add_option("--round-seconds", given->round_seconds,
-                   "With --full: how long each cache is used, 30")
-      ->check(CLI::Range(0.1, 1e6));
+  AddNumberOption<double>(command, "--round-seconds", given->round_seconds,
+                          {.min = 0.1, .max = 1e6},
+                          "With --full: how long each cache is used, 30");
   command->add_flag("--fill-disk", given->fill_disk,
                     "With --full: fill the file system now and then; one made "
                     "for that, of up to 8 GiB");

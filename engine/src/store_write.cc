@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <thread>
 
@@ -163,6 +164,11 @@ Status Store::ValidateCommand(const Command& command) const noexcept {
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     tag = set->tag;
     size = set->value.size();
+    // A rank is made of it: what is no number would be below none.
+    if (!(set->cost >= 0.0F) || std::isinf(set->cost)) {
+      return Status::InvalidArgument("cost " + std::to_string(set->cost) +
+                                     ": expected a number from 0");
+    }
   } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
     tag = incr->tag;
   }

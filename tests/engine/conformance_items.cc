@@ -1,3 +1,4 @@
+#include <cmath>
 #include <limits>
 
 #include "engine/conformance_suite.h"
@@ -413,6 +414,18 @@ TEST_P(EngineConformance, ValueAboveTheItemSizeLimitIsTooLarge) {
   const Reply reply = Set("key", std::string(1001, 'y'));
   EXPECT_EQ(reply.status.code(), StatusCode::kTooLarge);
   EXPECT_EQ(ValueOf("key"), std::string(1000, 'x'));
+}
+
+TEST_P(EngineConformance, CostThatIsNoNumberIsRefused) {
+  ASSERT_TRUE(Set("key", "old").applied);
+  for (const float cost : {std::nanf(""), HUGE_VALF, -HUGE_VALF, -5.0F}) {
+    const Reply reply =
+        Run(SetCommand{.key = "key", .value = "new", .cost = cost});
+    EXPECT_EQ(reply.status.code(), StatusCode::kInvalidArgument) << cost;
+  }
+  EXPECT_EQ(ValueOf("key"), "old");
+  EXPECT_TRUE(
+      Run(SetCommand{.key = "key", .value = "new", .cost = 0.0F}).applied);
 }
 
 TEST_P(EngineConformance, ValueThatCanNeverFitIsTooLargeAndEvictsNothing) {

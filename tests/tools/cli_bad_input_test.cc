@@ -153,6 +153,52 @@ TEST_F(CliBadInput, ACommandLineThatMakesNoSenseIsAUsageError) {
   EXPECT_FALSE(std::filesystem::exists(cache()));
 }
 
+TEST_F(CliBadInput, ANumberThatIsNoneIsAUsageError) {
+  for (const char* cost :
+       {"nan", "inf", "-inf", "-5", "1e39", "0x10", "", " 1", "1 "}) {
+    Fails(2, {"set", cache(), "k", "v", "--cost", cost}, {"--cost", "number"});
+  }
+  const std::string file = Path("trace.csv");
+  const std::vector<std::vector<std::string>> lines = {
+      {"set", cache(), "k", "v", "--if-version"},
+      {"incr", cache(), "n", "--initial"},
+      {"keys", cache(), "--limit"},
+      {"top", cache(), "--once", "--interval"},
+      {"fill", cache(), Path("a"), "-j"},
+      {"bench", cache(), "--threads"},
+      {"bench", cache(), "--processes"},
+      {"bench", cache(), "--keys"},
+      {"bench", cache(), "--operations"},
+      {"bench", cache(), "--warmup"},
+      {"bench", cache(), "--seconds"},
+      {"bench", cache(), "--seed"},
+      {"torture", cache(), "--processes"},
+      {"torture", cache(), "--seconds"},
+      {"torture", cache(), "--kill-every"},
+      {"torture", cache(), "--hang-after"},
+      {"torture", cache(), "--round-seconds"},
+      {"torture", cache(), "--seed"},
+      {"replay", file, "--skip-bad"},
+      {"replay", file, "--limit"},
+      {"replay", file, "--tolerance"},
+      {"replay", file, "--threads"},
+      {"replay", file, "--buckets"},
+      {"replay", file, "--seed"}};
+  for (const std::vector<std::string>& line : lines) {
+    for (const char* number :
+         {"nan", "inf", "99999999999999999999999999", "0x10", ""}) {
+      std::vector<std::string> words = line;
+      words.emplace_back(number);
+      Fails(2, words, {line.back().substr(line.back() == "-j" ? 1 : 0)});
+    }
+    std::vector<std::string> negative = line;
+    negative.back() += line.back() == "-j" ? "-1" : "=-1";
+    if (line.back() != "--initial") Fails(2, negative, {"-1"});
+  }
+  Fails(2, {"incr", cache(), "n", "--", "-9223372036854775809"}, {"number"});
+  EXPECT_FALSE(std::filesystem::exists(cache()));
+}
+
 TEST_F(CliBadInput, AFullStandardOutputIsAnError) {
   Ok({"set", cache(), "key", "value"});
   const std::string command = std::string(LARDER_COMMAND) + " get " + cache() +

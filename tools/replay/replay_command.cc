@@ -4,10 +4,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include "number_option.h"
 #include "replay_report.h"
 
 namespace larder::replay {
 namespace {
+
+using tools::AddNumberOption;
 
 /// Turns a refused value into CLI11's own error.
 template <typename T>
@@ -76,15 +79,13 @@ void AddReading(CLI::App& command, ReplayOptions& options) {
                    "Columns of a table: time, key, size, op, ttl, cost; - for "
                    "others")
                ->option_text("NAME,..."));
-  command
-      .add_option("--skip-bad", options.load.skip_bad_count_max,
-                  "Skip up to N malformed rows of each trace")
-      ->option_text("N");
-  command
-      .add_option("--limit", options.load.request_count_max,
-                  "Use the first N requests of each trace only")
-      ->check(CLI::Range(std::uint64_t{1}, kTraceRequestCountMax))
-      ->option_text("N");
+  AddNumberOption<std::uint64_t>(&command, "--skip-bad",
+                                 options.load.skip_bad_count_max, {},
+                                 "Skip up to N malformed rows of each trace");
+  AddNumberOption<std::uint64_t>(&command, "--limit",
+                                 options.load.request_count_max,
+                                 {.min = 1, .max = kTraceRequestCountMax},
+                                 "Use the first N requests of each trace only");
   command.add_flag("--ignore-size", options.ignore_size,
                    "Count every object as 1; sizes are then items");
   command.add_flag("--ttl", options.use_ttl,
@@ -107,30 +108,23 @@ void AddOutput(CLI::App& command, ReplayOptions& options) {
       .add_option("--baseline", options.baseline_path,
                   "Compare with an earlier --json; exit code 1 if it differs")
       ->option_text("FILE.json");
-  command
-      .add_option("--tolerance", options.tolerance,
-                  "Largest difference of a miss ratio (default 0.01)")
-      ->option_text("X");
+  AddNumberOption<double>(&command, "--tolerance", options.tolerance,
+                          {.min = 0.0, .max = 1.0},
+                          "Largest difference of a miss ratio (default 0.01)");
   command.add_flag_callback(
       "--no-progress", [&options] { options.progress = ShowProgress::kNever; },
       "No progress bar even on a terminal");
 }
 
 void AddRunning(CLI::App& command, ReplayOptions& options) {
-  command
-      .add_option("--threads", options.thread_count,
-                  "Runs at a time; default: one for each processor")
-      ->check(CLI::Range(1U, 1024U))
-      ->option_text("N");
-  command
-      .add_option("--buckets", options.bucket_count,
-                  "Rank buckets of larder's policies (default 256)")
-      ->check(CLI::Range(1U, 65536U))
-      ->option_text("N");
-  command
-      .add_option("--seed", options.random_seed,
-                  "Seed of random choices (default 1)")
-      ->option_text("N");
+  AddNumberOption<unsigned>(&command, "--threads", options.thread_count,
+                            {.min = 1, .max = 1024},
+                            "Runs at a time; default: one for each processor");
+  AddNumberOption<std::uint32_t>(
+      &command, "--buckets", options.bucket_count, {.min = 1, .max = 65536},
+      "Rank buckets of larder's policies (default 256)");
+  AddNumberOption<std::uint64_t>(&command, "--seed", options.random_seed, {},
+                                 "Seed of random choices (default 1)");
   command
       .add_option("--dir", options.directory,
                   "Where --via engine makes its cache directories")

@@ -19,7 +19,8 @@ struct SetOptions {
   std::string_view tag = {};
   /// Never evicted; it still expires. See the `pinned` of SetCommand.
   bool pinned = false;
-  /// What a miss costs, relative to others; used by the `cost` objective.
+  /// What a miss costs, relative to others; used by the `cost` objective. 0 or
+  /// more and finite, else kInvalidArgument.
   float cost = 1.0F;
   /// nullopt = the `durability` setting.
   std::optional<Durability> durability = {};

@@ -62,7 +62,8 @@ struct SetCommand {
   /// Never evicted (it still expires). Refused with kNoSpace once pinned items
   /// hold half of the limit.
   bool pinned = false;
-  /// What a miss costs, relative to others; used by the `cost` objective.
+  /// What a miss costs, relative to others; used by the `cost` objective. 0 or
+  /// more and finite, else kInvalidArgument.
   float cost = 1.0F;
 };
 
