@@ -87,10 +87,8 @@ int RepairCache(const std::string& directory, const OutputFormat& format,
   CacheOptions options = MakeCacheOptions(OpenMode::kExisting, format);
   options.when_damaged = WhenDamaged::kRepair;
   auto cache = Cache::Open(directory, std::move(options));
-  const bool beyond =
-      !cache && (cache.error().code() == StatusCode::kCorruption ||
-                 cache.error().code() == StatusCode::kUnsupportedFormat ||
-                 cache.error().code() == StatusCode::kNoSpace);
+  // What wants room, or a newer larder, is not beyond repair.
+  const bool beyond = !cache && cache.error().code() == StatusCode::kCorruption;
   return RunAndClose(std::move(cache), directory, action,
                      beyond ? "'larder reset' makes it an empty cache" : "");
 }

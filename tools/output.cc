@@ -35,7 +35,7 @@ std::string_view Remedy(StatusCode code) {
     case StatusCode::kTooLarge:
       return "see size_limit and item_size_limit in 'larder settings'";
     case StatusCode::kNoSpace:
-      return "free space, or see when_full in 'larder settings'";
+      return "free space, or raise size_limit";
     case StatusCode::kCorruption:
       return "run 'larder repair'";
     case StatusCode::kIoError:
@@ -47,11 +47,12 @@ std::string_view Remedy(StatusCode code) {
     case StatusCode::kSeatUnavailable:
       return "try again when it has closed the cache";
     case StatusCode::kHolderNotResponding:
-      return "continue or end that process";
+      return "continue that process";
     case StatusCode::kReadOnly:
       return "use an account that may write";
     case StatusCode::kUndecodable:
-      return "the item is whole; set it anew, or delete it";
+      return "the item is whole: read it as the type that wrote it, or set it "
+             "anew";
     case StatusCode::kInternal:
       return "this is a defect of larder, please report it";
     default:

@@ -96,7 +96,8 @@ Status MakeSubdirectory(const std::filesystem::path& root, int root_fd,
   if (::fstatat(root_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
       !S_ISDIR(info.st_mode)) {
     return {StatusCode::kNotADirectory,
-            (root / name).string() + " is not a directory; remove it"};
+            (root / name).string() +
+                " is not a directory; move it away and open again"};
   }
   return Status::Ok();
 }

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "open_file.h"
+#include "path_error.h"
 #include "unique_fd.h"
 
 namespace larder {
@@ -61,13 +62,7 @@ Status CheckOwner(const std::string& name) noexcept {
   struct stat about {};
   const std::string path = kSemaphorePrefix + name;
   if (::lstat(path.c_str(), &about) != 0) return {};  // Elsewhere: cannot say.
-  if (S_ISREG(about.st_mode) && about.st_uid == ::geteuid() &&
-      (about.st_mode & (S_IRWXG | S_IRWXO)) == 0) {
-    return {};
-  }
-  return {StatusCode::kPermissionDenied, path + " is not private to user " +
-                                             std::to_string(::geteuid()) +
-                                             ": remove it"};
+  return CheckPrivateFile(about, path);
 }
 
 // What does not change in a semaphore that processes share, as glibc makes it.

@@ -44,6 +44,27 @@ std::string OwnerAndMode(const std::filesystem::path& path) {
 
 }  // namespace
 
+Status CheckPrivateFile(const struct stat& about,
+                        const std::string& path) noexcept {
+  const auto denied = [&](const std::string& why) {
+    return Status(StatusCode::kPermissionDenied, path + why);
+  };
+  if (!S_ISREG(about.st_mode)) {
+    return denied(
+        ", where a cache has shared memory, is not a file: somebody else made "
+        "it; choose another region directory");
+  }
+  if (about.st_uid != ::geteuid()) {
+    return denied(" belongs to uid " + std::to_string(about.st_uid) +
+                  ", who uses this cache, and this process runs as uid " +
+                  std::to_string(::geteuid()) + ": run it as that user");
+  }
+  if ((about.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return denied(" may be opened by others: chmod 600 it");
+  }
+  return Status::Ok();
+}
+
 Status PathError(int error, std::string_view doing,
                  const std::filesystem::path& path,
                  std::string_view needed) noexcept {

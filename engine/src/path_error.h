@@ -2,7 +2,10 @@
 #define LARDER_ENGINE_SRC_PATH_ERROR_H_
 
 #include <filesystem>
+#include <string>
 #include <string_view>
+
+#include <sys/stat.h>
 
 #include "larder/engine/status.h"
 
@@ -15,6 +18,12 @@ namespace larder {
 [[nodiscard]] Status PathError(int error, std::string_view doing,
                                const std::filesystem::path& path,
                                std::string_view needed) noexcept;
+
+/// Checks that `about`, of `path`, is of a regular file of this user that
+/// nobody else may open. kPermissionDenied says what it is otherwise, and never
+/// to remove it: it may be of a cache that is in use.
+[[nodiscard]] Status CheckPrivateFile(const struct stat& about,
+                                      const std::string& path) noexcept;
 
 }  // namespace larder
 

@@ -9,6 +9,7 @@
 #include "larder/engine/policy.h"
 
 #include "builtin_policies.h"
+#include "text_units.h"
 
 namespace larder {
 namespace {
@@ -40,56 +41,17 @@ Registry& GlobalRegistry() {
   return *registry;
 }
 
-std::size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
-// The short names that people know these by.
-std::string_view WellKnownAs(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 8>
-      kAliases{{{"fifo", "least-recently-stored"},
-                {"lru", "least-recently-used"},
-                {"lfu", "least-frequently-used"},
-                {"lfuda", "least-frequently-used"},
-                {"s3fifo", "s3-fifo"},
-                {"second-chance", "clock"},
-                {"gdsf-h", "gdsf-history"},
-                {"auto", "adaptive"}}};
-  for (const auto& [alias, known] : kAliases) {
-    if (alias == name) return known;
-  }
-  return {};
-}
-
 Status UnknownPolicy(std::string_view name) {
-  const std::vector<std::string> names = PolicyNames();
+  const std::vector<std::string> owned = PolicyNames();
+  const std::vector<std::string_view> names(owned.begin(), owned.end());
   std::string list;
-  std::string nearest(WellKnownAs(name.substr(0, 64)));
-  const bool known = !nearest.empty();
-  std::size_t best = 64;
-  for (const std::string& candidate : names) {
+  for (const std::string_view known : names) {
     if (!list.empty()) list += ", ";
-    list += candidate;
-    const std::size_t distance = EditDistance(name.substr(0, 64), candidate);
-    if (!known && distance < best) {
-      best = distance;
-      nearest = candidate;
-    }
+    list += known;
   }
   return Status::InvalidArgument(
-      "unknown policy \"" + std::string(name.substr(0, 64)) +
-      "\"; nearest is \"" + nearest + "\"; policies: " + list);
+      "unknown policy " + internal::QuoteForMessage(name) +
+      internal::SuggestionFor(name, names) + "; policies: " + list);
 }
 
 }  // namespace

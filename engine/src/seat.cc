@@ -362,7 +362,8 @@ Result<bool> Seat::JoinEpoch() noexcept {
   if (!options_.id.empty() && options_.id != control_.id) {
     return Fail(
         Status::Corruption((options_.directory / kControlName).string() +
-                           " names another cache: remove it"));
+                           " is of another cache; once no process has this one "
+                           "open, move it away"));
   }
   auto region = SharedRegion::Open(Address(RegionKind::kMain, 0),
                                    SharedRegion::Access::kReadWrite);

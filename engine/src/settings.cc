@@ -163,16 +163,15 @@ Status UnknownSetting(std::string_view name) {
       std::string(internal::NearestName(name, names)) + "\"?");
 }
 
-// Checks that `value` is one of `names`; the error suggests the nearest one.
+// Checks that `value` is one of `names`; the error may suggest one.
 Status CheckName(std::string_view value,
                  std::span<const std::string_view> names) {
   if (std::find(names.begin(), names.end(), value) != names.end()) {
     return Status::Ok();
   }
-  return Status::InvalidArgument(
-      QuoteForMessage(value) + " is not one of " + Join(names) +
-      "; did you mean \"" + std::string(internal::NearestName(value, names)) +
-      "\"?");
+  return Status::InvalidArgument(QuoteForMessage(value) + " is not one of " +
+                                 Join(names) +
+                                 internal::SuggestionFor(value, names));
 }
 
 template <typename T>

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "open_file.h"
+#include "path_error.h"
 
 namespace larder {
 namespace {
@@ -77,16 +78,6 @@ Status AllocateFile(int fd, const std::string& path, std::uint64_t begin,
                  " (free some, or choose another region directory)");
 }
 
-Status CheckOwner(const struct stat& about, const std::string& path) noexcept {
-  if (!S_ISREG(about.st_mode) || about.st_uid != ::geteuid() ||
-      (about.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return {StatusCode::kPermissionDenied,
-            path + " is not a private file of user " +
-                std::to_string(::geteuid()) + ": remove it"};
-  }
-  return {};
-}
-
 class MappedSharedRegion final : public SharedRegion {
  public:
   MappedSharedRegion(UniqueFd fd, ipc::mapped_region mapping,
@@ -130,7 +121,7 @@ Result<UniqueFd> CreateFile(const std::string& path) noexcept {
     if (errno != EEXIST || attempt > 0 || ::lstat(path.c_str(), &about) != 0) {
       return Fail(Status::FromErrno(errno, "create shared memory " + path));
     }
-    LARDER_FAIL_IF_ERROR(CheckOwner(about, path));
+    LARDER_FAIL_IF_ERROR(CheckPrivateFile(about, path));
     ::unlink(path.c_str());
   }
 }
@@ -224,7 +215,7 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
   if (::fstat(fd.get(), &about) != 0) {
     return Fail(Status::FromErrno(errno, "fstat " + path));
   }
-  LARDER_FAIL_IF_ERROR(CheckOwner(about, path));
+  LARDER_FAIL_IF_ERROR(CheckPrivateFile(about, path));
   const auto size = static_cast<std::uint64_t>(about.st_size);
   if (size < sizeof(RegionHeader)) {
     return Fail(Status::Corruption(path + " is too short to be a region"));

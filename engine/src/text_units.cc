@@ -147,6 +147,35 @@ std::string_view NearestName(std::string_view name,
   return nearest;
 }
 
+std::string SuggestionFor(std::string_view name,
+                          std::span<const std::string_view> names) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 11>
+      kCalledElsewhere{{{"fifo", "least-recently-stored"},
+                        {"lru", "least-recently-used"},
+                        {"lfu", "least-frequently-used"},
+                        {"lfuda", "least-frequently-used"},
+                        {"s3fifo", "s3-fifo"},
+                        {"second-chance", "clock"},
+                        {"gdsf-h", "gdsf-history"},
+                        {"auto", "adaptive"},
+                        {"fsync", "power"},
+                        {"sync", "power"},
+                        {"disk", "power"}}};
+  std::string_view meant = NearestName(name, names);
+  const std::size_t letters = std::max(name.size(), meant.size());
+  if (letters > kQuotedSizeMax || 3 * EditDistance(name, meant) > letters) {
+    meant = {};
+  }
+  for (const auto& [alias, known] : kCalledElsewhere) {
+    if (alias == name &&
+        std::find(names.begin(), names.end(), known) != names.end()) {
+      meant = known;
+    }
+  }
+  if (meant.empty() || meant == "none") return {};
+  return "; did you mean \"" + std::string(meant) + "\"?";
+}
+
 }  // namespace internal
 
 namespace {

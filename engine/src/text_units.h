@@ -43,6 +43,13 @@ struct DecimalNumber {
 [[nodiscard]] std::string_view NearestName(
     std::string_view name, std::span<const std::string_view> names);
 
+/// "; did you mean \"X\"?" with the one of `names` that the value `name` is
+/// meant to be: what it is called elsewhere ("lru", "fsync"), or a name that is
+/// at most a third of its letters away. Empty if there is none. It is never
+/// "none": who asks for something must not be led to nothing.
+[[nodiscard]] std::string SuggestionFor(
+    std::string_view name, std::span<const std::string_view> names);
+
 }  // namespace larder::internal
 
 #endif  // LARDER_ENGINE_SRC_TEXT_UNITS_H_

@@ -1,6 +1,7 @@
 #include "larder/engine/settings.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <fstream>
 #include <limits>
@@ -250,6 +251,33 @@ TEST(Settings, UnknownEnumeratorIsAnsweredWithAllNamesAndTheNearest) {
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
   EXPECT_TRUE(Mentions(status, "none, process, power")) << status.ToString();
   EXPECT_TRUE(Mentions(status, "did you mean \"process\"?"));
+}
+
+// Who asks for more than there is must not end with less.
+TEST(Settings, NoSuggestionIsWeakerThanWhatWasAskedFor) {
+  const std::vector<std::array<std::string_view, 3>> cases = {
+      {"durability", "fsync", "power"},
+      {"durability", "nothing", ""},
+      {"durability", "nones", ""},
+      {"durability", "sone", ""},
+      {"durability", "", ""},
+      {"policy", "lru", "least-recently-used"},
+      {"policy", "one", ""},
+      {"policy", "2q", ""},
+      {"when_full", "full", ""},
+      {"when_full", "refuse", ""},
+      {"compression", "gzip", ""},
+      {"read_mode", "pred", "pread"},
+      {"verify_reads", "alway", "always"}};
+  for (const auto& [name, wrong, meant] : cases) {
+    const Status status = Refusal(name, wrong);
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << wrong;
+    const bool suggests = Mentions(status, "did you mean");
+    EXPECT_EQ(suggests, !meant.empty()) << status.ToString();
+    EXPECT_TRUE(!suggests || Mentions(status, "did you mean \"" +
+                                                  std::string(meant) + "\"?"))
+        << status.ToString();
+  }
 }
 
 TEST(Settings, UnknownPolicyIsAnsweredWithAllNamesAndTheNearest) {

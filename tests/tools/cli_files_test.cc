@@ -319,6 +319,21 @@ TEST_F(CliTransfer, ExportLeavesAFileNamedPartialAlone) {
   EXPECT_EQ(OkJson({"import", copy(), file()})["items"], 6);
 }
 
+// gnuplot would run it.
+TEST_F(CliFiles, APlotIsAFileWhateverItsNameIs) {
+  WriteFile(Path("trace.csv"), "1,a,1,get,0\n2,b,1,get,0\n");
+  std::filesystem::create_directory(Path("work"));
+  const std::string line = "cd " + Path("work") + " && " + LARDER_COMMAND +
+                           " replay ../trace.csv --size 1 --no-progress "
+                           "--plot '|touch ran' > ../out 2>&1";
+  if (std::system("gnuplot --version > /dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "no gnuplot";
+  }
+  EXPECT_EQ(std::system(line.c_str()), 0) << ReadFile(Path("out"));
+  EXPECT_TRUE(std::filesystem::exists(Path("work/|touch ran")));
+  EXPECT_FALSE(std::filesystem::exists(Path("work/ran")));
+}
+
 TEST_F(CliFiles, RecordedCommandIsReplayed) {
   const std::string trace = Path("t.csv");
   for (int i = 0; i < 800; ++i) {

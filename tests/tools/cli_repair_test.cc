@@ -35,10 +35,12 @@ TEST_F(CliRepair, CheckWithRepairIsTheSame) {
   EXPECT_EQ(Ok({"get", cache(), "key"}), std::string(3000, 'v'));
 }
 
-TEST_F(CliRepair, ANewerFormatIsForReset) {
+// It is whole, so the advice is to use a newer larder; reset would do.
+TEST_F(CliRepair, ANewerFormatIsNotAdvisedToBeReset) {
   Fill();
   WriteFile(cache() + "/larder.format", "larder format 9\n");
-  Fails(3, {"repair", cache()}, {"kUnsupportedFormat", "larder reset"});
+  Fails(3, {"repair", cache()}, {"kUnsupportedFormat", "upgrade larder"});
+  EXPECT_EQ(Run({"repair", cache()}).err.find("reset"), std::string::npos);
   EXPECT_EQ(OkJson({"reset", cache(), "--yes"})["reset"], true);
   EXPECT_EQ(OkJson({"stats", cache()})["count"], 0);
 }

@@ -29,6 +29,12 @@ std::string Quoted(std::string_view text) {
   return quoted + "'";
 }
 
+/// The file at `path`: gnuplot would take "|..." for a command to run, and "~"
+/// for a home.
+std::string FileName(const std::string& path) {
+  return Quoted(path.starts_with('/') ? path : "./" + path);
+}
+
 /// Distinct values of a field, in order of first appearance.
 template <typename Field>
 std::vector<std::string> Distinct(const std::vector<ReplayRow>& rows,
@@ -66,7 +72,7 @@ struct Panels {
         "set output {}\nset multiplot layout {},{}\n"
         "set grid\nset key below noenhanced\nset title noenhanced\n"
         "set ylabel 'object miss ratio'\nset yrange [0:1]\n",
-        640 * columns, 460 * lines, Quoted(path), lines, columns);
+        640 * columns, 460 * lines, FileName(path), lines, columns);
   }
 };
 

@@ -60,7 +60,8 @@ std::string RenderPlotScript(const BenchResults& results,
   std::string script = fmt::format(
       "set terminal svg size 1100,640 background '#ffffff' font 'sans,11'\n"
       "set output {}\n",
-      QuoteForGnuplot(path));
+      // A name, and no command: gnuplot runs "|...".
+      QuoteForGnuplot(path.starts_with('/') ? path : "./" + std::string(path)));
   std::string panels;
   for (const char* operation : kOperations) {
     std::string lines;
