@@ -155,7 +155,11 @@ int ReportError(const Status& status, std::string_view where,
   std::string line = fmt::format("larder: {}", StatusCodeName(status.code()));
   AppendPart(line, status.message());
   AppendPart(line, where);
-  AppendPart(line, remedy.empty() ? Remedy(status.code()) : remedy);
+  // A message that names a limit says what to do.
+  const bool is_limit = status.message().find("RLIMIT_") != std::string::npos;
+  AppendPart(line, !remedy.empty() ? remedy
+                   : is_limit      ? std::string_view()
+                                   : Remedy(status.code()));
   PrintErrorLine(std::move(line));
   return kExitError;
 }

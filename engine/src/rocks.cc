@@ -32,6 +32,7 @@
 #include "ledger_delta.h"
 #include "manifest_check.h"
 #include "open_file.h"
+#include "process_limits.h"
 #include "rocks_threads.h"
 #include "rocks_timer.h"
 #include "unique_fd.h"
@@ -705,6 +706,10 @@ Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return Status::Ok();
   std::string message =
       NameDescriptors(std::string(what) + ": " + status.ToString());
+  // RocksDB takes some of these for damage.
+  if (const std::string advice = LimitAdvice(message); !advice.empty()) {
+    return Status::IoError(message + advice);
+  }
   // Of CountingFileSystem; RocksDB has no code for it.
   if (message.find(kNotAFileText) != std::string::npos) {
     return {StatusCode::kNotAFile, std::move(message)};

@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "process_limits.h"
+
 namespace larder {
 
 std::string_view StatusCodeName(StatusCode code) noexcept {
@@ -90,7 +92,8 @@ Status Status::FromErrno(int error_number, std::string_view what) noexcept {
   }
   // system_category().message is the thread-safe strerror.
   return {code, std::string(what) + ": " +
-                    std::system_category().message(error_number)};
+                    std::system_category().message(error_number) +
+                    LimitAdvice(error_number)};
 }
 
 std::string Status::ToString() const {

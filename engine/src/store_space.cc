@@ -224,8 +224,8 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
   if (!incoming.empty() && (disk_full_ || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
     if (Status restored = RestoreReserve();
-        restored.code() == StatusCode::kNotAFile) {
-      return restored;
+        !restored.ok() && restored.code() != StatusCode::kNoSpace) {
+      return restored;  // No want of room: a limit of the process, say.
     }
     if (directory_->reserve_bytes() == 0 || !DiskHasRoom()) {
       return Status::NoSpace("no space left on the device of " +

@@ -1,0 +1,43 @@
+#ifndef LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
+#define LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
+
+#include <string>
+#include <string_view>
+
+#include <signal.h>
+
+namespace larder {
+
+/// What to raise where a call failed with `error` because of a limit of the
+/// process or the machine, to be put behind the error's text; empty for other
+/// errors. It names the limit as setrlimit(2) does.
+[[nodiscard]] std::string LimitAdvice(int error) noexcept;
+/// The same for a message in which RocksDB says what the error was.
+[[nodiscard]] std::string LimitAdvice(std::string_view message) noexcept;
+
+/// Keeps SIGXFSZ, which ends a process that does not know it, from the calling
+/// thread while it writes a file: past RLIMIT_FSIZE the write fails with EFBIG,
+/// and that is all. What the application had pending, and what it does about
+/// the signal, stays as it was. errno is 0 at the begin of the scope, and what
+/// the scope has left at its end.
+///
+/// Threads: one thread, in whose scope it is; scopes may be nested.
+/// Cost:    two system calls for the outermost scope, none in threads that
+///          block all signals anyway.
+class FileSizeSignalHeld {
+ public:
+  FileSizeSignalHeld() noexcept;
+  ~FileSizeSignalHeld();
+  FileSizeSignalHeld(const FileSizeSignalHeld&) = delete;
+  FileSizeSignalHeld& operator=(const FileSizeSignalHeld&) = delete;
+
+  /// For a thread that blocks all signals as long as it lives.
+  static void HoldForEver() noexcept;
+
+ private:
+  sigset_t old_;  // Of the outermost.
+};
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
