@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <csignal>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -57,8 +56,6 @@ void UseCache(const StormWorkerOptions& options, const StormBoard& board,
 
 Status RunStormWorker(const StormWorkerOptions& options,
                       const CacheOptions& cache_options) {
-  // Past a limit of file sizes writes fail, and that is all.
-  ::signal(SIGXFSZ, SIG_IGN);
   const auto board = StormBoard::Open(options.work);
   if (!board) return board.error();
   Random random(options.seed + static_cast<std::uint64_t>(::getpid()));

@@ -15,6 +15,7 @@
 
 #include "manifest_check.h"
 #include "open_file.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -94,17 +95,20 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Append(const rocksdb::Slice& bytes,
                            const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* context) override {
+    const FileSizeSignalHeld held;
     return Noted(target()->Append(bytes, options, context), bytes.size());
   }
   rocksdb::IOStatus Append(const rocksdb::Slice& bytes,
                            const rocksdb::IOOptions& options,
                            const rocksdb::DataVerificationInfo& info,
                            rocksdb::IODebugContext* context) override {
+    const FileSizeSignalHeld held;
     return Noted(target()->Append(bytes, options, info, context), bytes.size());
   }
   rocksdb::IOStatus Truncate(std::uint64_t size,
                              const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* context) override {
+    const FileSizeSignalHeld held;
     rocksdb::IOStatus status = target()->Truncate(size, options, context);
     if (status.ok()) {
       owner_->Grow(kind_, size_->exchange(size), size);

@@ -29,6 +29,7 @@
 #include "file_system_kind.h"
 #include "open_file.h"
 #include "path_error.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -295,6 +296,7 @@ Result<DirectoryStamp> Complete(const Path& root, int fd,
 // fallocate where there is one, else bytes that no file system compresses.
 // 0 or an errno.
 int Allocate(int fd, std::uint64_t size) {
+  const FileSizeSignalHeld held;
   int result = 0;
   do {
     result = ::fallocate(fd, 0, 0, static_cast<off_t>(size));
@@ -530,6 +532,7 @@ Status CacheDirectory::RestoreReserve(std::uint64_t bytes_wanted) noexcept {
       static_cast<std::uint64_t>(info.st_blocks) * 512 >= size) {
     return MeasureReserve(fd);
   }
+  const FileSizeSignalHeld held;
   int error = ::ftruncate(fd, static_cast<off_t>(size)) == 0 ? 0 : errno;
   if (error == 0 && size > 0) {
     error = Allocate(fd, size);

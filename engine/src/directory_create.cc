@@ -17,6 +17,7 @@
 
 #include "open_file.h"
 #include "path_error.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -37,6 +38,7 @@ Status SyncDirectoryAt(const std::filesystem::path& path) {
 }
 
 Status WriteAll(int fd, const std::string& text) {
+  const FileSizeSignalHeld held;
   std::size_t done = 0;
   while (done < text.size()) {
     const ssize_t count = ::write(fd, text.data() + done, text.size() - done);

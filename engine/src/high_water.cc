@@ -20,6 +20,7 @@
 
 #include "coding.h"
 #include "open_file.h"
+#include "segment_io.h"
 
 namespace larder {
 namespace {
@@ -153,15 +154,11 @@ Status HighWater::WriteSlot(const HighWaterMarks& marks) {
     if (!fd) return std::move(fd.error());
     fd_ = std::move(*fd);
   }
-  const std::string bytes = Encode({serial_ + 1, marks});
+  std::string bytes = Encode({serial_ + 1, marks});
   const auto at = static_cast<off_t>((serial_ + 1) % kSlotCount * kSlotSize);
-  ssize_t written = 0;
-  do {
-    written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), at);
-  } while (written < 0 && errno == EINTR);
-  if (written != static_cast<ssize_t>(bytes.size())) {
-    return Status::FromErrno(written < 0 ? errno : ENOSPC,
-                             "writing " + file_.string());
+  iovec piece = {.iov_base = bytes.data(), .iov_len = bytes.size()};
+  if (!WriteFully(*SegmentIo::System(), fd_.get(), &piece, 1, at)) {
+    return Status::FromErrno(errno, "writing " + file_.string());
   }
   ++serial_;
   marks_ = marks;

@@ -28,6 +28,7 @@
 
 #include "open_file.h"
 #include "path_error.h"
+#include "process_limits.h"
 #include "unique_fd.h"
 
 namespace larder {
@@ -109,7 +110,8 @@ NamedMutex::~NamedMutex() = default;
 Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     const std::string& name) noexcept {
   auto impl = CatchMutexErrors(name, [&name] {
-    const StandardDescriptorsTaken taken;  // sem_open opens a file.
+    const StandardDescriptorsTaken taken;  // sem_open opens a file,
+    const FileSizeSignalHeld held;         // and writes it.
     return std::make_unique<Impl>(name);
   });
   if (!impl) return Fail(std::move(impl.error()));

@@ -12,6 +12,7 @@
 
 #include "coding.h"
 #include "open_file.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -77,6 +78,7 @@ std::optional<SeatControl> Decode(std::string_view copy, bool& newer) {
 
 Status PwriteAll(int fd, std::string_view bytes, off_t offset) noexcept {
   while (!bytes.empty()) {
+    const FileSizeSignalHeld held;
     const ssize_t size = ::pwrite(fd, bytes.data(), bytes.size(), offset);
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return Status::FromErrno(errno, "write seat.ctl");

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "open_file.h"
+#include "process_limits.h"
 
 namespace larder {
 
@@ -16,6 +17,7 @@ int SegmentIo::Open(const char* path, int flags, mode_t mode) noexcept {
 
 ssize_t SegmentIo::WriteAt(int fd, const iovec* pieces, int count,
                            off_t offset) noexcept {
+  const FileSizeSignalHeld held;
   return ::pwritev(fd, pieces, count, offset);
 }
 
@@ -25,6 +27,7 @@ ssize_t SegmentIo::ReadAt(int fd, void* buffer, std::size_t size,
 }
 
 int SegmentIo::Truncate(int fd, off_t size) noexcept {
+  const FileSizeSignalHeld held;
   return ::ftruncate(fd, size);
 }
 

@@ -24,6 +24,7 @@
 
 #include "open_file.h"
 #include "path_error.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -66,11 +67,13 @@ Result<ipc::mapped_region> Map(int fd, const std::string& path,
 
 Status AllocateFile(int fd, const std::string& path, std::uint64_t begin,
                     std::uint64_t end) noexcept {
+  const FileSizeSignalHeld held;
   int error = 0;
   do {
     error = ::posix_fallocate(fd, static_cast<off_t>(begin),
                               static_cast<off_t>(end - begin));
   } while (error == EINTR);
+  errno = error;  // It sets none itself.
   if (error == 0) return {};
   return Status::FromErrno(
       error, "allocate " + std::to_string(end - begin) +
@@ -182,6 +185,7 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Create(
     ::unlink(path.c_str());
     return Fail(std::move(status));
   };
+  const FileSizeSignalHeld held;
   if (::ftruncate(fd->get(), static_cast<off_t>(size_bytes)) != 0) {
     return give_up(Status::FromErrno(errno, "size shared memory " + path));
   }

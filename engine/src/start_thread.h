@@ -9,6 +9,7 @@
 
 #include "larder/engine/status.h"
 
+#include "process_limits.h"
 #include "signal_mask.h"
 
 namespace larder {
@@ -41,7 +42,10 @@ template <std::invocable Fn>
   const SignalsBlocked blocked;
   try {
     AskForThread();
-    return std::thread(std::forward<Fn>(run));
+    return std::thread([run = std::forward<Fn>(run)]() mutable {
+      FileSizeSignalHeld::HoldForEver();
+      run();
+    });
   } catch (const std::system_error& e) {
     return Fail(NoThread(e));
   }

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "coding.h"
+#include "process_limits.h"
 #include "reply_offer.h"
 #include "store.h"
 #include "store_command.h"
@@ -238,6 +239,7 @@ bool Store::MayAddItem(std::string_view key) noexcept {
 Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {
+  const FileSizeSignalHeld held;  // Once, for all that is written.
   LARDER_RETURN_IF_ERROR(CheckWritable());
   if (caller.stored != nullptr) {
     // The log may have been opened anew since it accepted the value.

@@ -13,15 +13,15 @@
 #include "test_values.h"
 
 // Every write of a file fails at once, with EFBIG: the process may write no
-// files. What was acknowledged stays readable meanwhile, and writes come back
-// by themselves.
+// files, and is not to be ended by the signal for that. What was acknowledged
+// stays readable meanwhile, and writes come back by themselves.
 
 namespace larder::testing {
 namespace {
 
 class FailedWriteTest : public StoreFixture {
  protected:
-  FailedWriteTest() { std::signal(SIGXFSZ, SIG_IGN); }
+  FailedWriteTest() { std::signal(SIGXFSZ, SIG_DFL); }
   void SetUp() override {
     ::getrlimit(RLIMIT_FSIZE, &limit_);
     Open({{"size_limit", "32MiB"}});
