@@ -5,11 +5,19 @@
 
 #include "process_limits.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <ctime>
 #include <system_error>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include "open_file.h"
+#include "unique_fd.h"
 
 namespace larder {
 namespace {
@@ -20,6 +28,20 @@ std::string LimitText(int resource) {
     return {};
   }
   return ", now " + std::to_string(limit.rlim_cur);
+}
+
+constexpr std::uint64_t kMappingShareInverse = 4;
+// Each thread that allocates takes 64 MiB for a heap of its own (glibc).
+constexpr std::uint64_t kAddressShareInverse = 2;
+
+// The first number in a file of /proc.
+std::uint64_t NumberIn(const char* path, std::uint64_t otherwise) noexcept {
+  const UniqueFd fd(OpenDescriptor(AT_FDCWD, path, O_RDONLY));
+  std::array<char, 128> text;
+  const ssize_t size = fd ? ::read(fd.get(), text.data(), text.size()) : 0;
+  std::uint64_t number = otherwise;
+  if (size > 0) std::from_chars(text.data(), text.data() + size, number);
+  return number;
 }
 
 // Scopes that this thread is in.
@@ -62,6 +84,23 @@ std::string LimitAdvice(std::string_view message) noexcept {
     }
   }
   return {};
+}
+
+std::size_t MappingCountMax() noexcept {
+  static const std::uint64_t kCountMax =
+      NumberIn("/proc/sys/vm/max_map_count", 65530) / kMappingShareInverse;
+  return kCountMax;
+}
+
+bool HasAddressSpace(std::uint64_t size) noexcept {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return true;
+  }
+  static const auto kPage =
+      static_cast<std::uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
+  const std::uint64_t used = NumberIn("/proc/self/statm", 0) * kPage;
+  return used + size <= limit.rlim_cur / kAddressShareInverse;
 }
 
 FileSizeSignalHeld::FileSizeSignalHeld() noexcept {

@@ -1,6 +1,8 @@
 #ifndef LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
 #define LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,14 @@ namespace larder {
 [[nodiscard]] std::string LimitAdvice(int error) noexcept;
 /// The same for a message in which RocksDB says what the error was.
 [[nodiscard]] std::string LimitAdvice(std::string_view message) noexcept;
+
+/// How many files all caches of this process may have mapped for reading: a
+/// quarter of vm.max_map_count. Who has used up all that a process may map can
+/// start no thread in it, load no library and allocate nothing.
+[[nodiscard]] std::size_t MappingCountMax() noexcept;
+/// Whether `size` bytes that can be done without may be mapped: half of
+/// RLIMIT_AS is left then. Cost: a system call where there is no limit.
+[[nodiscard]] bool HasAddressSpace(std::uint64_t size) noexcept;
 
 /// Keeps SIGXFSZ, which ends a process that does not know it, from the calling
 /// thread while it writes a file: past RLIMIT_FSIZE the write fails with EFBIG,

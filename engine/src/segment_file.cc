@@ -467,6 +467,7 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
           mapped.error().code(),
           "segment " + std::to_string(id_) + ": " + mapped.error().message()));
     }
+    if (*mapped == nullptr) return nullptr;
     mapping = std::move(*mapped);
   }
   if (state() == State::kSealed) {
@@ -632,7 +633,7 @@ bool SegmentFile::IsInMemory() const noexcept {
   if (size == 0) return true;
   const auto mapping = SegmentMapping::Map(
       fd_->get(), RoundUp(size, kSegmentAlignment), environment_->counters);
-  return mapping && (*mapping)->IsResident(0, size);
+  return mapping && *mapping && (*mapping)->IsResident(0, size);
 }
 
 std::uint64_t SegmentFile::accounted() noexcept {

@@ -142,8 +142,9 @@ class SegmentFile {
   std::shared_ptr<const SegmentMapping> CachedMapping(
       std::uint64_t end) noexcept;
   /// The same, made if need be; nullptr if the file is not to be mapped, as
-  /// somebody else may cut it (ReadInto). Errors: kNotFound (the file has
-  /// gone), kCorruption (the file ends before `end`), kIoError, kNotAFile.
+  /// somebody else may cut it, or cannot be (ReadInto). Errors: kNotFound (the
+  /// file has gone), kCorruption (the file ends before `end`), kIoError,
+  /// kNotAFile.
   Result<std::shared_ptr<const SegmentMapping>> Map(std::uint64_t end) noexcept;
   /// Reads [offset, offset + size) without a mapping. True: a descriptor is
   /// kept from now on for the next time, as a mapping is. Errors: as Map.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "process_limits.h"
 
 namespace larder {
 namespace {
@@ -21,6 +22,9 @@ struct BitPlace {
   std::uint64_t mask;
 };
 
+// Of all logs of the process.
+constinit std::atomic<std::size_t> mapping_count{0};
+
 BitPlace BitOf(std::uint64_t offset) noexcept {
   const std::uint64_t bit = offset / kVerifyOnceBytesMin;
   return {static_cast<std::size_t>(bit / kBitsOfWord),
@@ -32,8 +36,14 @@ BitPlace BitOf(std::uint64_t offset) noexcept {
 Result<std::shared_ptr<SegmentMapping>> SegmentMapping::Map(
     int fd, std::size_t size,
     std::shared_ptr<SegmentCounters> counters) noexcept {
+  // Relaxed: a few too many do no harm.
+  if (mapping_count.load(std::memory_order_relaxed) >= MappingCountMax() ||
+      !HasAddressSpace(size)) {
+    return nullptr;
+  }
   void* const base = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) {
+    if (errno == ENOMEM || errno == EAGAIN) return nullptr;
     return Fail(Status::FromErrno(errno, "cannot map it"));
   }
   return std::make_shared<SegmentMapping>(static_cast<const char*>(base), size,
@@ -46,10 +56,13 @@ SegmentMapping::SegmentMapping(
     : base_(base),
       size_(size),
       counters_(std::move(counters)),
-      verified_(size / kVerifyOnceBytesMin / kBitsOfWord + 1) {}
+      verified_(size / kVerifyOnceBytesMin / kBitsOfWord + 1) {
+  mapping_count.fetch_add(1, std::memory_order_relaxed);
+}
 
 SegmentMapping::~SegmentMapping() {
   ::munmap(const_cast<char*>(base_), size_);
+  mapping_count.fetch_sub(1, std::memory_order_relaxed);
   counters_->unlinked_bytes -= unlinked_bytes_.load();
 }
 

@@ -31,7 +31,11 @@ inline constexpr std::size_t kVerifyOnceBytesMin = 32U << 10;
 /// Threads: thread-safe.
 class SegmentMapping {
  public:
-  /// Errors: kIoError (no address space, too many mappings).
+  /// nullptr: the process may not have it. Its address space (RLIMIT_AS), of
+  /// which half is left to others, its mappings (vm.max_map_count), of
+  /// which all logs together take a quarter at most, or what it may lock are
+  /// used up.
+  /// Errors: kIoError.
   [[nodiscard]] static Result<std::shared_ptr<SegmentMapping>> Map(
       int fd, std::size_t size,
       std::shared_ptr<SegmentCounters> counters) noexcept;

@@ -108,6 +108,16 @@ class MappedSharedRegion final : public SharedRegion {
   std::uint64_t allocated_;
 };
 
+// The hot tier can be done without.
+Status CheckAddressSpace(const RegionAddress& address,
+                         std::uint64_t size) noexcept {
+  return address.kind != RegionKind::kHot || HasAddressSpace(size)
+             ? Status::Ok()
+             : Status::IoError("no address space for " +
+                               address.Path().string() +
+                               ": raise RLIMIT_AS ('ulimit -v')");
+}
+
 // Opens a file of our own making; a leftover of ours is replaced once.
 Result<UniqueFd> CreateFile(const std::string& path) noexcept {
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
@@ -179,6 +189,7 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Create(
     const RegionAddress& address, std::uint64_t size_bytes,
     std::uint64_t allocated_bytes) noexcept {
   const std::string path = address.Path();
+  LARDER_FAIL_IF_ERROR(CheckAddressSpace(address, size_bytes));
   auto fd = CreateFile(path);
   if (!fd) return Fail(std::move(fd.error()));
   const auto give_up = [&path](Status status) {
@@ -224,6 +235,7 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
   if (size < sizeof(RegionHeader)) {
     return Fail(Status::Corruption(path + " is too short to be a region"));
   }
+  LARDER_FAIL_IF_ERROR(CheckAddressSpace(address, size));
   auto mapping = Map(fd.get(), path, size, access);
   if (!mapping) return Fail(std::move(mapping.error()));
   auto region = std::make_unique<MappedSharedRegion>(

@@ -6,15 +6,21 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "larder/engine/engine.h"
 
+#include "read_file.h"
+#include "segment_mapping.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {
@@ -130,6 +136,50 @@ TEST_F(ProcessLimitsTest, ANewCacheSaysSoToo) {
   Status status = engine ? Set(**engine, "value").status : engine.error();
   EXPECT_EQ(status.code(), StatusCode::kIoError);
   EXPECT_TRUE(Mentions(status, "RLIMIT_FSIZE")) << status.ToString();
+}
+
+// The sanitizers take all address space there is.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_F(ProcessLimitsTest, ValuesAreReadWithoutAddressSpaceForThem) {
+  const auto engine = Open();
+  ASSERT_TRUE(engine);
+  const std::string value(1 << 20, 'v');
+  ASSERT_TRUE(Set(**engine, value).applied);
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  // Less than a segment, enough for a copy.
+  const Limited little(RLIMIT_AS, pages * 4096 + (4 << 20));
+  const Command command = GetCommand{.key = "key"};
+  Reply reply;
+  ASSERT_TRUE((*engine)->Execute({&command, 1}, {&reply, 1}).ok());
+  ASSERT_TRUE(reply.status.ok()) << reply.status.ToString();
+  EXPECT_TRUE(reply.value.bytes() == value);
+  EXPECT_EQ(ReadFile("/proc/self/maps").find(".seg"), std::string::npos);
+}
+#endif
+
+TEST_F(ProcessLimitsTest, MostMappingsAreLeftToOthers) {
+  if (MappingCountMax() > 100'000) GTEST_SKIP() << "too many to try";
+  const TemporaryDirectory directory;
+  const std::string path = directory.path() / "file";
+  std::ofstream(path) << std::string(4096, 'x');
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  const auto counters = std::make_shared<SegmentCounters>();
+  std::vector<std::shared_ptr<SegmentMapping>> mappings;
+  for (;;) {
+    auto mapping = SegmentMapping::Map(fd, 4096, counters);
+    ASSERT_TRUE(mapping) << mapping.error().ToString();
+    if (*mapping == nullptr) break;
+    mappings.push_back(*std::move(mapping));
+    ASSERT_LE(mappings.size(), MappingCountMax());
+  }
+  EXPECT_EQ(mappings.size(), MappingCountMax());
+  mappings.pop_back();
+  const auto again = SegmentMapping::Map(fd, 4096, counters);
+  ASSERT_TRUE(again);
+  EXPECT_NE(*again, nullptr);
+  ::close(fd);
 }
 
 TEST_F(ProcessLimitsTest, TheSignalIsHeldOnlyMeanwhile) {
