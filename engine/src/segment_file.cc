@@ -479,29 +479,34 @@ Result<std::shared_ptr<const SegmentMapping>> SegmentFile::MapLocked(
   return mapping;
 }
 
-Result<bool> SegmentFile::ReadInto(char* buffer, std::uint64_t size,
-                                   std::uint64_t offset) noexcept {
-  std::shared_ptr<const UniqueFd> fd;
-  bool is_new = false;
-  {
-    const std::lock_guard lock(mutex_);
-    struct stat info {};
-    auto opened = OpenLocked(offset + size, info);
-    if (!opened) return Fail(std::move(opened.error()));
-    fd = std::move(*opened);
-    is_new = fd != fd_ && fd != reading_fd_;
-    if (is_new) reading_fd_ = fd;
-    mapping_used_ = true;
+Result<SegmentFile::ReadingFd> SegmentFile::OpenToRead(
+    std::uint64_t end) noexcept {
+  const std::lock_guard lock(mutex_);
+  struct stat info {};
+  auto opened = OpenLocked(end, info);
+  if (!opened) return Fail(std::move(opened.error()));
+  const bool is_new = *opened != fd_ && *opened != reading_fd_;
+  if (is_new) {
+    reading_fd_ = *opened;
+    // Records are read in no order: no more than is asked for. It may fail.
+    ::posix_fadvise(reading_fd_->get(), 0, 0, POSIX_FADV_RANDOM);
   }
-  const ssize_t count = ReadFully(*environment_->io, fd->get(), buffer, size,
-                                  static_cast<off_t>(offset));
-  if (count < 0) return Fail(ErrorAt(errno, "reading", offset));
+  mapping_used_ = true;
+  return ReadingFd{std::move(*opened), is_new};
+}
+
+Status SegmentFile::ReadInto(const ReadingFd& from, char* buffer,
+                             std::uint64_t size,
+                             std::uint64_t offset) const noexcept {
+  const ssize_t count = ReadFully(*environment_->io, from.fd->get(), buffer,
+                                  size, static_cast<off_t>(offset));
+  if (count < 0) return ErrorAt(errno, "reading", offset);
   if (static_cast<std::uint64_t>(count) != size) {
-    return Fail(Status::Corruption("segment " + std::to_string(id_) +
-                                   " was cut while it was read at " +
-                                   std::to_string(offset)));
+    return Status::Corruption("segment " + std::to_string(id_) +
+                              " was cut while it was read at " +
+                              std::to_string(offset));
   }
-  return is_new;
+  return Status::Ok();
 }
 
 bool SegmentFile::DropIdleMapping() noexcept {

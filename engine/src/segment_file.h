@@ -146,10 +146,19 @@ class SegmentFile {
   /// file has gone), kCorruption (the file ends before `end`), kIoError,
   /// kNotAFile.
   Result<std::shared_ptr<const SegmentMapping>> Map(std::uint64_t end) noexcept;
-  /// Reads [offset, offset + size) without a mapping. True: a descriptor is
-  /// kept from now on for the next time, as a mapping is. Errors: as Map.
-  Result<bool> ReadInto(char* buffer, std::uint64_t size,
-                        std::uint64_t offset) noexcept;
+  /// A descriptor through which [0, end) is read without a mapping.
+  struct ReadingFd {
+    std::shared_ptr<const UniqueFd> fd;
+    /// It is kept from now on for the next time, as a mapping is.
+    bool is_new = false;
+  };
+  /// Errors: as Map.
+  Result<ReadingFd> OpenToRead(std::uint64_t end) noexcept;
+  /// Reads [offset, offset + size) through it. Errors: kCorruption (the file
+  /// was cut meanwhile), kIoError.
+  [[nodiscard]] Status ReadInto(const ReadingFd& from, char* buffer,
+                                std::uint64_t size,
+                                std::uint64_t offset) const noexcept;
   /// For the clock over all mappings (and kept descriptors): true if it was
   /// dropped (or there was none), false if it was used since the last call or
   /// must stay.

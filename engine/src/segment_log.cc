@@ -47,6 +47,7 @@
 #include "segment_io.h"
 #include "segment_reuse.h"
 #include "segment_scan.h"
+#include "test_point.h"
 
 namespace larder {
 namespace {
@@ -129,34 +130,48 @@ Result<RecordHeader> CheckedHeader(const char* bytes, const SegmentPlace& place,
   return *header;
 }
 
+// Longer ones are read through their mapping: a copy costs memory and time.
+constexpr std::uint64_t kCopiedSizeMax = 128U << 10;
+
+thread_local std::uint64_t cold_reads_of_thread = 0;
+
+// How a record is to be read through a mapping of its file.
+enum class Look : std::uint8_t {
+  kHeader,   // Its payload is known to be right.
+  kPayload,  // All of it is checked.
+  kCold,     // The same, and the storage has it.
+};
+
+Look LookFor(const SegmentMapping& mapping, std::uint64_t offset,
+             std::uint64_t size, bool was_verified) {
+  // Asked before any of it is touched: what is not there yet comes from the
+  // storage, whatever it was when it was last looked at.
+  if (was_verified) {
+    return mapping.IsResident(offset, size) ? Look::kHeader : Look::kCold;
+  }
+  return mapping.IsLikelyResident(offset, size) ? Look::kPayload : Look::kCold;
+}
+
 // Checks the record at `place` and returns its payload.
 Result<std::string_view> CheckedPayload(const SegmentMapping& mapping,
                                         const SegmentPlace& place,
                                         std::string_view key,
-                                        std::uint64_t version,
-                                        VerifyReads verify) {
+                                        std::uint64_t version, Look look) {
   // What is read next, while the header is checked. Not more: asking for 64 KiB
   // at once takes longer than the reader's own pass over them.
   constexpr std::size_t kPrefetchSizeMax = 1U << 10;
   const char* const bytes = mapping.base() + place.offset;
   const std::string_view payload(bytes + PayloadStart(key.size()),
                                  place.payload_size);
-  const bool remembered = payload.size() >= kVerifyOnceBytesMin;
-  // Asked before any of it is touched: what is not there yet comes from the
-  // storage, whatever it was when it was last looked at.
-  const bool skip = verify == VerifyReads::kOnce && remembered &&
-                    mapping.WasVerified(place.offset) &&
-                    mapping.IsResident(place.offset, PayloadStart(key.size()) +
-                                                         payload.size());
-  if (skip) PrefetchBytes(payload.substr(0, kPrefetchSizeMax));
+  if (look == Look::kHeader) PrefetchBytes(payload.substr(0, kPrefetchSizeMax));
   const auto header = CheckedHeader(bytes, place, key, version);
   if (!header) return Fail(header.error());
-  if (skip) return payload;
+  if (look == Look::kHeader) return payload;
   if (PayloadChecksum(payload) != header->payload_checksum) {
     return Fail(
         Status::Corruption(Describe(place) + ": checksum of value is wrong"));
   }
-  if (remembered) mapping.NoteVerified(place.offset);
+  if (payload.size() >= kVerifyOnceBytesMin) mapping.NoteVerified(place.offset);
   return payload;
 }
 
@@ -197,6 +212,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   Result<ValueHandle> Read(const SegmentPlace& place, std::string_view key,
                            std::uint64_t version,
                            VerifyReads verify) noexcept override;
+  std::size_t ReadAhead(std::span<WantedRecord> wanted) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncSegments(std::span<const std::uint32_t> ids) noexcept override;
   Status SyncAll() noexcept override;
@@ -265,6 +281,16 @@ class SegmentLogOnDisk final : public SegmentLog {
   // nullptr: the file is not to be mapped.
   Result<MappingPtr> MappingFor(std::uint32_t id, std::uint64_t end);
   Result<ValueHandle> ReadCopy(const SegmentPlace& place, std::string_view key,
+                               std::uint64_t version);
+  // nullopt: it is to be looked at in its mapping.
+  std::optional<Result<ValueHandle>> ReadCold(const SegmentMapping& mapping,
+                                              const SegmentPlace& place,
+                                              std::string_view key,
+                                              std::uint64_t version,
+                                              std::uint64_t size);
+  Result<ValueHandle> CopyFrom(const SegmentFile& file,
+                               const SegmentFile::ReadingFd& from,
+                               const SegmentPlace& place, std::string_view key,
                                std::uint64_t version);
   // Read-only: a file that has gone is not looked for again.
   void ForgetIfGone(std::uint32_t id, const Status& status);
@@ -603,8 +629,7 @@ Result<ValueHandle> SegmentLogOnDisk::ReadCopy(const SegmentPlace& place,
   if (!file && environment_->read_only && place.segment != 0) {
     file = FindOnDisk(place.segment);
   }
-  const std::uint64_t payload_start = PayloadStart(key.size());
-  const std::uint64_t size = payload_start + place.payload_size;
+  const std::uint64_t size = PayloadStart(key.size()) + place.payload_size;
   // No file is longer: a length that is damaged is not allocated.
   if (size > kSegmentSizeBytesMax) {
     return Fail(Status::Corruption(Describe(place) + ": no record is so long"));
@@ -613,13 +638,23 @@ Result<ValueHandle> SegmentLogOnDisk::ReadCopy(const SegmentPlace& place,
     return Fail(Status::NotFound("segment " + std::to_string(place.segment) +
                                  " has gone"));
   }
-  auto buffer = std::make_unique<RecordBuffer>(size);
-  const auto kept = file->ReadInto(buffer->bytes(), size, place.offset);
-  if (!kept) {
-    ForgetIfGone(place.segment, kept.error());
-    return Fail(kept.error());
+  const auto fd = file->OpenToRead(place.offset + size);
+  if (!fd) {
+    ForgetIfGone(place.segment, fd.error());
+    return Fail(fd.error());
   }
-  if (*kept) descriptor_clock_.Add(file);
+  if (fd->is_new) descriptor_clock_.Add(file);
+  return CopyFrom(*file, *fd, place, key, version);
+}
+
+Result<ValueHandle> SegmentLogOnDisk::CopyFrom(
+    const SegmentFile& file, const SegmentFile::ReadingFd& from,
+    const SegmentPlace& place, std::string_view key, std::uint64_t version) {
+  const std::uint64_t payload_start = PayloadStart(key.size());
+  const std::uint64_t size = payload_start + place.payload_size;
+  auto buffer = std::make_unique<RecordBuffer>(size);
+  LARDER_FAIL_IF_ERROR(
+      file.ReadInto(from, buffer->bytes(), size, place.offset));
   const auto header = CheckedHeader(buffer->bytes(), place, key, version);
   if (!header) return Fail(header.error());
   const std::string_view payload(buffer->bytes() + payload_start,
@@ -629,6 +664,26 @@ Result<ValueHandle> SegmentLogOnDisk::ReadCopy(const SegmentPlace& place,
         Status::Corruption(Describe(place) + ": checksum of value is wrong"));
   }
   return ValueHandle(payload, std::move(buffer));
+}
+
+// One read of exactly the record. Of what is short a copy is made on the way:
+// it takes less time than to map pages that may be on their way out again.
+std::optional<Result<ValueHandle>> SegmentLogOnDisk::ReadCold(
+    const SegmentMapping& mapping, const SegmentPlace& place,
+    std::string_view key, std::uint64_t version, std::uint64_t size) {
+  ++cold_reads_of_thread;
+  const FilePtr file = size <= kCopiedSizeMax ? Find(place.segment) : nullptr;
+  if (file) {
+    // What cannot be opened (no name, no descriptors left) is mapped already.
+    if (const auto fd = file->OpenToRead(place.offset + size)) {
+      if (fd->is_new) descriptor_clock_.Add(file);
+      return CopyFrom(*file, *fd, place, key, version);
+    } else if (fd.error().code() == StatusCode::kCorruption) {
+      return Fail(fd.error());
+    }
+  }
+  mapping.ReadAhead(place.offset, size);
+  return std::nullopt;
 }
 
 void SegmentLogOnDisk::SetReadMode(ReadMode mode) noexcept {
@@ -666,12 +721,48 @@ Result<ValueHandle> SegmentLogOnDisk::Read(const SegmentPlace& place,
     return Fail(std::move(mapping.error()));
   }
   if (*mapping == nullptr) return ReadCopy(place, key, version);
-  const auto payload = CheckedPayload(**mapping, place, key, version, verify);
+  const std::uint64_t size = PayloadStart(key.size()) + place.payload_size;
+  const Look look = LookFor(**mapping, place.offset, size,
+                            verify == VerifyReads::kOnce &&
+                                place.payload_size >= kVerifyOnceBytesMin &&
+                                (*mapping)->WasVerified(place.offset));
+  if (look == Look::kCold) {
+    auto copy = ReadCold(**mapping, place, key, version, size);
+    if (copy) return *std::move(copy);
+  }
+  const auto payload = CheckedPayload(**mapping, place, key, version, look);
   if (!payload) {
     return Fail(payload.error());
   }
   return ValueHandle(*payload,
                      std::make_unique<MappingPin>(std::move(*mapping)));
+}
+
+std::size_t SegmentLogOnDisk::ReadAhead(
+    std::span<WantedRecord> wanted) noexcept {
+  TestPoint("log.read_ahead");
+  if (read_mode_.load(std::memory_order_relaxed) == ReadMode::kPread) return 0;
+  std::size_t count = 0;
+  std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.place.segment, a.place.offset) <
+           std::pair(b.place.segment, b.place.offset);
+  });
+  for (const WantedRecord& record : wanted) {
+    const SegmentPlace& place = record.place;
+    const auto mapping = MappingFor(
+        place.segment,
+        place.offset + RecordSize(record.key_size, place.payload_size));
+    if (!mapping || *mapping == nullptr) continue;  // Read says what is wrong.
+    const std::uint64_t size =
+        PayloadStart(record.key_size) + place.payload_size;
+    if ((*mapping)->IsLikelyResident(place.offset, size)) continue;
+    if (place.payload_size >= kVerifyOnceBytesMin) {
+      (*mapping)->ForgetVerified(place.offset);  // Read may find it in memory.
+    }
+    (*mapping)->ReadAhead(place.offset, size);
+    ++count;
+  }
+  return count;
 }
 
 Status SegmentLogOnDisk::SyncFiles(bool earlier) {
@@ -969,6 +1060,10 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
       std::make_unique<SegmentLogOnDisk>(std::move(environment), options);
   LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live, options.doubtful));
   return log;
+}
+
+std::uint64_t SegmentLog::ThreadColdReads() noexcept {
+  return cold_reads_of_thread;
 }
 
 std::uint64_t SegmentLog::RecordSize(std::size_t key_size,

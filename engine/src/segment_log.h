@@ -24,6 +24,12 @@ struct SegmentPlace {
   friend bool operator==(const SegmentPlace&, const SegmentPlace&) = default;
 };
 
+/// A record that somebody is going to read.
+struct WantedRecord {
+  SegmentPlace place;
+  std::size_t key_size = 0;
+};
+
 /// What a record says about itself, so that a lost index can be rebuilt.
 struct SegmentRecord {
   std::string_view key;
@@ -205,6 +211,15 @@ class SegmentLog {
                            std::uint64_t version) noexcept {
     return Read(place, key, version, VerifyReads::kAlways);
   }
+  /// Asks the storage, in order of place, for those that are not in memory, and
+  /// waits for none: so it works on all of them at a time, while Read waits for
+  /// one. Returns how many these are; those that left memory may pass for being
+  /// there. Does nothing for files that are not
+  /// mapped. Sorts `wanted`.
+  virtual std::size_t ReadAhead(std::span<WantedRecord> wanted) noexcept = 0;
+  /// How many records that the calling thread read, of whatever log, were not
+  /// in memory. Who reads several and sees it grow asks for the others.
+  [[nodiscard]] static std::uint64_t ThreadColdReads() noexcept;
   /// fdatasync of everything written since Open that is not yet on the
   /// device, and fsync of the directory after new files. A segment whose sync
   /// failed once may have lost pages for good: it gets no more records, and

@@ -18,6 +18,9 @@ struct SegmentCounters {
   std::atomic<std::int64_t> unlinked_bytes{0};
   std::atomic<std::uint64_t> bytes_written{0};
   std::atomic<std::uint64_t> failed_syncs{0};
+  /// How often pages were found to have left memory that had been there. Each
+  /// read looks at it: not beside what writers change.
+  alignas(64) std::atomic<std::uint32_t> pages_lost{0};
 };
 
 /// Payloads from this size on are remembered once their checksum was right.
@@ -27,6 +30,10 @@ inline constexpr std::size_t kVerifyOnceBytesMin = 32U << 10;
 /// One segment file in memory, for reading. It may be longer than the file:
 /// pages past the file's end must not be touched (SIGBUS), which is the
 /// caller's care. Shared by the file's cache of it and by value handles.
+///
+/// A page that is touched and is not in memory comes alone, and its neighbours
+/// do not come with it (MADV_RANDOM): records are read in no order. So nothing
+/// is to be touched that IsLikelyResident denies, unless by ReadAhead.
 ///
 /// Threads: thread-safe.
 class SegmentMapping {
@@ -48,18 +55,35 @@ class SegmentMapping {
   [[nodiscard]] const char* base() const noexcept { return base_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// Whether NoteVerified was called for the record at `offset`.
-  /// REQUIRES, of both: its payload has at least kVerifyOnceBytesMin bytes.
+  /// REQUIRES, of all three: its payload has at least kVerifyOnceBytesMin
+  /// bytes.
   [[nodiscard]] bool WasVerified(std::uint64_t offset) const noexcept;
   void NoteVerified(std::uint64_t offset) const noexcept;
+  /// Its bytes come from the storage again.
+  void ForgetVerified(std::uint64_t offset) const noexcept;
   /// Whether all of [offset, offset + size) is in the page cache. The kernel
   /// tells only who may write the file; others are told that it is.
   [[nodiscard]] bool IsResident(std::uint64_t offset,
                                 std::uint64_t size) const noexcept;
 
+  /// IsResident as far as it has to be asked: what was in memory once is asked
+  /// about now and then only, until something is found to have left. So
+  /// nothing but how fast it is read may depend on it. Cost: a look at a few
+  /// bits, mostly.
+  [[nodiscard]] bool IsLikelyResident(std::uint64_t offset,
+                                      std::uint64_t size) const noexcept;
+  /// Asks the storage for what of [offset, offset + size) is not in memory, in
+  /// one piece, and does not wait for it.
+  void ReadAhead(std::uint64_t offset, std::uint64_t size) const noexcept;
+
   /// The file is unlinked but keeps `bytes` of the disk while this lives.
   void MarkUnlinked(std::uint64_t bytes) noexcept;
 
  private:
+  [[nodiscard]] bool WasInMemory(std::uint64_t offset,
+                                 std::uint64_t size) const noexcept;
+  void NoteInMemory(std::uint64_t offset, std::uint64_t size) const noexcept;
+
   const char* base_;
   std::size_t size_;
   std::shared_ptr<SegmentCounters> counters_;
@@ -67,6 +91,10 @@ class SegmentMapping {
   // A bit for each kVerifyOnceBytesMin of the file: no two records of that size
   // start in the same. 32 bytes for a segment of 8 MiB, 4 KiB at most.
   mutable std::vector<std::atomic<std::uint64_t>> verified_;
+  // A bit for each 4 KiB of the file: it was in memory since `pages_lost` of
+  // all was what is in seen_pages_lost_. A guess, so nothing orders them.
+  mutable std::vector<std::atomic<std::uint64_t>> seen_in_memory_;
+  mutable std::atomic<std::uint32_t> seen_pages_lost_{0};
 };
 
 }  // namespace larder

@@ -113,29 +113,56 @@ TEST_F(VerifyReadsTest, EveryRecordIsRememberedByItself) {
   }
 }
 
-// The device gives back something else than it got: written past the page
-// cache, which forgets what it has of the file.
-TEST_F(VerifyReadsTest, OnceComparesWhatComesFromTheDevice) {
-  constexpr std::size_t kBlock = 4096;
+class VerifyReadsOfDevice : public VerifyReadsTest {
+ protected:
+  static constexpr std::size_t kBlock = 4096;
+  static constexpr off_t kAt = 8 * kBlock;
+
+  // The device gives back something else than it got: written past the page
+  // cache, which forgets what it has of the file.
+  void DamageOnDevice(const StoredRecord& record) {
+    ASSERT_TRUE(log_->Sync().ok());
+    ASSERT_TRUE(ReadWith(VerifyReads::kOnce, record).ok());
+    const UniqueFd fd(
+        ::open(FilePath(1).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
+    if (!fd) GTEST_SKIP() << "no direct access to the device here";
+    const std::unique_ptr<char, decltype(&std::free)> block(
+        static_cast<char*>(std::aligned_alloc(kBlock, kBlock)), std::free);
+    if (::pread(fd.get(), block.get(), kBlock, kAt) != ssize_t{kBlock}) {
+      GTEST_SKIP() << "no direct access to the device here";
+    }
+    block.get()[100] ^= 1;
+    ASSERT_EQ(::pwrite(fd.get(), block.get(), kBlock, kAt), ssize_t{kBlock});
+    auto mapping = SegmentMapping::Map(fd.get(), kLarge,
+                                       std::make_shared<SegmentCounters>());
+    ASSERT_TRUE(mapping.has_value());
+    mapping_ = std::move(*mapping);
+    if (mapping_->IsResident(kAt, kBlock)) {
+      GTEST_SKIP() << "this file system keeps the page";
+    }
+  }
+  std::shared_ptr<SegmentMapping> mapping_;
+};
+
+TEST_F(VerifyReadsOfDevice, OnceComparesWhatComesFromIt) {
   const StoredRecord record = Put(1, kLarge);
-  ASSERT_TRUE(log_->Sync().ok());
-  ASSERT_TRUE(ReadWith(VerifyReads::kOnce, record).ok());
-  const UniqueFd fd(::open(FilePath(1).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
-  if (!fd) GTEST_SKIP() << "no direct access to the device here";
-  const std::unique_ptr<char, decltype(&std::free)> block(
-      static_cast<char*>(std::aligned_alloc(kBlock, kBlock)), std::free);
-  constexpr off_t kAt = 8 * kBlock;
-  if (::pread(fd.get(), block.get(), kBlock, kAt) != ssize_t{kBlock}) {
-    GTEST_SKIP() << "no direct access to the device here";
-  }
-  block.get()[100] ^= 1;
-  ASSERT_EQ(::pwrite(fd.get(), block.get(), kBlock, kAt), ssize_t{kBlock});
-  const auto mapping = SegmentMapping::Map(fd.get(), kLarge,
-                                           std::make_shared<SegmentCounters>());
-  ASSERT_TRUE(mapping.has_value());
-  if ((*mapping)->IsResident(kAt, kBlock)) {
-    GTEST_SKIP() << "this file system keeps the page";
-  }
+  DamageOnDevice(record);
+  if (IsSkipped()) return;
+  EXPECT_EQ(ReadWith(VerifyReads::kOnce, record).code(),
+            StatusCode::kCorruption);
+}
+
+TEST_F(VerifyReadsOfDevice, OnceComparesWhatCameAheadOfTheRead) {
+  const StoredRecord record = Put(1, kLarge);
+  DamageOnDevice(record);
+  if (IsSkipped()) return;
+  WantedRecord wanted[] = {{record.place, record.key.size()}};
+  // What was in memory is not always asked about.
+  std::size_t asked = 0;
+  for (int i = 0; i < 1000 && asked == 0; ++i) asked = log_->ReadAhead(wanted);
+  ASSERT_EQ(asked, 1U);
+  [[maybe_unused]] const volatile char byte = mapping_->base()[kAt];  // Waits.
+  ASSERT_TRUE(mapping_->IsResident(kAt, kBlock));
   EXPECT_EQ(ReadWith(VerifyReads::kOnce, record).code(),
             StatusCode::kCorruption);
 }
