@@ -199,6 +199,19 @@ HotOutcome HotReader::Get(const HotKey& key, bool with_value,
   return HotOutcome::kUnknown;
 }
 
+SegmentPlace HotReader::PlaceOf(const HotKey& key,
+                                const Clock& clock) const noexcept {
+  if (key.bytes.size() > kHotKeySizeMax) return {};
+  const std::uint64_t bucket = regions_.BucketOf(key);
+  for (std::uint64_t i = bucket; i < bucket + kHotBucketEntries; ++i) {
+    SegmentPlace placed;
+    Reply reply;
+    const Look look = LookAt(i, key, /*with_value=*/true, clock, placed, reply);
+    if (look == Look::kHit) return placed;
+  }
+  return {};
+}
+
 HotReader::Look HotReader::LookAt(std::uint64_t index, const HotKey& key,
                                   bool with_value, const Clock& clock,
                                   SegmentPlace& placed,

@@ -55,6 +55,11 @@ class HotReader {
   HotOutcome Get(const HotKey& key, bool with_value, const Clock& clock,
                  PlacedReader* places, Reply& reply) const noexcept;
 
+  /// Where the value is that Get would ask `places` for; of segment 0 if it
+  /// would not. Nobody notices.
+  [[nodiscard]] SegmentPlace PlaceOf(const HotKey& key,
+                                     const Clock& clock) const noexcept;
+
   /// For reading several keys as of one moment: call before, and compare
   /// after. Odd: they are changing, ask the store.
   [[nodiscard]] std::uint64_t batch_sequence() const noexcept {

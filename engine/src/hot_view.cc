@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "futex.h"
+#include "placed_reader.h"
+#include "read_ahead_pace.h"
 
 namespace larder {
 
@@ -34,6 +36,25 @@ const HotReader* HotView::Open(std::uint64_t number) noexcept {
   return opened_.back()->reader.get();
 }
 
+void HotView::ReadAhead(const HotReader& reader,
+                        std::span<const Command> commands, PlacedReader& places,
+                        ReadAheadPace& pace) const noexcept {
+  std::vector<WantedRecord> wanted;
+  std::uint64_t bytes = 0;
+  std::size_t i = 0;
+  for (; i < commands.size() && i < ReadAheadPace::kItemsMax &&
+         bytes < ReadAheadPace::kBytesMax;
+       ++i) {
+    const auto* get = std::get_if<GetCommand>(&commands[i]);
+    if (get == nullptr || !get->with_value) continue;
+    const SegmentPlace place = reader.PlaceOf(HotKey(get->key), clock_);
+    if (place.segment == 0) continue;
+    wanted.push_back({place, get->key.size()});
+    bytes += place.payload_size;
+  }
+  pace.Asked(i, places.ReadAheadPlaced(wanted));
+}
+
 bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
                      ReplyOffer offer) noexcept {
   if (commands.empty() || !std::holds_alternative<GetCommand>(commands[0])) {
@@ -45,10 +66,14 @@ bool HotView::Answer(std::span<const Command> commands, PlacedReader& places,
   const bool several = commands.size() > 1;
   const std::uint64_t before = several ? reader->batch_sequence() : 0;
   if (before % 2 != 0) return false;
+  ReadAheadPace pace;
   for (std::size_t i = 0; i < commands.size(); ++i) {
     const auto* get = std::get_if<GetCommand>(&commands[i]);
     if (get == nullptr) return false;
     const HotKey key(get->key);
+    if (several && pace.IsDue()) {
+      ReadAhead(*reader, commands.subspan(i), places, pace);
+    }
     HotOutcome outcome =
         reader->Get(key, get->with_value, clock_, &places, offer[i]);
     if (outcome == HotOutcome::kChanging && !several) {

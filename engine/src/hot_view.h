@@ -17,6 +17,8 @@
 
 namespace larder {
 
+class ReadAheadPace;
+
 /// A process's view of the hot tier there is, if there is one. Follows a tier
 /// that is made anew; the old one stays mapped until the view dies.
 ///
@@ -40,6 +42,9 @@ class HotView {
   };
   [[nodiscard]] const HotReader* Current() noexcept;
   [[nodiscard]] const HotReader* Open(std::uint64_t number) noexcept;
+  /// Asks for the values of the next `commands` that the tier has places of.
+  void ReadAhead(const HotReader& reader, std::span<const Command> commands,
+                 PlacedReader& places, ReadAheadPace& pace) const noexcept;
 
   Seat& seat_;
   const Clock& clock_;

@@ -1,7 +1,9 @@
 #ifndef LARDER_ENGINE_SRC_PLACED_READER_H_
 #define LARDER_ENGINE_SRC_PLACED_READER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "larder/engine/status.h"
@@ -22,6 +24,9 @@ class PlacedReader {
   [[nodiscard]] virtual Result<ValueHandle> ReadPlaced(
       std::string_view key, std::uint64_t version,
       const SegmentPlace& place) noexcept = 0;
+  /// For who reads several; as SegmentLog::ReadAhead.
+  virtual std::size_t ReadAheadPlaced(
+      std::span<WantedRecord> wanted) noexcept = 0;
 };
 
 }  // namespace larder

@@ -66,6 +66,11 @@ Result<ValueHandle> RemoteEngine::ReadPlaced(
   return places_.Read(key, version, place, verify_reads(), read_mode());
 }
 
+std::size_t RemoteEngine::ReadAheadPlaced(
+    std::span<WantedRecord> wanted) noexcept {
+  return places_.ReadAhead(wanted, read_mode());
+}
+
 Result<EvictionNotices> RemoteEngine::TakeEvictions(
     std::uint64_t subscriber) noexcept {
   const auto answer = caller_->Ask(MessageKind::kEvictions, BodyOf(subscriber),

@@ -75,6 +75,7 @@ class RemoteEngine final : public Engine, public PlacedReader {
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
       std::string_view key, std::uint64_t version,
       const SegmentPlace& place) noexcept override;
+  std::size_t ReadAheadPlaced(std::span<WantedRecord> wanted) noexcept override;
 
   /// What has left the cache since the last time. Errors: of Ask.
   [[nodiscard]] Result<EvictionNotices> TakeEvictions(

@@ -111,6 +111,12 @@ Result<ValueHandle> RemotePlaces::Read(std::string_view key,
   return ValueHandle::FromString(std::move(bytes));
 }
 
+std::size_t RemotePlaces::ReadAhead(std::span<WantedRecord> wanted,
+                                    ReadMode mode) noexcept {
+  const auto log = Log(mode);
+  return log ? (*log)->ReadAhead(wanted) : 0;
+}
+
 Result<std::shared_ptr<const RemotePlaces::OpenSegment>>
 RemotePlaces::OpenForWriting(std::uint32_t segment) noexcept {
   const std::lock_guard lock(mutex_);

@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <thread>
 
@@ -53,6 +55,8 @@ class RemotePlaces {
                                          const SegmentPlace& place,
                                          VerifyReads verify,
                                          ReadMode mode) noexcept;
+  /// As SegmentLog::ReadAhead.
+  std::size_t ReadAhead(std::span<WantedRecord> wanted, ReadMode mode) noexcept;
   /// Writes the command's value where `grant` says. `generation` is that of the
   /// holder's log, in shared memory.
   /// Errors: kGone (the log is another one), kNotFound (the segment has gone),

@@ -120,6 +120,11 @@ class SessionStore : public Engine, public PlacedReader {
     static_cast<void>(place);
     return Fail(Status::NotFound("this store has no segment files"));
   }
+  std::size_t ReadAheadPlaced(
+      std::span<WantedRecord> wanted) noexcept override {
+    static_cast<void>(wanted);
+    return 0;
+  }
 
   /// Looks whether the files of the store are still in their place; if not,
   /// every call is kGone from now on. Cost: three system calls.

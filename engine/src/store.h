@@ -48,6 +48,8 @@
 
 namespace larder {
 
+class ReadAheadPace;
+
 struct EntryPin;
 class StoreScan;
 
@@ -116,6 +118,7 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
       std::string_view key, std::uint64_t version,
       const SegmentPlace& place) noexcept override;
+  std::size_t ReadAheadPlaced(std::span<WantedRecord> wanted) noexcept override;
 
   // Engine
   [[nodiscard]] Capabilities capabilities() const noexcept override;
@@ -282,6 +285,13 @@ class Store final : public SessionStore, private LivenessJudge {
                 const Caller& caller) noexcept;
   /// False if a value has left its place meanwhile, once for each place.
   bool TryMultiGet(MultiRead& read) noexcept;
+  /// Asks for the values of the next `entries` from `first` on.
+  void ReadAhead(const MultiRead& read, std::size_t first,
+                 std::span<const rocksdb::PinnableSlice> entries,
+                 ReadAheadPace& pace) noexcept;
+  /// Adds what SegmentLog::ReadAhead is to be given for the value of `entry`.
+  static void AddWanted(std::size_t key_size, const Entry& entry,
+                        std::vector<WantedRecord>& wanted);
   [[nodiscard]] static std::size_t HotValueSizeFor(
       const Caller& caller) noexcept;
   /// What the hot tier holds of the value; segment 0: the value itself.

@@ -44,6 +44,7 @@ Result<CheckReport> StoreChecker::Run(bool repair) noexcept {
   for (entries_->Seek(rocksdb::Slice(&kEntrySpace, 1));
        entries_->Valid() && entries_->key()[0] == kEntrySpace;
        entries_->Next()) {
+    if (pace_.IsDue()) ReadAhead();
     CheckEntry();
   }
   NoteUnreadable(entries_->status());
@@ -109,6 +110,28 @@ Status StoreChecker::Begin() noexcept {
   values_.reset(iterators[2]);
   if (stored.IsNotFound()) return Status::Ok();
   return FromRocks(stored, "reading the ledger");
+}
+
+// They are in order of keys, their values are not.
+void StoreChecker::ReadAhead() noexcept {
+  const std::string here = entries_->key().ToString();
+  std::vector<WantedRecord> wanted;
+  std::uint64_t bytes = 0;
+  std::size_t items = 0;
+  for (; entries_->Valid() && entries_->key()[0] == kEntrySpace &&
+         items < ReadAheadPace::kItemsMax && bytes < ReadAheadPace::kBytesMax;
+       entries_->Next(), ++items) {
+    Entry entry;
+    if (!DecodeEntry(entries_->value().ToStringView(), entry).ok() ||
+        !view_.IsCounted(entry)) {
+      continue;
+    }
+    Store::AddWanted(entries_->key().size() - 1, entry, wanted);
+    bytes += entry.value_size;
+  }
+  NoteUnreadable(entries_->status());
+  entries_->Seek(here);
+  pace_.Asked(items, store_.log_->ReadAhead(wanted));
 }
 
 void StoreChecker::CheckEntry() noexcept {

@@ -8,6 +8,7 @@
 
 #include <rocksdb/iterator.h>
 
+#include "read_ahead_pace.h"
 #include "store.h"
 #include "store_scan.h"
 
@@ -30,6 +31,8 @@ class StoreChecker {
   };
   Status Begin() noexcept;
   void CheckEntry() noexcept;
+  /// Asks for the values of the next entries.
+  void ReadAhead() noexcept;
   /// Of a view: drops what whoever writes has freed since it was opened.
   Status Confirm() noexcept;
   /// What of `broken` is so in `now`, which was opened after it was found.
@@ -73,6 +76,7 @@ class StoreChecker {
   std::unique_ptr<rocksdb::Iterator> lines_;
   std::unique_ptr<rocksdb::Iterator> values_;
   std::unique_ptr<SegmentSnapshot> segments_;
+  ReadAheadPace pace_;
 };
 
 }  // namespace larder

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include "check.h"
+#include "read_ahead_pace.h"
 #include "reply_offer.h"
 #include "store.h"
 #include "store_command.h"
@@ -192,6 +193,40 @@ struct Store::MultiRead {
   bool stripes_held = false;
 };
 
+void Store::AddWanted(std::size_t key_size, const Entry& entry,
+                      std::vector<WantedRecord>& wanted) {
+  if (entry.kind != EntryKind::kSegments ||
+      entry.value_size > kValueInMemoryBytesMax) {
+    return;
+  }
+  for (const SegmentPlace& place : entry.extents) {
+    wanted.push_back({place, key_size});
+  }
+}
+
+void Store::ReadAhead(const MultiRead& read, std::size_t first,
+                      std::span<const rocksdb::PinnableSlice> entries,
+                      ReadAheadPace& pace) noexcept {
+  const TimePoint now = clock_.Now();
+  std::vector<WantedRecord> wanted;
+  std::uint64_t bytes = 0;
+  std::size_t i = first;
+  for (; i < entries.size() && i - first < ReadAheadPace::kItemsMax &&
+         bytes < ReadAheadPace::kBytesMax;
+       ++i) {
+    const auto& command = std::get<GetCommand>(read.commands[i]);
+    Entry entry;
+    if (!command.with_value ||
+        !DecodeEntry(entries[i].ToStringView(), entry).ok() ||
+        !IsServed(entry, now)) {
+      continue;
+    }
+    AddWanted(command.key.size(), entry, wanted);
+    bytes += entry.value_size;
+  }
+  pace.Asked(i - first, log_->ReadAhead(wanted));
+}
+
 void Store::MultiGet(std::span<const Command> commands,
                      std::span<Reply> replies, const Caller& caller) noexcept {
   // One MultiGet of the index sees one state of it; a value belongs to its
@@ -247,9 +282,14 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
   read.lost.clear();
   ReplyOffer offer(read.replies);
   bool again = false;
+  // The last batch of the thread was: then this one's first value is not waited
+  // for, either.
+  thread_local bool is_cold = false;
+  ReadAheadPace pace(is_cold);
   for (std::size_t i = 0; i < count; ++i) {
     const auto& command = std::get<GetCommand>(read.commands[i]);
     Reply& reply = offer[i];
+    if (pace.IsDue()) ReadAhead(read, i, slices, pace);
     if (statuses[i].IsNotFound()) {
       if (hot != nullptr) fills[i].Absent();
       continue;
@@ -307,6 +347,7 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
       fills[i].Present(rank, reply.info, reply.value.bytes());
     }
   }
+  is_cold = pace.is_cold();
   if (again) return false;
   offer.Accept();
   return true;
@@ -356,6 +397,11 @@ Result<ValueHandle> Store::ReadPlaced(std::string_view key,
   LARDER_FAIL_IF_ERROR(CheckOpen());
   return log_->Read(place, key, version,
                     verify_reads_.load(std::memory_order_relaxed));
+}
+
+std::size_t Store::ReadAheadPlaced(std::span<WantedRecord> wanted) noexcept {
+  const auto gate = store_gate_.Enter();
+  return CheckOpen().ok() ? log_->ReadAhead(wanted) : 0;
 }
 
 Result<std::optional<ValueHandle>> Store::ReadSegments(

@@ -136,6 +136,7 @@ Result<std::vector<ScanItem>> StoreScan::Next(std::size_t count_max) noexcept {
   }
   for (; !AtEnd() && page.size() < count_max && bytes < kPageBytesMax;
        Advance()) {
+    if (options_.with_values && pace_.IsDue()) ReadAhead();
     ScanItem item;
     if (!Visit(item)) continue;
     bytes += item.value.size();
@@ -146,21 +147,47 @@ Result<std::vector<ScanItem>> StoreScan::Next(std::size_t count_max) noexcept {
   return page;
 }
 
-bool StoreScan::Visit(ScanItem& item) {
-  const std::string_view line = lines_->key().ToStringView();
-  item.key = std::string(line.substr(prefix_size_));
+// They are in order of keys, their values are not.
+void StoreScan::ReadAhead() {
+  const std::string here = lines_->key().ToString();
+  std::vector<WantedRecord> wanted;
+  std::uint64_t bytes = 0;
+  std::size_t items = 0;
+  for (; !AtEnd() && items < ReadAheadPace::kItemsMax &&
+         bytes < ReadAheadPace::kBytesMax;
+       Advance(), ++items) {
+    const std::string key(lines_->key().ToStringView().substr(prefix_size_));
+    Entry entry;
+    if (!EntryOf(key, entry)) continue;
+    Store::AddWanted(key.size(), entry, wanted);
+    bytes += entry.value_size;
+  }
+  if (options_.reverse) {
+    lines_->SeekForPrev(here);
+  } else {
+    lines_->Seek(here);
+  }
+  pace_.Asked(items, store_.log_->ReadAhead(wanted));
+}
+
+bool StoreScan::EntryOf(std::string_view key, Entry& entry) {
   std::string_view bytes = lines_->value().ToStringView();
   if (entries_) {
-    const EntryKey entry_key(item.key);
+    const EntryKey entry_key(key);
     entries_->Seek(ToSlice(entry_key.bytes()));
     if (!entries_->Valid() || entries_->key() != ToSlice(entry_key.bytes())) {
       return false;
     }
     bytes = entries_->value().ToStringView();
   }
+  return DecodeEntry(bytes, entry).ok() && view_.IsLive(entry) &&
+         (!entries_ || entry.tag == options_.tag);
+}
+
+bool StoreScan::Visit(ScanItem& item) {
+  item.key = std::string(lines_->key().ToStringView().substr(prefix_size_));
   Entry entry;
-  if (!DecodeEntry(bytes, entry).ok() || !view_.IsLive(entry)) return false;
-  if (entries_ && entry.tag != options_.tag) return false;
+  if (!EntryOf(item.key, entry)) return false;
   item.info = InfoOf(entry);
   return !options_.with_values || ReadValue(entry, item);
 }

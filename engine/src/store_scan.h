@@ -11,6 +11,7 @@
 
 #include <rocksdb/iterator.h>
 
+#include "read_ahead_pace.h"
 #include "store.h"
 
 namespace larder {
@@ -49,6 +50,11 @@ class StoreScan final : public Scan {
   void SeekFirst();
   void Advance();
   [[nodiscard]] bool AtEnd() const;
+  /// Asks for the values of the next lines.
+  void ReadAhead();
+  /// The live entry of the line at the iterator, if there is one. It borrows
+  /// from an iterator.
+  bool EntryOf(std::string_view key, Entry& entry);
   /// The live item at the iterator, if there is one.
   bool Visit(ScanItem& item);
   bool ReadValue(const Entry& entry, ScanItem& item);
@@ -67,6 +73,7 @@ class StoreScan final : public Scan {
   // Of before and after the iterators were made: a segment that appeared in
   // between is in the second.
   std::array<std::unique_ptr<SegmentSnapshot>, 2> segments_;
+  ReadAheadPace pace_;
   bool started_ = false;
   bool invalid_ = false;
   std::list<StoreScan*>::iterator registered_;

@@ -15,7 +15,9 @@
 #include "larder/engine/attached.h"
 #include "larder/engine/engine.h"
 
+#include "engine/cold_pages.h"
 #include "temporary_directory.h"
+#include "test_point.h"
 #include "test_values.h"
 
 namespace larder::testing {
@@ -25,6 +27,9 @@ constexpr std::size_t kSize = 100'000;
 
 class HotPlacesTest : public ::testing::Test {
  protected:
+  using Place = TemporaryDirectory::Place;
+  explicit HotPlacesTest(Place place = Place::kMemory) : directory_(place) {}
+
   void SetUp() override {
     holder_ = Open();
     client_ = Open();
@@ -91,8 +96,8 @@ class HotPlacesTest : public ::testing::Test {
     for (int i = 0; i < 4; ++i) Get(*client_, key);
   }
 
-  const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
-  const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
+  const TemporaryDirectory directory_;
+  const TemporaryDirectory regions_{Place::kMemory};
   std::unique_ptr<Engine> holder_;
   std::unique_ptr<Engine> client_;
 };
@@ -254,6 +259,66 @@ TEST_F(HotPlacesTest, CleaningNeverGivesAReaderOtherBytes) {
   ASSERT_TRUE(stats.has_value());
   EXPECT_GT(stats->segments_cleaned, 0U);
   EXPECT_TRUE(holder_->Check(false)->ok());
+}
+
+class ColdHotPlacesTest : public HotPlacesTest {
+ protected:
+  static constexpr int kCount = 100;
+
+  ColdHotPlacesTest() : HotPlacesTest(Place::kDisk) {}
+  void SetUp() override {
+    if (!ReadsAreCounted(directory_.path())) {
+      GTEST_SKIP() << "this file system does not count what is read";
+    }
+    HotPlacesTest::SetUp();
+    if (IsSkipped() || HasFailure()) return;
+    for (int i = 0; i < kCount; ++i) {
+      Set(*holder_, std::to_string(i), MakeValue(i, kSize));
+      for (int times = 0; times < 4; ++times) {
+        Get(*holder_, std::to_string(i));
+      }
+    }
+    // So that no page is mapped, as such ones stay.
+    ASSERT_TRUE(holder_->Reset("read_mode", "pread").ok());
+    ASSERT_TRUE(holder_->Reset("read_mode", "map").ok());
+    for (const auto& file :
+         std::filesystem::directory_iterator(directory_.path() / "cache/log")) {
+      DropPages(file.path());
+    }
+    asked_ = 0;
+    in_store_ = 0;
+    test_point_hook.store([](const char* name) {
+      if (std::string_view(name) == "log.read_ahead") ++asked_;
+      if (std::string_view(name) == "store.multiget") ++in_store_;
+    });
+  }
+  void TearDown() override { test_point_hook.store(nullptr); }
+
+  static void ExpectFewQuestions(Engine& engine) {
+    std::vector<std::string> keys;
+    for (int i = 0; i < kCount; ++i) keys.push_back(std::to_string(i));
+    std::vector<Command> gets;
+    for (const auto& key : keys) gets.emplace_back(GetCommand{.key = key});
+    std::vector<Reply> replies(gets.size());
+    ASSERT_TRUE(engine.Execute(gets, replies, {}).ok());
+    for (int i = 0; i < kCount; ++i) {
+      EXPECT_TRUE(replies[static_cast<std::size_t>(i)].value.bytes() ==
+                  MakeValue(i, kSize));
+    }
+    EXPECT_EQ(in_store_, 0);
+    EXPECT_GE(asked_, 1);
+    EXPECT_LE(asked_, 3);
+  }
+  static inline std::atomic<int> asked_{0};
+  static inline std::atomic<int> in_store_{0};
+};
+
+TEST_F(ColdHotPlacesTest, TheHolderAsksForManyValuesAtATime) {
+  ExpectFewQuestions(*holder_);
+}
+
+TEST_F(ColdHotPlacesTest, AClientAsksForManyValuesAtATime) {
+  ExpectFewQuestions(*client_);
 }
 
 }  // namespace

@@ -176,6 +176,9 @@ class OneValue final : public PlacedReader {
     EXPECT_EQ(place, kPlace);
     return ValueHandle::FromString(value_);
   }
+  std::size_t ReadAheadPlaced(std::span<WantedRecord>) noexcept override {
+    return 0;
+  }
 
   static constexpr SegmentPlace kPlace{
       .segment = 5, .offset = 640, .payload_size = 1U << 20};
