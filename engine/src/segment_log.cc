@@ -213,6 +213,7 @@ class SegmentLogOnDisk final : public SegmentLog {
                            std::uint64_t version,
                            VerifyReads verify) noexcept override;
   std::size_t ReadAhead(std::span<WantedRecord> wanted) noexcept override;
+  void LetGo(const WantedRecord& record) noexcept override;
   Status Sync() noexcept override { return SyncFiles(false); }
   Status SyncSegments(std::span<const std::uint32_t> ids) noexcept override;
   Status SyncAll() noexcept override;
@@ -763,6 +764,15 @@ std::size_t SegmentLogOnDisk::ReadAhead(
     ++count;
   }
   return count;
+}
+
+void SegmentLogOnDisk::LetGo(const WantedRecord& record) noexcept {
+  const SegmentPlace& place = record.place;
+  const FilePtr file = Find(place.segment);
+  if (!file) return;  // With its last handle its mapping goes, too.
+  const std::uint64_t size = RecordSize(record.key_size, place.payload_size);
+  const auto mapping = file->CachedMapping(place.offset + size);
+  if (mapping) mapping->LetGo(place.offset, size);
 }
 
 Status SegmentLogOnDisk::SyncFiles(bool earlier) {

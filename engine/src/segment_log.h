@@ -217,6 +217,9 @@ class SegmentLog {
   /// there. Does nothing for files that are not
   /// mapped. Sorts `wanted`.
   virtual std::size_t ReadAhead(std::span<WantedRecord> wanted) noexcept = 0;
+  /// A record that was read and is not wanted again soon does not count as
+  /// memory of this process any more. Its handles stay valid.
+  virtual void LetGo(const WantedRecord& record) noexcept = 0;
   /// How many records that the calling thread read, of whatever log, were not
   /// in memory. Who reads several and sees it grow asks for the others.
   [[nodiscard]] static std::uint64_t ThreadColdReads() noexcept;

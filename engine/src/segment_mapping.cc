@@ -161,6 +161,18 @@ void SegmentMapping::ReadAhead(std::uint64_t offset,
   }
 }
 
+void SegmentMapping::LetGo(std::uint64_t offset,
+                           std::uint64_t size) const noexcept {
+  // Not the pages of neighbours.
+  const std::uint64_t page = PageSize();
+  const std::uint64_t begin = (offset + page - 1) / page * page;
+  const std::uint64_t end = (offset + size) / page * page;
+  if (begin >= end) return;
+  // Of a shared mapping of a file this loses nothing. If it is refused, the
+  // pages stay.
+  ::madvise(const_cast<char*>(base_) + begin, end - begin, MADV_DONTNEED);
+}
+
 bool SegmentMapping::WasInMemory(std::uint64_t offset,
                                  std::uint64_t size) const noexcept {
   const std::uint32_t lost =

@@ -76,6 +76,10 @@ class SegmentMapping {
   /// one piece, and does not wait for it.
   void ReadAhead(std::uint64_t offset, std::uint64_t size) const noexcept;
 
+  /// [offset, offset + size) does not count as memory of this process any
+  /// more, until somebody looks at it again. It stays in the page cache.
+  void LetGo(std::uint64_t offset, std::uint64_t size) const noexcept;
+
   /// The file is unlinked but keeps `bytes` of the disk while this lives.
   void MarkUnlinked(std::uint64_t bytes) noexcept;
 

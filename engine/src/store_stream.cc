@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "store.h"
 #include "store_command.h"
@@ -175,6 +176,7 @@ class StoreReader final : public ValueReader {
       bytes.copy(buffer.data() + done, take);
       done += take;
       offset_ += take;
+      if (offset_ == piece_end_) LetPieceGo();
     }
     return done;
   }
@@ -193,17 +195,43 @@ class StoreReader final : public ValueReader {
         ++place;
       }
       if (place == extents_.end()) break;
+      const std::uint64_t cold_before = SegmentLog::ThreadColdReads();
       Result<ValueHandle> piece = store_.log_->Read(
           *place, key_, info_.version, store_.verify_reads_.load());
       if (piece) {
         piece_ = std::move(*piece);
         piece_end_ = begin + place->payload_size;
+        place_ = *place;
+        is_cold_ |= SegmentLog::ThreadColdReads() != cold_before;
+        if (is_cold_) {
+          ReadAhead(static_cast<std::size_t>(place - extents_.begin()) + 1);
+        }
         return Status::Ok();
       }
       if (piece.error().code() != StatusCode::kNotFound) return piece.error();
       LARDER_RETURN_IF_ERROR(Refresh());
     }
     return Gone();
+  }
+
+  // The storage works on the next pieces while one is looked at.
+  void ReadAhead(std::size_t first) noexcept {
+    constexpr std::size_t kPiecesMax = 4;
+    std::array<WantedRecord, kPiecesMax> wanted;
+    std::size_t count = 0;
+    for (; count < kPiecesMax && first + count < extents_.size(); ++count) {
+      wanted[count] = {extents_[first + count], key_.size()};
+    }
+    is_cold_ = store_.log_->ReadAhead({wanted.data(), count}) != 0;
+  }
+
+  // What goes by once would else be memory of the process as long as its
+  // segments are mapped. REQUIRES: the caller keeps the store open.
+  void LetPieceGo() noexcept {
+    constexpr std::uint64_t kKeptSizeMax = 16U << 20;
+    if (place_.segment == 0 || info_.size_bytes <= kKeptSizeMax) return;
+    store_.log_->LetGo({place_, key_.size()});
+    place_ = {};
   }
 
   Status Refresh() noexcept {
@@ -233,6 +261,8 @@ class StoreReader final : public ValueReader {
   ValueHandle piece_;
   std::uint64_t piece_end_ = 0;
   std::uint64_t offset_ = 0;
+  SegmentPlace place_;  // Of piece_, if it lies in a segment.
+  bool is_cold_ = false;
 };
 
 Result<std::unique_ptr<ValueReader>> Store::OpenReader(

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -107,6 +108,73 @@ TEST_F(ColdBatches, ACheckAsksForManyAtATime) {
   EXPECT_GE(asked_, 2);
   EXPECT_LE(asked_, 4);
   EXPECT_LE(BytesRead() - before, kBytesMax);
+}
+
+class ColdStreams : public StoreFixture {
+ protected:
+  static constexpr std::uint64_t kSize = 40 * kMiB;
+  static constexpr std::size_t kPart = 256U << 10;
+
+  // Of mapped files, that is.
+  static std::uint64_t ResidentFileBytes() {
+    std::ifstream file("/proc/self/status");
+    for (std::string word; file >> word;) {
+      std::uint64_t kib = 0;
+      if (word == "RssFile:" && file >> kib) return kib << 10;
+    }
+    return 0;
+  }
+  void Write() {
+    auto writer = engine_->OpenWriter({.key = "key"}, kSize, {});
+    ASSERT_TRUE(writer.has_value());
+    for (std::uint64_t i = 0; i < kSize / kPart; ++i) {
+      ASSERT_TRUE((*writer)->Append(MakeValue(i, kPart)).ok());
+    }
+    ASSERT_TRUE((*writer)->Commit().applied);
+  }
+  void ReadAll(ValueReader& reader) {
+    std::string part(kPart, '\0');
+    for (std::uint64_t i = 0; i < kSize / kPart; ++i) {
+      const auto count = reader.Read(part);
+      ASSERT_TRUE(count.has_value()) << count.error().ToString();
+      ASSERT_EQ(*count, kPart);
+      ASSERT_TRUE(part == MakeValue(i, kPart));
+    }
+  }
+};
+
+TEST_F(ColdStreams, WhatWentByIsNoMemoryOfTheProcess) {
+  Open({{"size_limit", "128MiB"}});
+  const std::uint64_t before = ResidentFileBytes();
+  Write();
+  const auto reader = engine_->OpenReader("key");
+  ASSERT_TRUE(reader.has_value());
+  ReadAll(**reader);
+  EXPECT_LT(ResidentFileBytes(), before + 8 * kMiB);
+}
+
+TEST_F(ColdStreams, PiecesAreAskedForAheadAndReadOnce) {
+  Open({{"size_limit", "128MiB"}});
+  if (!ReadsAreCounted(path_)) {
+    GTEST_SKIP() << "this file system does not count what is read";
+  }
+  Write();
+  ASSERT_NO_FATAL_FAILURE(Reopen());
+  for (const auto& file : std::filesystem::directory_iterator(path_ / "log")) {
+    DropPages(file.path());
+  }
+  static std::atomic<int> asked{0};
+  test_point_hook.store([](const char* name) {
+    if (std::string_view(name) == "log.read_ahead") ++asked;
+  });
+  const std::uint64_t before = BytesRead();
+  const auto reader = engine_->OpenReader("key");
+  ASSERT_TRUE(reader.has_value());
+  ReadAll(**reader);
+  test_point_hook.store(nullptr);
+  EXPECT_GE(asked, 10);
+  EXPECT_GE(BytesRead() - before, kSize * 9 / 10);
+  EXPECT_LE(BytesRead() - before, kSize * 13 / 10);
 }
 
 }  // namespace
