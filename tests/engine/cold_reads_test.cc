@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "cold_pages.h"
@@ -104,6 +105,30 @@ TEST_F(ColdReads, OfWhatASnapshotHolds) {
   ASSERT_TRUE(
       log_->Remove(records[0].place.segment, SegmentBlocks::kFree).ok());
   ExpectExactReads(records, 4);
+}
+
+TEST_F(ColdReads, WithoutADescriptorToBeHad) {
+  const auto records = PutCold(kCopied);
+  WantedRecord first[] = {{records[0].place, records[0].key.size()}};
+  ASSERT_EQ(log_->ReadAhead(first), 1U);  // Maps the file.
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto value = Get(records[9]);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(value.has_value()) << value.error().ToString();
+  EXPECT_TRUE(value->bytes() == records[9].value);
+}
+
+TEST_F(ColdReads, OfAFileThatWasCutAreDamage) {
+  const auto records = PutCold(kCopied);
+  WantedRecord first[] = {{records[0].place, records[0].key.size()}};
+  ASSERT_EQ(log_->ReadAhead(first), 1U);
+  ASSERT_EQ(::truncate(FilePath(records[0].place.segment).c_str(), 2 * kCopied),
+            0);
+  ExpectFails(records[9], StatusCode::kCorruption);
 }
 
 TEST_F(ColdReads, DamageIsFoundOnTheWay) {
