@@ -193,9 +193,10 @@ Status SessionModel::Change(std::span<const Command> commands,
     Reply now = Look(keys[i]);
     // The value is at hand if the last command of the key was a Set.
     const SetCommand* set = nullptr;
-    for (const Command& command : commands) {
-      if (!IsMutation(command) || KeyOf(command) != keys[i]) continue;
-      set = std::get_if<SetCommand>(&command);
+    for (std::size_t c = 0; c < commands.size(); ++c) {
+      if (!IsMutation(commands[c]) || KeyOf(commands[c]) != keys[i]) continue;
+      set =
+          replies[c].applied ? std::get_if<SetCommand>(&commands[c]) : nullptr;
     }
     if (!now.status.ok() || !status.ok()) {
       hot_->Drop(tickets[i], key);

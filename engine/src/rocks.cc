@@ -573,12 +573,16 @@ std::uint64_t Rocks::index_step_bytes() const noexcept {
 }
 
 std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
+  // The output may be cut into more tables than the input: each is rounded up
+  // to blocks, and has an index, a filter and properties of its own.
+  constexpr std::uint64_t kShareOfCuts = 16;
   // With what is flushed before it.
   const std::uint64_t flushed = IndexBufferedBytes();
-  return std::min(index_tables_->bytes() + flushed,
-                  std::max(index_tables_->merge_bytes() + flushed,
-                           index_tables_->step_bytes())) +
-         counter_tables_->bytes();
+  const std::uint64_t input =
+      std::min(index_tables_->bytes() + flushed,
+               std::max(index_tables_->merge_bytes() + flushed,
+                        index_tables_->step_bytes()));
+  return input + input / kShareOfCuts + counter_tables_->bytes();
 }
 
 std::uint64_t Rocks::flush_headroom_bytes() const noexcept {

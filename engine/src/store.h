@@ -515,6 +515,7 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Compacts the index until there is room for what only replaces. False:
   /// there is no more to be got.
   bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim) noexcept;
+  void MeasureSubdirectories() noexcept;
   /// Besides what is used and claimed.
   [[nodiscard]] RoomLeft MeasureRoom() const noexcept;
   /// What is left then. None: there is not so much, and nothing was claimed.
@@ -867,6 +868,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::vector<std::uint32_t> doubtful_segments_;
   // Room that only cleaning may use, while there is something to clean.
   std::atomic<std::uint64_t> cleaning_reserve_{0};
+  // Of `db` and `log`, with the block that each may grow by.
+  std::atomic<std::uint64_t> subdirectory_bytes_{4 * 4096};
   ClaimedRoom claimed_;
   SearchGate search_gate_;
   // At how many it was last looked for what has died whole.

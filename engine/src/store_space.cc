@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include <rocksdb/convenience.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "check.h"
@@ -95,9 +96,9 @@ std::uint64_t Store::ItemBytesMax() const noexcept {
 }
 
 std::uint64_t Store::OverheadBytes() const noexcept {
-  // Three directories, the stamp, the seat's lock and control file.
-  constexpr std::uint64_t kFixedBytes = 7 * 4096;
-  return directory_->reserve_bytes() + kFixedBytes;
+  // The directory, the stamp, the marks, the seat's lock and control file.
+  constexpr std::uint64_t kFixedBytes = 5 * 4096;
+  return directory_->reserve_bytes() + kFixedBytes + subdirectory_bytes_;
 }
 
 std::uint64_t Store::UsedBytes() const noexcept {
@@ -174,7 +175,25 @@ std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
          pieces * SegmentLog::RecordSize(key_size, 1);
 }
 
+void Store::MeasureSubdirectories() noexcept {
+  // They grow by a block with the names in them.
+  constexpr std::uint64_t kBlockBytes = 4096;
+  constexpr std::uint64_t kStatBlockBytes = 512;
+  std::uint64_t bytes = 0;
+  for (const std::filesystem::path& path :
+       {directory_->db_path(), directory_->log_path()}) {
+    struct stat status {};
+    const bool is_known = ::stat(path.c_str(), &status) == 0;
+    bytes +=
+        kBlockBytes + (is_known ? static_cast<std::uint64_t>(status.st_blocks) *
+                                      kStatBlockBytes
+                                : 0);
+  }
+  subdirectory_bytes_ = bytes;
+}
+
 void Store::UpdateFreeSpace() noexcept {
+  MeasureSubdirectories();
   const std::uint64_t floor = min_free_bytes_;
   std::uint64_t limit = size_limit_;
   const Result<std::uint64_t> free =
