@@ -94,8 +94,14 @@ std::optional<IndexStep> NextIndexStep(
 
 std::optional<std::string> CursorBeforeDeletions(
     const rocksdb::ColumnFamilyMetaData& meta) {
+  int last_level = 0;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    if (!level.files.empty()) last_level = level.level;
+  }
   const rocksdb::SstFileMetaData* most = nullptr;
   for (const rocksdb::LevelMetaData& level : meta.levels) {
+    // There they stay for a snapshot: to compact it again gives nothing.
+    if (level.level != 0 && level.level == last_level) continue;
     for (const rocksdb::SstFileMetaData& table : level.files) {
       if (table.num_deletions > (most == nullptr ? 0 : most->num_deletions)) {
         most = &table;

@@ -374,8 +374,10 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   }
   const auto begin = std::chrono::steady_clock::now();
   const auto until = begin + options_.timeout;
-  const bool is_last_resort = NothingToEvict();
-  if (is_last_resort &&
+  // What others have claimed may be let go, or be evicted once it is there.
+  const bool evicts_nothing =
+      NothingToEvict() && !(MayEvict(EvictionCause::kRoom) && claimed_.any());
+  if (evicts_nothing &&
       !search_gate_.IsOpen(SearchState(), incoming.log_bytes, begin)) {
     // What has died whole costs nothing to free: it is looked for once.
     const std::uint64_t changes = SearchState().changes;
@@ -416,7 +418,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   }
   // What gave too little to be called progress may have been enough.
   if (TryClaim(incoming, claim)) return Status::Ok();
-  if (is_last_resort && effort.may_clean) {
+  if (evicts_nothing && effort.may_clean) {
     search_gate_.NoteVain(SearchState(), begin,
                           std::chrono::steady_clock::now());
   }
@@ -1063,6 +1065,9 @@ bool Store::PressIndex() noexcept {
   return rocks_->access_table_bytes() < before;
 }
 
+// Where there are no deletions it goes on to the end of the index and no
+// further: each deletion would else compact all of it, for nothing. The
+// background begins again.
 void Store::PressDeleted() noexcept {
   const std::scoped_lock lock(index_mutex_);
   rocksdb::ColumnFamilyMetaData meta;

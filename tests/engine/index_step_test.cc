@@ -93,5 +93,25 @@ TEST(IndexStep, OfThreeLevelsNothingIsLeftOut) {
   EXPECT_EQ(Ends(index, 300), (std::vector<std::string>{"b", "c", "d", "f"}));
 }
 
+TEST(CursorBeforeDeletions, IsBeforeTheTableThatHasMost) {
+  auto few = Table("c", "d");
+  few.num_deletions = 1;
+  auto many = Table("e", "f");
+  many.num_deletions = 2;
+  const auto cursor =
+      CursorBeforeDeletions(Index({{}, {few, many}, {Table("a", "z")}}));
+  ASSERT_TRUE(cursor.has_value());
+  EXPECT_LT(*cursor, "e");
+  EXPECT_GT(*cursor, "d");
+}
+
+TEST(CursorBeforeDeletions, ThoseOfLevelZeroCountThoseOfTheLastDoNot) {
+  auto table = Table("c", "d");
+  table.num_deletions = 1;
+  EXPECT_TRUE(CursorBeforeDeletions(Index({{table}, {}, {}})).has_value());
+  EXPECT_FALSE(CursorBeforeDeletions(Index({{}, {}, {table}})).has_value());
+  EXPECT_FALSE(CursorBeforeDeletions(Index({{}, {}, {}})).has_value());
+}
+
 }  // namespace
 }  // namespace larder::testing
