@@ -926,7 +926,10 @@ TEST_P(FullStore, ARefusalLeavesTheFilesAlone) {
     ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, size)).code(),
               StatusCode::kNoSpace);
   }
-  EXPECT_EQ(Tables(), tables);
+  // None is new; some may have waited for their deletion.
+  const std::vector<std::string> after = Tables();
+  EXPECT_TRUE(
+      std::includes(tables.begin(), tables.end(), after.begin(), after.end()));
   // What was not refused is all there, and room is found again.
   EXPECT_EQ(Stats().count, count);
   for (std::uint64_t i = 0; i < count; i += 4) {
