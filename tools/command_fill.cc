@@ -78,6 +78,8 @@ Json ReportJson(const Report& report) {
       {"mb_per_second_in", Rate(report.stored.stored_bytes, report.fill_time)},
       {"too_large", report.stored.too_large},
       {"too_large_bytes", report.stored.too_large_bytes},
+      {"no_room", report.stored.no_room},
+      {"no_room_bytes", report.stored.no_room_bytes},
       {"vanished", report.vanished},
       {"unreadable", report.unreadable},
       {"evictions", report.evictions},
@@ -115,9 +117,10 @@ std::string ReportText(const Report& report) {
                          "{:.1f} s by {} threads",
                          Rate(report.stored.stored_bytes, report.fill_time),
                          report.fill_time.count(), report.jobs));
-  line("left out", fmt::format("{} too large, {} vanished, {} unreadable",
-                               report.stored.too_large, report.vanished,
-                               report.unreadable));
+  line("left out",
+       fmt::format("{} too large, {} without room, {} vanished, {} unreadable",
+                   report.stored.too_large, report.stored.no_room,
+                   report.vanished, report.unreadable));
   if (report.verify) {
     const VerifyCounts& counts = report.verified;
     line("out",
@@ -283,6 +286,7 @@ int Run(const Options& options, const OutputFormat& format) {
       return Fail(Status::Corruption(fmt::format(
           "{} values differ from their files", report->verified.mismatched)));
     }
+    LARDER_FAIL_IF_ERROR(CheckRoom(report->stored));
     return kExitOk;
   };
   return CreateCache(options.directory, options.settings, format, fill);

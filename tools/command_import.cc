@@ -134,15 +134,11 @@ class Importer {
     return Status::Ok();
   }
 
-  // Counts a value that is too large; every other failure ends the import.
+  // Counts a value that has no place; every other failure ends the import.
   Status DropPieces(const Status& status) {
     writer_.reset();
-    if (!IsTooLarge(status.code())) {
-      return status;
-    }
-    ++streamed_.too_large;
-    streamed_.too_large_bytes += pieces_bytes_;
-    return Status::Ok();
+    return CountLeftOut(status.code(), pieces_bytes_, streamed_) ? Status::Ok()
+                                                                 : status;
   }
 
   Engine& engine_;
@@ -161,16 +157,17 @@ Json ImportJson(const std::string& file, const Importer& importer) {
           {"bytes", counts.stored_bytes},
           {"kept", counts.not_applied},
           {"expired", importer.expired()},
-          {"too_large", counts.too_large}};
+          {"too_large", counts.too_large},
+          {"no_room", counts.no_room}};
 }
 
 std::string ImportText(const std::string& file, const Importer& importer) {
   const BatchCounts counts = importer.counts();
   return fmt::format(
       "{} items, {} imported from {}; left out: {} there already, {} expired, "
-      "{} too large\n",
+      "{} too large, {} without room\n",
       counts.stored, FormatRoughBytes(counts.stored_bytes), file,
-      counts.not_applied, importer.expired(), counts.too_large);
+      counts.not_applied, importer.expired(), counts.too_large, counts.no_room);
 }
 
 int Run(const Options& options, const OutputFormat& format) {
@@ -203,6 +200,7 @@ int Run(const Options& options, const OutputFormat& format) {
     } else {
       Print(ImportText(options.file, importer));
     }
+    LARDER_FAIL_IF_ERROR(CheckRoom(importer.counts()));
     return kExitOk;
   };
   return CreateCache(options.directory, options.settings, format, run);

@@ -83,12 +83,11 @@ Status FillWorker::Stream(const SetCommand& command, SourceFile& source) {
     if (status.ok()) {
       ++streamed_.stored;
       streamed_.stored_bytes += size_bytes;
-    } else if (IsTooLarge(status.code())) {
-      ++streamed_.too_large;
-      streamed_.too_large_bytes += source.size_bytes();
-      return Status::Ok();
+      return status;
     }
-    return status;
+    return CountLeftOut(status.code(), source.size_bytes(), streamed_)
+               ? Status::Ok()
+               : status;
   };
   auto writer = shared_.cache.engine().OpenWriter(command, source.size_bytes());
   if (!writer) {

@@ -1,14 +1,35 @@
 #include "set_batch.h"
 
+#include <span>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "larder/serializers/codec_id.h"
 #include "larder/serializers/compression.h"
 
 namespace larder::tools {
 
-bool IsTooLarge(StatusCode code) {
-  return code == StatusCode::kTooLarge || code == StatusCode::kKeyTooLarge;
+bool CountLeftOut(StatusCode code, std::uint64_t bytes, BatchCounts& counts) {
+  if (code == StatusCode::kTooLarge || code == StatusCode::kKeyTooLarge) {
+    ++counts.too_large;
+    counts.too_large_bytes += bytes;
+    return true;
+  }
+  if (code == StatusCode::kNoSpace) {
+    ++counts.no_room;
+    counts.no_room_bytes += bytes;
+    return true;
+  }
+  return false;
+}
+
+Status CheckRoom(const BatchCounts& counts) {
+  if (counts.no_room == 0) {
+    return Status::Ok();
+  }
+  return Status::NoSpace(
+      fmt::format("{} items found no room and are left out", counts.no_room));
 }
 
 SetBatch::SetBatch(Engine& engine)
@@ -50,13 +71,31 @@ void SetBatch::Compress(SetCommand& command) {
   }
 }
 
+Status SetBatch::Execute() {
+  const Status status = engine_.Execute(commands_, replies_);
+  if (status.code() != StatusCode::kNoSpace) {
+    return status;
+  }
+  for (std::size_t i = 0; i < commands_.size(); ++i) {
+    replies_[i] = Reply();
+    const Status alone = engine_.Execute(std::span(commands_).subspan(i, 1),
+                                         std::span(replies_).subspan(i, 1));
+    if (alone.code() == StatusCode::kNoSpace) {
+      replies_[i].status = alone;
+    } else if (!alone.ok()) {
+      return alone;
+    }
+  }
+  return Status::Ok();
+}
+
 Status SetBatch::Flush() {
   if (commands_.empty()) {
     return Status::Ok();
   }
   replies_.clear();
   replies_.resize(commands_.size());
-  LARDER_RETURN_IF_ERROR(engine_.Execute(commands_, replies_));
+  LARDER_RETURN_IF_ERROR(Execute());
   for (std::size_t i = 0; i < commands_.size(); ++i) {
     const Status& status = replies_[i].status;
     if (status.ok() && !replies_[i].applied) {
@@ -64,10 +103,7 @@ Status SetBatch::Flush() {
     } else if (status.ok()) {
       ++counts_.stored;
       counts_.stored_bytes += value_sizes_[i];
-    } else if (IsTooLarge(status.code())) {
-      ++counts_.too_large;
-      counts_.too_large_bytes += value_sizes_[i];
-    } else {
+    } else if (!CountLeftOut(status.code(), value_sizes_[i], counts_)) {
       return status;
     }
   }

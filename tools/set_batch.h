@@ -21,6 +21,9 @@ struct BatchCounts {
   /// Larger than the cache takes: kTooLarge, kKeyTooLarge.
   std::uint64_t too_large = 0;
   std::uint64_t too_large_bytes = 0;
+  /// There was no room for them: kNoSpace.
+  std::uint64_t no_room = 0;
+  std::uint64_t no_room_bytes = 0;
   /// The condition of the command did not hold.
   std::uint64_t not_applied = 0;
 
@@ -29,13 +32,20 @@ struct BatchCounts {
     stored_bytes += other.stored_bytes;
     too_large += other.too_large;
     too_large_bytes += other.too_large_bytes;
+    no_room += other.no_room;
+    no_room_bytes += other.no_room_bytes;
     not_applied += other.not_applied;
     return *this;
   }
 };
 
-/// True if `code` means that this one item has no place in the cache.
-bool IsTooLarge(StatusCode code);
+/// Counts an item that has no place in the cache: it is too large, or there is
+/// no room for it. False: `code` means something else.
+bool CountLeftOut(StatusCode code, std::uint64_t bytes, BatchCounts& counts);
+
+/// An error if something found no room: what was stored stays, but it is not
+/// all.
+Status CheckRoom(const BatchCounts& counts);
 
 /// Collects items in one buffer of a fixed size and stores them with one call
 /// each time it is full.
@@ -68,6 +78,8 @@ class SetBatch {
   static constexpr std::size_t kCommandCountMax = 1024;
 
   void Compress(SetCommand& command);
+  /// Stores them, one by one if there is no room for all at once.
+  Status Execute();
 
   Engine& engine_;
   Settings settings_;

@@ -89,6 +89,47 @@ TEST_F(CliFiles, FillStoresValuesAlmostAsLargeAsTheCache) {
   EXPECT_EQ(report["verify"]["verified"], report["verify"]["hits"]);
 }
 
+TEST_F(CliFiles, FillCountsWhatFindsNoRoomAndGoesOn) {
+  for (int i = 0; i < 12; ++i) {
+    WriteFile(source() + "/large" + std::to_string(i),
+              std::string(2'000'000, 'l'));
+  }
+  for (int i = 0; i < 9; ++i) {
+    WriteFile(source() + "/small" + std::to_string(i), std::string(900, 's'));
+  }
+  const Outcome outcome =
+      Run({"fill", cache(), source(), "--size-limit", "16MiB", "--setting",
+           "when_full=fail", "--json"});
+  EXPECT_EQ(outcome.exit_code, 3);
+  auto report = outcome.json();
+  const int without = report["no_room"];
+  EXPECT_GT(without, 4);
+  EXPECT_LT(without, 9);
+  EXPECT_EQ(report["no_room_bytes"], without * 2'000'000);
+  EXPECT_EQ(report["files"], 21 - without);
+  EXPECT_NE(outcome.err.find(std::to_string(without) + " items found no room"),
+            std::string::npos)
+      << outcome.err;
+  // What there is of it goes into another one.
+  Ok({"export", cache(), file()});
+  const Outcome import =
+      Run({"import", copy(), file(), "--setting", "when_full=fail",
+           "--size-limit", "16MiB", "--json"});
+  EXPECT_EQ(import.json()["items"], 21 - without) << import.err;
+}
+
+TEST_F(CliFiles, ValuesOfNearlyTheLimitAreFilledIn) {
+  for (int i = 0; i < 400; ++i) {
+    WriteFile(source() + "/a" + std::to_string(i),
+              std::string(100'000 + 100 * i, 's'));
+  }
+  WriteFile(source() + "/b", std::string(20'000'000, 'l'));
+  WriteFile(source() + "/c", std::string(21'000'000, 'l'));
+  auto report = OkJson({"fill", cache(), source(), "--size-limit", "24MiB"});
+  EXPECT_EQ(report["files"], 402);
+  EXPECT_EQ(report["no_room"], 0);
+}
+
 TEST_F(CliFiles, FillLeavesOutWhatIsTooLargeAndGoesOn) {
   WriteFile(source() + "/large", std::string(2'000'000, 'l'));
   WriteFile(source() + "/small", "s");

@@ -57,6 +57,7 @@ Json RowJson(const ReplayRow& row) {
   json["cost_miss_ratio"] = run.cost_miss_ratio();
   json["restamps_per_request"] = run.restamps_per_request();
   json["evictions"] = run.evictions;
+  json["no_room"] = run.no_room;
   json["write_amplification"] = optional(run.write_amplification);
   json["bytes_written_per_request"] = optional(run.bytes_written_per_request);
   json["space_amplification"] = optional(run.space_amplification);

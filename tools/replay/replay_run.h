@@ -70,6 +70,7 @@ struct RunResult {
   std::vector<RunWindow> windows;
 
   // Through the engine only.
+  std::uint64_t no_room = 0;  ///< Sets that were refused for want of room.
   std::optional<double> write_amplification;
   std::optional<double> bytes_written_per_request;
   std::optional<double> space_amplification;
