@@ -204,6 +204,7 @@ void CountingFileSystem::TellManifest(
 void CountingFileSystem::NoteManifest(const ManifestMark& mark) {
   const std::scoped_lock lock(manifest_mutex_);
   manifest_ = mark;
+  manifest_bytes_.store(mark.size, std::memory_order_relaxed);
   if (listener_) listener_(mark);
 }
 

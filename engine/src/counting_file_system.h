@@ -61,6 +61,10 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
     return bytes_written_.load(std::memory_order_relaxed);
   }
 
+  /// How long the manifest was when it was synced last; 0: it was not yet.
+  [[nodiscard]] std::uint64_t manifest_bytes() const noexcept {
+    return manifest_bytes_.load(std::memory_order_relaxed);
+  }
   /// Whoever is told how long the manifest is, now and whenever it has been
   /// synced, on the thread that syncs it.
   void TellManifest(std::function<void(const ManifestMark&)> listener);
@@ -170,6 +174,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   std::atomic<std::int64_t> merging_bytes_{0};
   std::atomic<std::uint64_t> bytes_written_{0};
   std::atomic<bool> log_sync_failed_{false};
+  std::atomic<std::uint64_t> manifest_bytes_{0};
   std::mutex manifest_mutex_;
   ManifestMark manifest_;                              // Guarded by it.
   std::function<void(const ManifestMark&)> listener_;  // Guarded by it.

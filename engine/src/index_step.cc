@@ -92,20 +92,21 @@ std::optional<IndexStep> NextIndexStep(
   return step;
 }
 
-std::optional<std::string> CursorBeforeDeletions(
+std::optional<std::string> CursorBeforeChanges(
     const rocksdb::ColumnFamilyMetaData& meta) {
   int last_level = 0;
   for (const rocksdb::LevelMetaData& level : meta.levels) {
     if (!level.files.empty()) last_level = level.level;
   }
   const rocksdb::SstFileMetaData* most = nullptr;
+  const auto changes = [](const rocksdb::SstFileMetaData& table) {
+    return std::pair(table.num_deletions, table.num_entries);
+  };
   for (const rocksdb::LevelMetaData& level : meta.levels) {
     // There they stay for a snapshot: to compact it again gives nothing.
     if (level.level != 0 && level.level == last_level) continue;
     for (const rocksdb::SstFileMetaData& table : level.files) {
-      if (table.num_deletions > (most == nullptr ? 0 : most->num_deletions)) {
-        most = &table;
-      }
+      if (most == nullptr || changes(table) > changes(*most)) most = &table;
     }
   }
   if (most == nullptr) return std::nullopt;

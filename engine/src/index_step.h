@@ -26,8 +26,9 @@ struct IndexStep {
     std::uint64_t bytes_max);
 
 /// A cursor before the table above the last level, or of level 0, in which most
-/// deletions are. Nullopt: there is none.
-[[nodiscard]] std::optional<std::string> CursorBeforeDeletions(
+/// deletions are, or most entries if there are none of them: in a full index
+/// they replace others. Nullopt: all is in the last level.
+[[nodiscard]] std::optional<std::string> CursorBeforeChanges(
     const rocksdb::ColumnFamilyMetaData& meta);
 
 }  // namespace larder

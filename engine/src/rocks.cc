@@ -348,7 +348,6 @@ rocksdb::DBOptions DatabaseOptions(
   // Opening writes next to nothing, so it works on a full disk.
   options.avoid_flush_during_recovery = true;
   options.allow_fallocate = false;
-  options.max_manifest_file_size = 1 << 20;
   options.manifest_preallocation_size = 64 * 1024;
   options.skip_stats_update_on_db_open = true;
   options.skip_checking_sst_file_sizes_on_db_open = true;
@@ -480,6 +479,24 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
   return whole ? std::optional(sizes) : std::nullopt;
 }
 
+namespace {
+
+// When its manifest is begun anew. It names all tables: never nearly as long as
+// that, or each change would write all of it.
+std::uint64_t ManifestBytesMax(const std::filesystem::path& path) {
+  constexpr std::uint64_t kBytesMin = 512 * 1024;
+  constexpr std::uint64_t kBytesOfTable = 1024;
+  std::uint64_t tables = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(path, error), end;
+       !error && it != end; it.increment(error)) {
+    if (it->path().extension() == ".sst") ++tables;
+  }
+  return std::max(kBytesMin, tables * kBytesOfTable);
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
   rocks->sizes_ = options.sizes;
@@ -509,6 +526,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->cache_ = cache;
   rocksdb::DBOptions db_options =
       DatabaseOptions(options, rocks->env_.get(), cache);
+  rocks->manifest_bytes_max_ = ManifestBytesMax(options.path);
+  db_options.max_manifest_file_size = rocks->manifest_bytes_max_;
   rocks->buffers_ = db_options.write_buffer_manager;
   db_options.listeners.push_back(
       std::make_shared<Listener>(rocks->index_tables_, rocks->counter_tables_,
@@ -585,6 +604,11 @@ std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
   return input + input / kShareOfCuts + counter_tables_->bytes();
 }
 
+std::uint64_t Rocks::manifest_headroom_bytes() const noexcept {
+  return manifest_bytes_max_ -
+         std::min(manifest_bytes_max_, files_->manifest_bytes());
+}
+
 std::uint64_t Rocks::flush_headroom_bytes() const noexcept {
   // Relaxed: a figure, which orders nothing.
   const std::uint64_t values = buffered_->values.Left(
@@ -620,10 +644,18 @@ void FamilyTables::Measure(rocksdb::DB& db) {
   if (family_ == nullptr) return;
   rocksdb::ColumnFamilyMetaData meta;
   db.GetColumnFamilyMetaData(family_, &meta);
+  // Level 0 is merged into this one: above what there is, if that is full.
+  std::uint64_t base_level = 0;
+  const bool is_known = db.GetIntProperty(
+      family_, rocksdb::DB::Properties::kBaseLevel, &base_level);
   std::uint64_t merge = 0;
   for (const rocksdb::LevelMetaData& level : meta.levels) {
     merge += level.size;
-    if (level.level != 0 && level.size != 0) break;
+    if (level.level == 0) continue;
+    if (is_known ? level.level == static_cast<int>(base_level)
+                 : level.size != 0) {
+      break;
+    }
   }
   // Relaxed: figures, which order nothing.
   bytes_.store(meta.size, std::memory_order_relaxed);

@@ -201,6 +201,8 @@ class Rocks {
   void NoteValues(std::uint64_t bytes) noexcept {
     buffered_->values_written.fetch_add(bytes, std::memory_order_relaxed);
   }
+  /// What its manifest may yet grow by before it is begun anew.
+  [[nodiscard]] std::uint64_t manifest_headroom_bytes() const noexcept;
   /// What flushes of all buffers may write before the log of them goes, which
   /// waits for those of all families.
   [[nodiscard]] std::uint64_t flush_headroom_bytes() const noexcept;
@@ -240,6 +242,7 @@ class Rocks {
   std::shared_ptr<VersionMemTableFactory> index_memtables_;  // Of `access`.
   mutable std::mutex resize_mutex_;  // One thread at a time; taken last.
   RocksSizes sizes_;  // Guarded by it, once the database is open.
+  std::uint64_t manifest_bytes_max_ = 0;
   bool read_only_ = false;
   WalFindings found_logs_;
   std::function<void(const ManifestMark&)> manifest_synced_;

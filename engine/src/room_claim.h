@@ -10,6 +10,7 @@ namespace larder {
 /// The most that something may add to the directory.
 struct Incoming {
   std::uint64_t log_bytes = 0;       ///< To segments.
+  std::uint64_t log_values = 0;      ///< So many values.
   std::uint64_t database_bytes = 0;  ///< To the WAL, and later to tables.
   std::uint64_t items = 0;
   /// Of database_bytes: values in the record of an answer.
@@ -37,12 +38,16 @@ struct RoomLeft {
   std::int64_t database_factor = 1;  ///< How often a byte of it counts.
 
   [[nodiscard]] bool Holds(const Incoming& incoming) const noexcept {
-    const std::int64_t kept =
-        std::min(for_replacing, ToDatabase(incoming.replacing_bytes));
-    const std::int64_t to_database = ToDatabase(incoming.to_database()) - kept;
-    return to_database <= for_database &&
-           to_database + static_cast<std::int64_t>(incoming.log_bytes) <=
-               for_both;
+    const auto log_bytes = static_cast<std::int64_t>(incoming.log_bytes);
+    const std::int64_t added = ToDatabase(incoming.database_bytes);
+    const std::int64_t all = ToDatabase(incoming.to_database());
+    // What replaces may have used what is kept for it, so that nothing is left
+    // for anything else.
+    const bool adds_nothing = incoming.database_bytes == 0 && log_bytes == 0;
+    return (adds_nothing ||
+            (added <= for_database && added + log_bytes <= for_both)) &&
+           all <= for_database + for_replacing &&
+           all + log_bytes <= for_both + for_replacing;
   }
   void Take(const Incoming& incoming) noexcept {
     const std::int64_t to_database = ToDatabase(incoming.to_database());

@@ -5,7 +5,7 @@ namespace {
 
 // A change of this share of the limit is one that shows.
 constexpr std::uint64_t kShareOfLimit = 64;
-// Vain searches take one part of so many of the time.
+// Searches that find little take one part of so many of the time.
 constexpr int kTimeShare = 20;
 
 }  // namespace
@@ -23,8 +23,10 @@ bool SearchGate::IsOpen(const State& state, std::uint64_t log_bytes,
   return now >= next_;
 }
 
-void SearchGate::NoteVain(const State& state, Clock::time_point begin,
-                          Clock::time_point now) noexcept {
+void SearchGate::Note(const State& state, Clock::time_point begin,
+                      Clock::time_point now,
+                      std::uint64_t gained_bytes) noexcept {
+  if (gained_bytes >= state.limit / kShareOfLimit) return;
   const std::scoped_lock lock(mutex_);
   searched_ = true;
   last_ = state;

@@ -11,7 +11,7 @@ namespace larder {
 /// may be evicted that means to flush and to compact the whole index, for a
 /// second or more, and a cache that is full is asked for room all the time.
 ///
-/// A search is worth while if something has changed since one was in vain, and
+/// A search is worth while if something has changed since one found little, and
 /// either so much that it shows, or so long ago that such searches take a small
 /// share of the time.
 ///
@@ -30,9 +30,10 @@ class SearchGate {
   /// Where that much has died, it may have room now.
   [[nodiscard]] bool IsOpen(const State& state, std::uint64_t log_bytes,
                             Clock::time_point now) const noexcept;
-  /// A search that began at `begin` was in vain, and has ended now.
-  void NoteVain(const State& state, Clock::time_point begin,
-                Clock::time_point now) noexcept;
+  /// A search that began at `begin` has ended now, with so much room besides
+  /// what it was for.
+  void Note(const State& state, Clock::time_point begin, Clock::time_point now,
+            std::uint64_t gained_bytes) noexcept;
 
  private:
   mutable std::mutex mutex_;  // A leaf.

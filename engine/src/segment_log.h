@@ -91,9 +91,12 @@ enum class LogStream : std::uint8_t {
   kNew = 0,
   kMoved = 1,
   kHot = 2,
-  kWarm = 3
+  kWarm = 3,
+  /// Of values larger than a segment. They are held while they are written, and
+  /// so is whatever lies between their parts.
+  kLarge = 4
 };
-inline constexpr std::size_t kLogStreamCount = 4;
+inline constexpr std::size_t kLogStreamCount = 5;
 
 struct SegmentInfo {
   std::uint32_t id = 0;

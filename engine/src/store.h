@@ -366,6 +366,8 @@ class Store final : public SessionStore, private LivenessJudge {
   Status PlaceValue(const SetCommand& command, const StoredValue* stored,
                     const OldItem& old, Entry& entry,
                     PendingBatch& pending) noexcept;
+  /// Where to write a new value of at least so many bytes.
+  [[nodiscard]] LogStream StreamOfSize(std::uint64_t value_size) const noexcept;
   /// Where to write what is so old, or is expected to get so old; in versions,
   /// of which each Set makes one.
   [[nodiscard]] LogStream StreamOf(std::uint64_t age, LogStream young,
@@ -379,7 +381,7 @@ class Store final : public SessionStore, private LivenessJudge {
                      std::uint64_t value_size, std::uint64_t value_offset,
                      std::string_view bytes, Extents& extents,
                      std::vector<SegmentGrant>& grants,
-                     LogStream stream = LogStream::kNew) noexcept;
+                     LogStream stream) noexcept;
   Status SegmentFailure(const Status& status) noexcept;
   void RemoveExpiryKey(std::string_view key, const Entry& entry,
                        rocksdb::WriteBatch& batch) noexcept;
@@ -506,6 +508,11 @@ class Store final : public SessionStore, private LivenessJudge {
   /// for cleaning if it must. Errors: kNoSpace.
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// What a batch needs. Deletions evict nothing, if they need not, and are
+  /// refused only if many at once need more than is kept for them.
+  /// Errors: kNoSpace.
+  Status ClaimToChange(std::span<const Command> commands,
+                       const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Claims what is written when `keys` are deleted, `tag_bytes` each for tags.
   /// Gets it by compacting the index; evicts nothing, and never refuses: then
   /// so much is used that nothing is left to be compacted.
@@ -542,9 +549,11 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Status FullStatus() const noexcept;
   /// For `incoming`, besides what is claimed.
   [[nodiscard]] bool HasRoom(const Incoming& incoming) const noexcept;
-  /// The most that the log grows by a value.
+  /// The most that the log grows by a value, of a batch of which so many are
+  /// written before it.
   [[nodiscard]] std::uint64_t LogBytesFor(
-      std::uint64_t key_size, std::uint64_t value_size) const noexcept;
+      std::uint64_t key_size, std::uint64_t value_size,
+      std::uint64_t values_before = 0) const noexcept;
   /// What cleaning may use before it gives something back.
   [[nodiscard]] std::uint64_t RoomToMove() const noexcept;
   [[nodiscard]] std::uint64_t CleaningReserveFor(

@@ -64,7 +64,8 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
     const std::size_t size =
         std::min<std::uint64_t>(wanted.value_size - done, kChunkSizeBytesMax);
     const std::uint64_t before = log_->disk_bytes();
-    auto part = log_->Reserve(wanted.key_size, size);
+    auto part =
+        log_->Reserve(wanted.key_size, size, StreamOfSize(wanted.value_size));
     if (!part) return Fail(SegmentFailure(part.error()));
     KeepWithinLimit(before);
     grant.chunks.push_back(

@@ -136,7 +136,13 @@ bool Store::HasRoom(const Incoming& incoming) const noexcept {
 std::uint64_t Store::ReplacingReserve() const noexcept {
   constexpr std::uint64_t kShareOfLimit = 512;
   constexpr std::uint64_t kBytesMax = 1024 * 1024;
-  return std::min(EffectiveLimit() / kShareOfLimit, kBytesMax);
+  // Nothing makes room for them then but themselves, once the index is
+  // compacted: a larger part of it at a time.
+  constexpr std::uint64_t kShareOfFullLimit = 24;
+  constexpr std::uint64_t kFullBytesMax = 16 * 1024 * 1024;
+  return evicts_for_room_
+             ? std::min(EffectiveLimit() / kShareOfLimit, kBytesMax)
+             : std::min(EffectiveLimit() / kShareOfFullLimit, kFullBytesMax);
 }
 
 std::uint64_t Store::BytesTaken() const noexcept {
@@ -148,7 +154,8 @@ std::uint64_t Store::BytesTaken() const noexcept {
   if (unlogged_marked_) {
     buffered = std::max(buffered, 2 * rocks_->buffered_bytes());
   }
-  const std::uint64_t headroom = buffered + compaction + kSlackBytes;
+  const std::uint64_t headroom =
+      buffered + compaction + rocks_->manifest_headroom_bytes() + kSlackBytes;
   // What it has written already is used. A scan keeps the tables that it reads,
   // so that one compaction after another may leave its input on the disk.
   const std::uint64_t spent =
@@ -165,13 +172,21 @@ bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
 }
 
 std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
-                                 std::uint64_t value_size) const noexcept {
+                                 std::uint64_t value_size,
+                                 std::uint64_t values_before) const noexcept {
   constexpr std::uint64_t kBlockBytes = 4096;
   if (options_.logical_capacity != 0) return value_size;
-  const std::uint64_t segments =
-      value_size / segment_size_.load(std::memory_order_relaxed) + 2;
-  const std::uint64_t pieces = value_size / kChunkSizeBytesMax + segments;
-  return value_size + segments * kBlockBytes +
+  const std::uint64_t segment_size =
+      segment_size_.load(std::memory_order_relaxed);
+  // The blocks at the ends of a value are shared with those before and after
+  // it in its stream, unless one of them ends its segment.
+  const bool is_shared = values_before >= kLogStreamCount;
+  const std::uint64_t borders = value_size / segment_size;
+  const std::uint64_t end_bytes =
+      is_shared ? 2 * kBlockBytes * value_size / segment_size + 1
+                : 2 * kBlockBytes;
+  const std::uint64_t pieces = value_size / kChunkSizeBytesMax + borders + 2;
+  return value_size + borders * kBlockBytes + end_bytes +
          pieces * SegmentLog::RecordSize(key_size, 1);
 }
 
@@ -210,10 +225,11 @@ void Store::UpdateBudget() noexcept {
   const std::scoped_lock lock(ledger_mutex_);
   if (budget == 0) {
     const std::uint64_t limit = EffectiveLimit();
-    const std::uint64_t fixed =
-        OverheadBytes() + rocks_->files().wal_bytes() +
-        rocks_->flush_headroom_bytes() + rocks_->access_table_bytes() +
-        rocks_->compaction_headroom_bytes() + kSlackBytes;
+    const std::uint64_t fixed = OverheadBytes() + rocks_->files().wal_bytes() +
+                                rocks_->flush_headroom_bytes() +
+                                rocks_->access_table_bytes() +
+                                rocks_->compaction_headroom_bytes() +
+                                rocks_->manifest_headroom_bytes() + kSlackBytes;
     budget = limit > 2 * fixed ? limit - fixed : limit / 2;
   }
   items_lie_in_index_ = 2 * ledger_.use(kPlaceInline).bytes >
@@ -268,6 +284,34 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
   return MakeRoomSlowly(incoming, claim);
 }
 
+Status Store::ClaimToChange(std::span<const Command> commands,
+                            const Incoming& incoming,
+                            RoomClaim& claim) noexcept {
+  if (!FreesSpace(commands)) {
+    return incoming.empty() ? Status::Ok() : MakeRoom(incoming, claim);
+  }
+  // One command is never refused, nor are a few: they take little.
+  const bool is_small =
+      commands.size() == 1 ||
+      kDatabaseFactor * incoming.to_database() <= ReplacingReserve() / 4;
+  if (options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
+      ClaimByPressing(incoming, claim)) {
+    return Status::Ok();
+  }
+  if (MayEvict(EvictionCause::kRoom) && MakeRoom(incoming, claim).ok()) {
+    return Status::Ok();
+  }
+  if (is_small) {
+    ClaimToFree(incoming, claim);
+    return Status::Ok();
+  }
+  return Status::NoSpace("no room in " + directory().string() + ": " +
+                         std::to_string(commands.size()) +
+                         " deletions at once take " +
+                         std::to_string(incoming.to_database()) +
+                         " bytes before they give some: delete less at a time");
+}
+
 void Store::ClaimToDelete(std::span<const std::string> keys,
                           std::size_t tag_bytes, RoomClaim& claim) noexcept {
   Incoming incoming;
@@ -289,10 +333,9 @@ void Store::ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept {
 bool Store::ClaimByPressing(const Incoming& incoming,
                             RoomClaim& claim) noexcept {
   // More than just enough: what a compaction of the index costs is for as many
-  // as it gives room for.
-  constexpr std::uint64_t kShareOfLimit = 256;
+  // as it gives room for. Half of what is kept for them.
   Incoming wanted = incoming;
-  wanted.replacing_bytes += EffectiveLimit() / kShareOfLimit;
+  wanted.replacing_bytes += ReplacingReserve() / (2 * kDatabaseFactor);
   const std::scoped_lock lock(freeing_mutex_);
   if (TryClaim(incoming, claim)) return true;
   // Where nothing was gained, so much must be written before there may be.
@@ -388,8 +431,17 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   const std::scoped_lock lock(space_mutex_);
   --room_waiters_;
   const KeptRoom kept(room_is_kept_);
+  const auto note_search = [&](std::int64_t gained) {
+    if (evicts_nothing && effort.may_clean) {
+      search_gate_.Note(SearchState(), begin, std::chrono::steady_clock::now(),
+                        std::max<std::int64_t>(gained, 0));
+    }
+  };
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
-    if (TryClaim(incoming, claim)) return Status::Ok();
+    if (const auto left = TryClaim(incoming, claim)) {
+      if (effort.squeezes < kSqueezesMax) note_search(left->for_both);
+      return Status::Ok();
+    }
     if (round == kRoundsBeforeKept) room_is_kept_ = true;
     bool progress = false;
     if (HasRoom(incoming)) {
@@ -418,10 +470,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   }
   // What gave too little to be called progress may have been enough.
   if (TryClaim(incoming, claim)) return Status::Ok();
-  if (evicts_nothing && effort.may_clean) {
-    search_gate_.NoteVain(SearchState(), begin,
-                          std::chrono::steady_clock::now());
-  }
+  note_search(0);
   return FullStatus();
 }
 
@@ -1072,7 +1121,7 @@ void Store::PressDeleted() noexcept {
   const std::scoped_lock lock(index_mutex_);
   rocksdb::ColumnFamilyMetaData meta;
   rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
-  std::optional<std::string> cursor = CursorBeforeDeletions(meta);
+  std::optional<std::string> cursor = CursorBeforeChanges(meta);
   ++index_pressing_;
   CompactIndexBeyond(cursor ? *cursor : index_cursor_);
   --index_pressing_;
@@ -1226,7 +1275,12 @@ void Store::Housekeep() noexcept {
   FitBuffers();
   TendKeyFilter();
   LeaveDoubtfulSegments().IgnoreError();
-  if (!HasRoom({}) || !HasItemRoom(0)) {
+  // Where nothing may be evicted, whoever writes looks for room: to keep some
+  // ready would mean to compact the index again and again.
+  const bool is_over = MayEvict(EvictionCause::kRoom)
+                           ? !HasRoom({}) || !HasItemRoom(0)
+                           : UsedBytes() > EffectiveLimit();
+  if (is_over) {
     RoomClaim nothing;
     MakeRoom({}, nothing).IgnoreError();
   }

@@ -15,8 +15,9 @@ namespace larder {
 class StoreWriter final : public ValueWriter {
  public:
   StoreWriter(Store& store, const SetCommand& command,
-              const ExecuteOptions& options)
+              std::uint64_t size_expected, const ExecuteOptions& options)
       : store_(store),
+        size_expected_(size_expected),
         key_(command.key),
         tag_(command.tag),
         command_(command),
@@ -77,7 +78,9 @@ class StoreWriter final : public ValueWriter {
     std::vector<SegmentGrant> grants;
     const Status status =
         store_.AppendToLog(key_, command_.codec, stored_.version, 0,
-                           stored_.size, buffer_, extents, grants);
+                           stored_.size, buffer_, extents, grants,
+                           store_.StreamOfSize(std::max(
+                               size_expected_, stored_.size + buffer_.size())));
     const std::scoped_lock lock(store_.ledger_mutex_);
     for (const SegmentPlace& place : extents) {
       const PlaceId pin = PlaceOfSegment(place.segment);
@@ -126,6 +129,7 @@ class StoreWriter final : public ValueWriter {
   }
 
   Store& store_;
+  const std::uint64_t size_expected_;
   const std::string key_;
   const std::string tag_;
   SetCommand command_;
@@ -147,7 +151,7 @@ Result<std::unique_ptr<ValueWriter>> Store::OpenWriter(
   checked.value = {};
   LARDER_FAIL_IF_ERROR(ValidateCommand(checked));
   LARDER_FAIL_IF_ERROR(CheckValueSize(size_expected));
-  return std::make_unique<StoreWriter>(*this, checked, options);
+  return std::make_unique<StoreWriter>(*this, checked, size_expected, options);
 }
 
 class StoreReader final : public ValueReader {

@@ -202,7 +202,8 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     const std::uint64_t size = set->value.size();
     if (size >= large_value_min_) {
-      incoming.log_bytes += LogBytesFor(set->key.size(), size);
+      incoming.log_bytes +=
+          LogBytesFor(set->key.size(), size, incoming.log_values++);
     } else {
       incoming.database_bytes += size;
     }
@@ -262,11 +263,8 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
   } else if (caller.session != nullptr && IsPop(commands[0])) {
     incoming.replacing_bytes += kRecordedValueSizeMax;
   }
-  if (FreesSpace(commands)) {
-    ClaimToFree(incoming, claim);
-  } else if (!incoming.empty()) {
-    Status room = MakeRoom(incoming, claim);
-    if (!room.ok()) return FailMutations(commands, replies, room);
+  if (Status room = ClaimToChange(commands, incoming, claim); !room.ok()) {
+    return FailMutations(commands, replies, room);
   }
   PendingBatch& pending = ThreadBatch();
   const BatchScope scope(pending);
@@ -493,6 +491,12 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   reply.info.version = entry.version;
 }
 
+LogStream Store::StreamOfSize(std::uint64_t value_size) const noexcept {
+  return value_size >= segment_size_.load(std::memory_order_relaxed)
+             ? LogStream::kLarge
+             : LogStream::kNew;
+}
+
 LogStream Store::StreamOf(std::uint64_t age, LogStream young, LogStream middle,
                           LogStream old) const noexcept {
   // In turnovers of the cache; what the bounds are exactly matters little.
@@ -545,10 +549,11 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   entry.kind = EntryKind::kSegments;
   entry.version = runs_.NextVersion();
   // It will live about as long as what it replaces.
-  const LogStream stream =
-      old.counted ? StreamOf(entry.version - old.entry.version, LogStream::kHot,
-                             LogStream::kWarm, LogStream::kNew)
-                  : LogStream::kNew;
+  LogStream stream = StreamOfSize(value.size());
+  if (old.counted && stream == LogStream::kNew) {
+    stream = StreamOf(entry.version - old.entry.version, LogStream::kHot,
+                      LogStream::kWarm, LogStream::kNew);
+  }
   return AppendToLog(command.key, command.codec, entry.version, value.size(), 0,
                      value, entry.extents, pending.grants, stream);
 }

@@ -93,24 +93,36 @@ TEST(IndexStep, OfThreeLevelsNothingIsLeftOut) {
   EXPECT_EQ(Ends(index, 300), (std::vector<std::string>{"b", "c", "d", "f"}));
 }
 
-TEST(CursorBeforeDeletions, IsBeforeTheTableThatHasMost) {
+TEST(CursorBeforeChanges, IsBeforeTheTableThatHasMostDeletions) {
   auto few = Table("c", "d");
   few.num_deletions = 1;
+  few.num_entries = 9;
   auto many = Table("e", "f");
   many.num_deletions = 2;
   const auto cursor =
-      CursorBeforeDeletions(Index({{}, {few, many}, {Table("a", "z")}}));
+      CursorBeforeChanges(Index({{}, {few, many}, {Table("a", "z")}}));
   ASSERT_TRUE(cursor.has_value());
   EXPECT_LT(*cursor, "e");
   EXPECT_GT(*cursor, "d");
 }
 
-TEST(CursorBeforeDeletions, ThoseOfLevelZeroCountThoseOfTheLastDoNot) {
+TEST(CursorBeforeChanges, IsBeforeTheTableThatHasMostEntriesIfNoneIsDeleted) {
+  auto many = Table("c", "d");
+  many.num_entries = 2;
+  auto few = Table("e", "f");
+  few.num_entries = 1;
+  const auto cursor =
+      CursorBeforeChanges(Index({{}, {many, few}, {Table("a", "z")}}));
+  ASSERT_TRUE(cursor.has_value());
+  EXPECT_LT(*cursor, "c");
+}
+
+TEST(CursorBeforeChanges, ThoseOfLevelZeroCountThoseOfTheLastDoNot) {
   auto table = Table("c", "d");
   table.num_deletions = 1;
-  EXPECT_TRUE(CursorBeforeDeletions(Index({{table}, {}, {}})).has_value());
-  EXPECT_FALSE(CursorBeforeDeletions(Index({{}, {}, {table}})).has_value());
-  EXPECT_FALSE(CursorBeforeDeletions(Index({{}, {}, {}})).has_value());
+  EXPECT_TRUE(CursorBeforeChanges(Index({{table}, {}, {}})).has_value());
+  EXPECT_FALSE(CursorBeforeChanges(Index({{}, {}, {table}})).has_value());
+  EXPECT_FALSE(CursorBeforeChanges(Index({{}, {}, {}})).has_value());
 }
 
 }  // namespace

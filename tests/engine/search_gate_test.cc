@@ -28,24 +28,24 @@ class SearchGateTest : public ::testing::Test {
 
 TEST_F(SearchGateTest, IsOpenUntilASearchWasInVain) {
   EXPECT_TRUE(IsOpen(vain_));
-  gate_.NoteVain(vain_, now_ - seconds(1), now_);
+  gate_.Note(vain_, now_ - seconds(1), now_, 0);
   EXPECT_FALSE(IsOpen(vain_));
 }
 
 TEST_F(SearchGateTest, WithoutAChangeItStaysClosedForGood) {
-  gate_.NoteVain(vain_, now_ - seconds(1), now_);
+  gate_.Note(vain_, now_ - seconds(1), now_, 0);
   EXPECT_FALSE(IsOpen(vain_, 0, seconds(1'000'000)));
 }
 
 TEST_F(SearchGateTest, AnotherLimitOpensIt) {
-  gate_.NoteVain(vain_, now_ - seconds(1), now_);
+  gate_.Note(vain_, now_ - seconds(1), now_, 0);
   SearchGate::State state = vain_;
   state.limit = kLimit + 1;
   EXPECT_TRUE(IsOpen(state));
 }
 
 TEST_F(SearchGateTest, WhatDiedOpensItIfItShowsOrIsAsMuchAsIsWanted) {
-  gate_.NoteVain(vain_, now_ - seconds(1), now_);
+  gate_.Note(vain_, now_ - seconds(1), now_, 0);
   SearchGate::State state = vain_;
   state.changes += 1;
   state.killed_bytes += kLimit / 64 - 1;
@@ -57,7 +57,7 @@ TEST_F(SearchGateTest, WhatDiedOpensItIfItShowsOrIsAsMuchAsIsWanted) {
 }
 
 TEST_F(SearchGateTest, WhatWasAddedOpensItIfItShows) {
-  gate_.NoteVain(vain_, now_ - seconds(1), now_);
+  gate_.Note(vain_, now_ - seconds(1), now_, 0);
   SearchGate::State state = vain_;
   state.changes += 1;
   state.live_bytes += kLimit / 64 - 1;
@@ -67,11 +67,18 @@ TEST_F(SearchGateTest, WhatWasAddedOpensItIfItShows) {
 }
 
 TEST_F(SearchGateTest, AnyChangeOpensItAfterTwentyTimesWhatASearchTakes) {
-  gate_.NoteVain(vain_, now_ - seconds(2), now_);
+  gate_.Note(vain_, now_ - seconds(2), now_, 0);
   SearchGate::State state = vain_;
   state.changes += 1;
   EXPECT_FALSE(IsOpen(state, 0, seconds(39)));
   EXPECT_TRUE(IsOpen(state, 0, seconds(40)));
+}
+
+TEST_F(SearchGateTest, StaysOpenAfterOneThatFoundMuch) {
+  gate_.Note(vain_, now_ - seconds(1), now_, kLimit / 64);
+  EXPECT_TRUE(IsOpen(vain_));
+  gate_.Note(vain_, now_ - seconds(1), now_, kLimit / 64 - 1);
+  EXPECT_FALSE(IsOpen(vain_));
 }
 
 }  // namespace

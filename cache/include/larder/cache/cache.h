@@ -158,7 +158,9 @@ class Cache {
   /// Errors: those of Set, for whichever item fails first.
   [[nodiscard]] Status SetMany(std::span<const SetItem> items,
                                const SetOptions& options = {}) noexcept;
-  /// Deletes all or nothing, in one commit; how many were live.
+  /// Deletes all or nothing, in one commit; how many were live. Errors: those
+  /// of Set; kNoSpace if a full cache that may not evict has no room for what
+  /// so many deletions write before they give some: delete less at a time.
   [[nodiscard]] Result<std::uint64_t> DeleteMany(
       std::span<const std::string_view> keys) noexcept;
   /// Makes all changes of the batch in its order, or none, in one commit. Not
