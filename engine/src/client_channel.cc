@@ -121,7 +121,7 @@ Result<std::size_t> ClientChannel::ClaimSlot() noexcept {
     if (!*locked) continue;
     if (uid != 0) {
       // Its process died, and no holder was there to see it.
-      SharedRegion::Unlink(seat_.Address(RegionKind::kClient, uid));
+      seat_.UnlinkClientRegion(uid);
     }
     return slot;
   }
@@ -138,16 +138,14 @@ Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
   if (!random) return Fail(random.error());
   auto lane = std::make_unique<Lane>();
   lane->uid = random->low | 1;  // Not 0.
-  const RegionAddress address = seat_.Address(RegionKind::kClient, lane->uid);
-  auto region =
-      SharedRegion::Create(address, sizeof(ClientRegion), sizeof(ClientRegion));
+  auto region = seat_.CreateClientRegion(lane->uid);
   if (!region) return Fail(std::move(region.error()));
   lane->region = std::move(*region);
   lane->shared = lane->region->At<ClientRegion>(0);
   TestPoint("lane.region_created");
   const Result<std::size_t> slot = ClaimSlot();
   if (!slot) {
-    SharedRegion::Unlink(address);
+    seat_.UnlinkClientRegion(lane->uid);
     return Fail(slot.error());
   }
   TestPoint("lane.slot_claimed");
@@ -169,7 +167,7 @@ void ClientChannel::DetachLane(Lane& lane) noexcept {
   MainRegion& main = seat_.main();
   std::uint64_t uid = lane.uid;
   main.slots[lane.slot].uid.compare_exchange_strong(uid, 0);
-  SharedRegion::Unlink(seat_.Address(RegionKind::kClient, lane.uid));
+  seat_.UnlinkClientRegion(lane.uid);
   static_cast<void>(
       TryOfdLock(lock_fd_.get(), kSlotByte + lane.slot, OfdLock::kNone));
   main.doorbell.Ring(lane.slot);

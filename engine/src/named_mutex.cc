@@ -6,8 +6,9 @@
 // that gives a scribbled semaphore free ("The futex facility returned an
 // unexpected error code"); one that was cut is SIGBUS. So it is read before
 // each use, by a descriptor, which neither can do anything to: but for its
-// count it must be as glibc makes one. What happens in the instant between the
-// look and the use is beyond us.
+// count it must be as glibc makes one. The descriptor is opened for that each
+// time: uses are rare, and idle caches many. What happens in the instant
+// between the look and the use is beyond us.
 
 #include "named_mutex.h"
 
@@ -23,9 +24,12 @@
 #include <boost/interprocess/sync/named_mutex.hpp>
 #include <fcntl.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fork_guard.h"
+#include "in_use.h"
 #include "open_file.h"
 #include "path_error.h"
 #include "process_limits.h"
@@ -36,8 +40,9 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
-// Where glibc keeps semaphores.
-constexpr const char* kSemaphorePrefix = "/dev/shm/sem.";
+constexpr std::size_t kPageSize = 4096;
+// A new one only if somebody takes it for an orphan each time.
+constexpr int kAttemptsMax = 8;
 // The count, with the number of those who wait.
 constexpr std::size_t kCountSize = sizeof(std::uint64_t);
 // Unlocked more often than that: not by us.
@@ -58,10 +63,20 @@ auto CatchMutexErrors(const std::string& name, Fn&& fn) noexcept
   }
 }
 
+std::string FileOf(const std::string& name) {
+  return std::string(NamedMutex::kDirectory) + "/" + NamedMutex::kFilePrefix +
+         name;
+}
+
+UniqueFd OpenFileOf(const std::string& name) noexcept {
+  return UniqueFd(OpenDescriptor(AT_FDCWD, FileOf(name).c_str(),
+                                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+}
+
 // Another user may have made the name before us.
 Status CheckOwner(const std::string& name) noexcept {
   struct stat about {};
-  const std::string path = kSemaphorePrefix + name;
+  const std::string path = FileOf(name);
   if (::lstat(path.c_str(), &about) != 0) return {};  // Elsewhere: cannot say.
   return CheckPrivateFile(about, path);
 }
@@ -80,14 +95,44 @@ struct NamedMutex::Impl {
   explicit Impl(const std::string& its_name)
       : name(its_name),
         mutex(ipc::open_or_create, its_name.c_str(), ipc::permissions(0600)) {}
+  ~Impl() {
+    if (page != nullptr && !guard.InChild()) ::munmap(page, kPageSize);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  // False: the name has gone since the mutex was opened.
+  Result<bool> DeclareFileInUse() noexcept {
+    UniqueFd fd = OpenFileOf(name);
+    if (!fd) return errno != ENOENT;  // Elsewhere: nothing to be said.
+    struct stat about {};
+    if (::fstat(fd.get(), &about) != 0) {
+      return Fail(Status::FromErrno(errno, "fstat " + FileOf(name)));
+    }
+    Result<bool> in_use = larder::DeclareInUse(fd.get(), FileOf(name));
+    if (!in_use || !*in_use) return in_use;
+    inode = about.st_ino;
+    if (MappingsKeepLocks(fd.get())) {
+      // Of its own: the C library's is from another open file. Never read, as
+      // it may be cut.
+      void* const at =
+          ::mmap(nullptr, kPageSize, PROT_READ, MAP_SHARED, fd.get(), 0);
+      if (at != MAP_FAILED) page = at;
+    }
+    if (page == nullptr) file = ForkSafeFd(std::move(fd));
+    return true;
+  }
 
   // True unless it is known to be damaged.
   [[nodiscard]] bool IsSound() const noexcept {
     static const sem_t kFresh = FreshSemaphore();
-    if (!file) return true;  // Elsewhere: cannot say.
+    if (inode == 0) return true;  // Elsewhere: cannot say.
+    const UniqueFd fd = OpenFileOf(name);
+    struct stat about {};
     sem_t now;
-    if (::pread(file.get(), &now, sizeof(now), 0) !=
-        static_cast<ssize_t>(sizeof(now))) {
+    if (!fd || ::fstat(fd.get(), &about) != 0 || about.st_ino != inode ||
+        ::pread(fd.get(), &now, sizeof(now), 0) !=
+            static_cast<ssize_t>(sizeof(now))) {
       return false;
     }
     int count = 0;
@@ -100,7 +145,11 @@ struct NamedMutex::Impl {
 
   std::string name;
   ipc::named_mutex mutex;
-  UniqueFd file;
+  const ForkGuard guard;
+  ino_t inode = 0;  // Kept by the page or the descriptor; 0: not known.
+  // Either keeps the lock that says that it is in use.
+  void* page = nullptr;
+  ForkSafeFd file;
 };
 
 NamedMutex::NamedMutex(std::unique_ptr<Impl> impl) noexcept
@@ -109,17 +158,21 @@ NamedMutex::~NamedMutex() = default;
 
 Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     const std::string& name) noexcept {
-  auto impl = CatchMutexErrors(name, [&name] {
-    const StandardDescriptorsTaken taken;  // sem_open opens a file,
-    const FileSizeSignalHeld held;         // and writes it.
-    return std::make_unique<Impl>(name);
-  });
-  if (!impl) return Fail(std::move(impl.error()));
-  (*impl)->file.Reset(OpenDescriptor(AT_FDCWD,
-                                     (kSemaphorePrefix + name).c_str(),
-                                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  LARDER_FAIL_IF_ERROR(CheckOwner(name));
-  return std::unique_ptr<NamedMutex>(new NamedMutex(std::move(*impl)));
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    auto impl = CatchMutexErrors(name, [&name] {
+      const StandardDescriptorsTaken taken;  // sem_open opens a file,
+      const FileSizeSignalHeld held;         // and writes it.
+      return std::make_unique<Impl>(name);
+    });
+    if (!impl) return Fail(std::move(impl.error()));
+    LARDER_FAIL_IF_ERROR(CheckOwner(name));
+    const Result<bool> in_use = (*impl)->DeclareFileInUse();
+    if (!in_use) return Fail(in_use.error());
+    if (*in_use) {
+      return std::unique_ptr<NamedMutex>(new NamedMutex(std::move(*impl)));
+    }
+  }
+  return Fail(Status::IoError(FileOf(name) + " goes whenever it is made"));
 }
 
 void NamedMutex::Remove(const std::string& name) noexcept {
@@ -128,7 +181,7 @@ void NamedMutex::Remove(const std::string& name) noexcept {
 
 Status NamedMutex::CheckSound() const noexcept {
   if (impl_->IsSound()) return {};
-  return Status::Corruption(kSemaphorePrefix + impl_->name +
+  return Status::Corruption(FileOf(impl_->name) +
                             " was written to or cut by something else");
 }
 

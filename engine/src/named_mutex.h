@@ -16,14 +16,19 @@ namespace larder {
 /// used alone: whoever takes it holds a lock of the kernel's first (OfdLock),
 /// which says that no other process can be inside, and then Adopts it. Its
 /// memory is anybody's of the same user: each call but Open looks whether it is
-/// still a semaphore, and is kCorruption if not. Who has the kernel's lock goes
-/// on without it then.
+/// still a semaphore, and is kCorruption if not, or if its name is another
+/// file's by now. Who has the kernel's lock goes on without it then. Its file
+/// is in use (in_use.h) as long as this lives.
 ///
 /// Threads:   thread-safe, as a mutex is; no thread of this process owns it.
 /// Processes: any number of the same user. The name must not be removed while
 ///            it may be in use: the next to open it would get another mutex.
 class NamedMutex {
  public:
+  /// Where the C library keeps them, and what it puts before a name.
+  static constexpr const char* kDirectory = "/dev/shm";
+  static constexpr const char* kFilePrefix = "sem.";
+
   /// Opens or creates it, readable and writable by this user only.
   /// Errors: kPermissionDenied (somebody else has that name), kNoSpace,
   /// kIoError (no /dev/shm).

@@ -1,7 +1,9 @@
 #include "orphan_regions.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,14 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "in_use.h"
 #include "named_mutex.h"
-#include "ofd_lock.h"
 #include "open_file.h"
+#include "unique_fd.h"
 
 namespace larder {
 namespace {
 
-constexpr std::uint64_t kPresenceByte = 0;
 // Most files that are looked at, so that a littered directory does not hold
 // up an opening.
 constexpr int kLookedAtMax = 4096;
@@ -28,31 +30,49 @@ struct Epoch {
   std::uint64_t epoch = 0;
 };
 
-std::optional<std::uint64_t> ParseHex(std::string_view digits) {
+std::optional<std::uint64_t> ParseNumber(std::string_view digits, int base) {
   std::uint64_t value = 0;
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  const auto [end, error] = std::from_chars(
+      digits.data(), digits.data() + digits.size(), value, base);
   if (error != std::errc() || end != digits.data() + digits.size()) {
     return std::nullopt;
   }
   return value;
 }
 
-// Of larder-ID-EPOCH-main; see RegionAddress::Path.
-std::optional<Epoch> ParseMainName(std::string_view name) {
+// Of `prefix`larder-ID-EPOCH-PART; see RegionAddress::Path, EpochMutexName.
+struct PartName {
+  Epoch epoch;
+  std::string_view part;
+};
+
+std::optional<PartName> ParseName(std::string_view name,
+                                  std::string_view prefix, int epoch_base) {
   constexpr std::string_view kPrefix = "larder-";
-  constexpr std::string_view kSuffix = "-main";
-  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) {
-    return std::nullopt;
-  }
+  constexpr std::size_t kIdSize = 32;
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  if (!name.starts_with(kPrefix)) return std::nullopt;
   name.remove_prefix(kPrefix.size());
-  name.remove_suffix(kSuffix.size());
-  if (name.size() != 32 + 1 + 16 || name[32] != '-') return std::nullopt;
-  const auto high = ParseHex(name.substr(0, 16));
-  const auto low = ParseHex(name.substr(16, 16));
-  const auto epoch = ParseHex(name.substr(33));
+  if (name.size() <= kIdSize || name[kIdSize] != '-') return std::nullopt;
+  const auto high = ParseNumber(name.substr(0, 16), 16);
+  const auto low = ParseNumber(name.substr(16, 16), 16);
+  name.remove_prefix(kIdSize + 1);
+  const auto epoch = ParseNumber(name.substr(0, name.find('-')), epoch_base);
   if (!high || !low || !epoch) return std::nullopt;
-  return Epoch{.id = {.high = *high, .low = *low}, .epoch = *epoch};
+  name.remove_prefix(std::min(name.find('-'), name.size() - 1) + 1);
+  return PartName{
+      .epoch = {.id = {.high = *high, .low = *low}, .epoch = *epoch},
+      .part = name};
+}
+
+bool HasMainRegion(const std::filesystem::path& directory, const Epoch& epoch) {
+  const RegionAddress main{.directory = directory,
+                           .id = epoch.id,
+                           .epoch = epoch.epoch,
+                           .kind = RegionKind::kMain};
+  struct stat ignored {};
+  return ::lstat(main.Path().c_str(), &ignored) == 0 || errno != ENOENT;
 }
 
 UniqueFd OpenOwn(const std::filesystem::path& file) noexcept {
@@ -64,9 +84,11 @@ UniqueFd OpenOwn(const std::filesystem::path& file) noexcept {
   return std::move(*fd);
 }
 
+constexpr const char* kMutexKinds[] = {"seat", "ctl"};
+
 void RemoveEpoch(const std::filesystem::path& directory, const Epoch& epoch) {
   SharedRegion::UnlinkEpoch(directory, epoch.id, epoch.epoch);
-  for (const char* what : {"seat", "ctl"}) {
+  for (const char* what : kMutexKinds) {
     NamedMutex::Remove(EpochMutexName(epoch.id, epoch.epoch, what));
   }
 }
@@ -79,34 +101,46 @@ std::string EpochMutexName(const CacheId& id, std::uint64_t epoch,
   return "larder-" + id.ToString() + "-" + std::to_string(epoch) + "-" + what;
 }
 
-Result<UniqueFd> HoldMainRegion(const std::filesystem::path& file) noexcept {
-  UniqueFd fd = OpenOwn(file);
-  if (!fd) return fd;
-  const Result<bool> held =
-      TryOfdLock(fd.get(), kPresenceByte, OfdLock::kShared);
-  if (!held) return Fail(held.error());
-  struct stat named {};
-  struct stat locked {};
-  if (!*held || ::lstat(file.c_str(), &named) != 0 ||
-      ::fstat(fd.get(), &locked) != 0 || named.st_ino != locked.st_ino) {
-    return UniqueFd();
-  }
-  return fd;
-}
-
 void RemoveOrphanRegions(const std::filesystem::path& directory) noexcept {
   int looked_at = 0;
   const auto look = [&](const char* name) {
-    const auto epoch = ParseMainName(name);
-    const UniqueFd fd = epoch ? OpenOwn(directory / name) : UniqueFd();
-    const Result<bool> unused =
-        fd ? TryOfdLock(fd.get(), kPresenceByte, OfdLock::kExclusive) : false;
+    if (++looked_at > kLookedAtMax) return false;
+    const auto found = ParseName(name, "", 16);
+    if (!found) return true;
+    const bool is_main = found->part == "main";
+    // The main region is made first. While it is there, it speaks for the rest.
+    if (!is_main && HasMainRegion(directory, found->epoch)) return true;
+    const UniqueFd fd = OpenOwn(directory / name);
+    if (!fd || !IsUnused(fd.get())) return true;
     // Removed while we have the lock: whoever made it just now and has not
     // locked it yet will notice.
-    if (unused && *unused) RemoveEpoch(directory, *epoch);
-    return ++looked_at < kLookedAtMax;
+    if (is_main) {
+      RemoveEpoch(directory, found->epoch);
+    } else {
+      ::unlink((directory / name).c_str());
+    }
+    return true;
   };
   // Best effort: the next epoch looks again.
+  static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), look));
+}
+
+void RemoveOrphanMutexes() noexcept {
+  const std::filesystem::path directory = NamedMutex::kDirectory;
+  int looked_at = 0;
+  const auto look = [&](const char* name) {
+    if (++looked_at > kLookedAtMax) return false;
+    const auto found = ParseName(name, NamedMutex::kFilePrefix, 10);
+    if (!found || std::find(std::begin(kMutexKinds), std::end(kMutexKinds),
+                            found->part) == std::end(kMutexKinds)) {
+      return true;
+    }
+    // Goes with that; and may be of a version that does not lock its mutexes.
+    if (HasMainRegion(directory, found->epoch)) return true;
+    const UniqueFd fd = OpenOwn(directory / name);
+    if (fd && IsUnused(fd.get())) ::unlink((directory / name).c_str());
+    return true;
+  };
   static_cast<void>(ListDirectory(AT_FDCWD, directory.c_str(), look));
 }
 

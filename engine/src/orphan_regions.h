@@ -1,29 +1,27 @@
 #ifndef LARDER_ENGINE_SRC_ORPHAN_REGIONS_H_
 #define LARDER_ENGINE_SRC_ORPHAN_REGIONS_H_
 
+#include <cstdint>
 #include <filesystem>
-
-#include "larder/engine/status.h"
+#include <string>
 
 #include "shared_region.h"
-#include "unique_fd.h"
 
-/// Regions whose processes were all killed stay in the region directory until
-/// their cache is opened again, which may be never. So every member holds a
-/// shared lock on its main region's file, and whoever founds an epoch, of any
-/// cache, removes what nobody holds.
+/// Regions and named mutexes whose processes were all killed stay until their
+/// cache is opened again, which may be never. So everybody who has one mapped
+/// says so (in_use.h), and whoever founds an epoch, of any cache, removes what
+/// nobody has.
 
 namespace larder {
 
-/// Holds the lock that says "in use" as long as the descriptor is open. A
-/// descriptor of nothing: the file has gone, somebody took it for an orphan
-/// before it could be locked. Errors: kIoError.
-[[nodiscard]] Result<UniqueFd> HoldMainRegion(
-    const std::filesystem::path& file) noexcept;
-
-/// Removes the regions and named mutexes of this user's caches in `directory`
-/// that no process holds, a bounded number of them.
+/// Removes the regions of this user's caches in `directory` that no process
+/// has: an epoch whose main region nobody has, with its mutexes, and what is
+/// left of one whose main region has gone. Looks at a bounded number of files.
 void RemoveOrphanRegions(const std::filesystem::path& directory) noexcept;
+
+/// Removes the named mutexes of this user's caches that no process has, a
+/// bounded number of them.
+void RemoveOrphanMutexes() noexcept;
 
 /// The name of a mutex of an epoch, for NamedMutex.
 [[nodiscard]] std::string EpochMutexName(const CacheId& id, std::uint64_t epoch,

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "client_region.h"
 #include "directory_create.h"
 #include "open_file.h"
 #include "orphan_regions.h"
@@ -110,6 +111,44 @@ RegionAddress Seat::Address(RegionKind kind, std::uint64_t number) const {
           .epoch = control_.epoch,
           .kind = kind,
           .number = number};
+}
+
+// Through the directory that was opened, whatever has its name by now.
+RegionAddress Seat::FallbackAddress(std::uint64_t client_uid) const {
+  RegionAddress address = Address(RegionKind::kClient, client_uid);
+  address.directory = anchor_->Path() / kRegionsName;
+  return address;
+}
+
+Result<std::unique_ptr<SharedRegion>> Seat::CreateClientRegion(
+    std::uint64_t uid) const noexcept {
+  const auto create = [](const RegionAddress& address) {
+    return SharedRegion::Create(address, sizeof(ClientRegion),
+                                sizeof(ClientRegion));
+  };
+  auto region = create(Address(RegionKind::kClient, uid));
+  if (region || !IsUnusable(region.error())) return region;
+  ::mkdirat(anchor_->fd(), kRegionsName, S_IRWXU);
+  auto fallback = create(FallbackAddress(uid));
+  if (fallback) return fallback;
+  return Fail(Status(region.error().code(),
+                     region.error().message() + "; nor in the cache: " +
+                         NameDescriptors(fallback.error()).message()));
+}
+
+Result<std::unique_ptr<SharedRegion>> Seat::OpenClientRegion(
+    std::uint64_t uid) const noexcept {
+  const auto open = [](const RegionAddress& address) {
+    return SharedRegion::Open(address, SharedRegion::Access::kReadWrite);
+  };
+  auto region = open(Address(RegionKind::kClient, uid));
+  if (region || !IsUnusable(region.error())) return region;
+  return open(FallbackAddress(uid));
+}
+
+void Seat::UnlinkClientRegion(std::uint64_t uid) const noexcept {
+  SharedRegion::Unlink(Address(RegionKind::kClient, uid));
+  SharedRegion::Unlink(FallbackAddress(uid));
 }
 
 Result<UniqueFd> Seat::OpenLockFile(int flags) const noexcept {
@@ -284,6 +323,8 @@ Status Seat::FoundEpoch() noexcept {
     id = *random;
   }
   RemoveOrphanRegions(options_.region_directory);
+  RemoveOrphanRegions(anchor_->Path() / kRegionsName);
+  RemoveOrphanMutexes();
   control_.boot_id = BootId();
   control_.lock_inode = locked.st_ino;
   control_.holder = {};
@@ -311,9 +352,6 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
                                sizeof(MainRegion), sizeof(MainRegion));
       if (region) {
         region_ = std::move(*region);
-        const Result<bool> held = HoldRegion();
-        if (!held) return held.error();
-        if (!*held) continue;  // Taken for an orphan: try the next epoch.
         OpenMutexes();
         return {};
       }
@@ -324,15 +362,6 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
     if (!IsUnusable(last)) break;
   }
   return last;
-}
-
-// False: the main region's file has gone.
-Result<bool> Seat::HoldRegion() noexcept {
-  auto fd = HoldMainRegion(region_->path());
-  if (!fd) return Fail(std::move(fd.error()));
-  if (!*fd) return false;
-  presence_fd_ = ForkSafeFd(std::move(*fd));
-  return true;
 }
 
 // Whatever has their names keeps nobody out.
@@ -376,8 +405,6 @@ Result<bool> Seat::JoinEpoch() noexcept {
   }
   if ((*region)->size() < sizeof(MainRegion)) return false;
   region_ = std::move(*region);
-  const Result<bool> held = HoldRegion();
-  if (!held || !*held) return held;
   OpenMutexes();
   attached_ = true;
   return true;
@@ -517,6 +544,7 @@ void Seat::UnlockControl() noexcept {
 
 void Seat::RemoveRegions(const SeatControl& control) noexcept {
   SharedRegion::UnlinkAll(control.region_directory, control.id, 0);
+  SharedRegion::UnlinkAll(anchor_->Path() / kRegionsName, control.id, 0);
   NamedMutex::Remove(MutexName(control, "seat"));
   NamedMutex::Remove(MutexName(control, "ctl"));
 }
@@ -544,7 +572,6 @@ Status Seat::Detach() noexcept {
     const Result<bool> last =
         TryOfdLock(lock_fd_.get(), kAttachedByte, OfdLock::kExclusive);
     TestPoint("detach.upgraded");
-    presence_fd_.Reset();
     if (last && *last) {
       RemoveRegions(control_);
       RemoveTraces();

@@ -38,7 +38,8 @@ inline constexpr std::uint64_t kMemberByte = 2000;
 struct SeatOptions {
   std::filesystem::path directory;
   /// Where regions go if nobody is attached yet; else the others say where.
-  /// If it is full or absent, they go to `directory`/regions.
+  /// If it is full or absent, they go to `directory`/regions; clients' also if
+  /// that happens later.
   std::filesystem::path region_directory{kRegionDirectoryDefault};
   /// Of the directory; empty: the one in `seat.ctl`, or a new one.
   CacheId id;
@@ -120,6 +121,14 @@ class Seat {
   /// Names a region of this epoch.
   [[nodiscard]] RegionAddress Address(RegionKind kind,
                                       std::uint64_t number) const;
+  /// Makes a client's region where all regions are, or, if there is no room,
+  /// in the cache directory. Errors: those of SharedRegion.
+  [[nodiscard]] Result<std::unique_ptr<SharedRegion>> CreateClientRegion(
+      std::uint64_t uid) const noexcept;
+  /// Opens it wherever it is. Errors: those of SharedRegion.
+  [[nodiscard]] Result<std::unique_ptr<SharedRegion>> OpenClientRegion(
+      std::uint64_t uid) const noexcept;
+  void UnlinkClientRegion(std::uint64_t uid) const noexcept;
   /// Whether another lock owner holds the slot's byte.
   [[nodiscard]] bool IsSlotAlive(std::size_t slot) const noexcept {
     return IsOfdLocked(lock_fd_.get(), kSlotByte + slot).value_or(true);
@@ -163,13 +172,13 @@ class Seat {
   void OpenMutexes() noexcept;
   static void AdoptMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
   static void UnlockMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
-  Result<bool> HoldRegion() noexcept;
   void EnterMembers() noexcept;
   void LeaveMembers() noexcept;
   Status Win() noexcept;
   void UnlockControl() noexcept;
   void RunMonitor();
   static void* MonitorMain(void* seat);
+  [[nodiscard]] RegionAddress FallbackAddress(std::uint64_t client_uid) const;
   void RemoveRegions(const SeatControl& control) noexcept;
   void RemoveTraces() noexcept;
   [[nodiscard]] std::filesystem::path ControlFile() const;
@@ -180,7 +189,6 @@ class Seat {
   const std::shared_ptr<DirectoryAnchor> anchor_;
   const ForkGuard guard_;
   ForkSafeFd lock_fd_;
-  ForkSafeFd presence_fd_;  // See HoldMainRegion.
   SeatControl control_;
   std::unique_ptr<SharedRegion> region_;
   // Both may be absent (no /dev/shm, or somebody else wrote to them); the

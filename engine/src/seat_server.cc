@@ -167,8 +167,7 @@ void SeatServer::OpenClient(std::size_t slot, std::uint64_t uid) noexcept {
     main_.slots[slot].uid.compare_exchange_strong(expected, 0);
     return;
   }
-  auto region = SharedRegion::Open(seat_.Address(RegionKind::kClient, uid),
-                                   SharedRegion::Access::kReadWrite);
+  auto region = seat_.OpenClientRegion(uid);
   if (!region || (*region)->size() < sizeof(ClientRegion)) {
     // Gone already, or not a client: let its owner find out.
     std::uint64_t expected = uid;
@@ -195,7 +194,7 @@ SeatServer::Client* SeatServer::FindClient(std::uint64_t uid) const noexcept {
 
 void SeatServer::DropClient(std::size_t slot) noexcept {
   const std::unique_ptr<Client> client = std::move(clients_[slot]);
-  SharedRegion::Unlink(seat_.Address(RegionKind::kClient, client->uid));
+  seat_.UnlinkClientRegion(client->uid);
   client_count_.fetch_sub(1, std::memory_order_relaxed);
   handler_.ClientGone(client->uid);
 }

@@ -5,6 +5,8 @@
 // 1. A mapped region has passed all checks on the open descriptor, not on the
 //    name: nobody can swap the file in between.
 // 2. No byte is touched before it is allocated.
+// 3. A region that is mapped is locked as in use, by its mapping or by a
+//    descriptor.
 
 #include "shared_region.h"
 
@@ -22,6 +24,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "fork_guard.h"
+#include "in_use.h"
 #include "open_file.h"
 #include "path_error.h"
 #include "process_limits.h"
@@ -81,29 +85,53 @@ Status AllocateFile(int fd, const std::string& path, std::uint64_t begin,
                  " (free some, or choose another region directory)");
 }
 
+// Which file a descriptor is of, while something keeps it.
+struct FileKey {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend bool operator==(const FileKey&, const FileKey&) = default;
+};
+
+FileKey KeyOf(int fd) noexcept {
+  struct stat about {};
+  if (::fstat(fd, &about) != 0) return {};
+  return {.device = about.st_dev, .inode = about.st_ino};
+}
+
 class MappedSharedRegion final : public SharedRegion {
  public:
-  MappedSharedRegion(UniqueFd fd, ipc::mapped_region mapping,
+  MappedSharedRegion(UniqueFd fd, Access access, ipc::mapped_region mapping,
                      std::filesystem::path path, std::uint64_t allocated)
-      : fd_(std::move(fd)),
+      : key_(KeyOf(fd.get())),
+        access_(access),
         mapping_(std::move(mapping)),
         allocated_(allocated) {
     data_ = static_cast<char*>(mapping_.get_address());
     size_ = mapping_.get_size();
     path_ = std::move(path);
+    if (!MappingsKeepLocks(fd.get())) fd_ = ForkSafeFd(std::move(fd));
   }
 
   Status Allocate(std::uint64_t end) noexcept override {
     if (end <= allocated_) return {};
     if (end > size_) return Status::NoSpace(path_.string() + " is used up");
-    if (!fd_) return {StatusCode::kReadOnly, path_.string() + " is read-only"};
-    LARDER_RETURN_IF_ERROR(AllocateFile(fd_.get(), path_, allocated_, end));
+    if (access_ == Access::kReadOnly) {
+      return {StatusCode::kReadOnly, path_.string() + " is read-only"};
+    }
+    auto fd = OpenFile(FilePlace(path_), O_RDWR);
+    if (!fd) return std::move(fd.error());
+    if (KeyOf(fd->get()) != key_) {
+      return Status::NotFound(path_.string() + " is another file by now");
+    }
+    LARDER_RETURN_IF_ERROR(AllocateFile(fd->get(), path_, allocated_, end));
     allocated_ = end;
     return {};
   }
 
  private:
-  UniqueFd fd_;
+  const FileKey key_;
+  const Access access_;
+  ForkSafeFd fd_;  // Where the mapping does not keep its lock.
   ipc::mapped_region mapping_;
   std::uint64_t allocated_;
 };
@@ -118,9 +146,11 @@ Status CheckAddressSpace(const RegionAddress& address,
                                ": raise RLIMIT_AS ('ulimit -v')");
 }
 
-// Opens a file of our own making; a leftover of ours is replaced once.
+// Opens a file of our own making; a leftover of ours is replaced.
 Result<UniqueFd> CreateFile(const std::string& path) noexcept {
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;
+  // More only if somebody takes it for an orphan each time.
+  constexpr int kAttemptsMax = 8;
   for (int attempt = 0;; ++attempt) {
     UniqueFd fd(OpenDescriptor(AT_FDCWD, path.c_str(), kFlags, kRegionMode));
     if (fd) {
@@ -128,12 +158,16 @@ Result<UniqueFd> CreateFile(const std::string& path) noexcept {
       if (::fchmod(fd.get(), kRegionMode) != 0) {
         return Fail(Status::FromErrno(errno, "chmod " + path));
       }
-      return fd;
+      const Result<bool> in_use = DeclareInUse(fd.get(), path);
+      if (!in_use) return Fail(in_use.error());
+      if (*in_use) return fd;
+      errno = EEXIST;
     }
     struct stat about {};
-    if (errno != EEXIST || attempt > 0 || ::lstat(path.c_str(), &about) != 0) {
+    if (errno != EEXIST || attempt >= kAttemptsMax) {
       return Fail(Status::FromErrno(errno, "create shared memory " + path));
     }
+    if (::lstat(path.c_str(), &about) != 0) continue;  // Gone again.
     LARDER_FAIL_IF_ERROR(CheckPrivateFile(about, path));
     ::unlink(path.c_str());
   }
@@ -206,7 +240,8 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Create(
   if (!mapping) return give_up(std::move(mapping.error()));
 
   auto region = std::make_unique<MappedSharedRegion>(
-      std::move(*fd), std::move(*mapping), path, allocated_bytes);
+      std::move(*fd), Access::kReadWrite, std::move(*mapping), path,
+      allocated_bytes);
   auto* header = region->At<RegionHeader>(0);
   header->layout_version = kRegionLayoutVersion;
   header->kind = static_cast<std::uint32_t>(address.kind);
@@ -236,11 +271,13 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
     return Fail(Status::Corruption(path + " is too short to be a region"));
   }
   LARDER_FAIL_IF_ERROR(CheckAddressSpace(address, size));
+  const Result<bool> in_use = DeclareInUse(fd.get(), path);
+  if (!in_use) return Fail(in_use.error());
+  if (!*in_use) return Fail(Status::NotFound(path + " was just removed"));
   auto mapping = Map(fd.get(), path, size, access);
   if (!mapping) return Fail(std::move(mapping.error()));
   auto region = std::make_unique<MappedSharedRegion>(
-      access == Access::kReadOnly ? UniqueFd() : std::move(fd),
-      std::move(*mapping), path, 0);
+      std::move(fd), access, std::move(*mapping), path, 0);
   const auto* header = region->At<RegionHeader>(0);
   // Pairs with the release in Create.
   if (header->magic.load(std::memory_order_acquire) != kRegionMagic) {

@@ -64,7 +64,8 @@ struct RegionAddress {
 /// Others may put files into /dev/shm, too, so nothing is taken for granted:
 /// links are not followed, and owner, mode, size and header are checked on the
 /// open file. The memory is allocated before it is touched, since a full tmpfs
-/// would otherwise kill the process (SIGBUS).
+/// would otherwise kill the process (SIGBUS). Whoever has one mapped declares
+/// it in use (in_use.h), and keeps no descriptor where the mapping does that.
 ///
 /// Threads:   thread-compatible; the memory is what its users make of it.
 /// Processes: any number map it. The file goes when its creator says so; the
@@ -100,7 +101,7 @@ class SharedRegion {
   }
 
   /// Allocates memory up to `end`, if this object does not know that it is.
-  /// Errors: kNoSpace, kReadOnly.
+  /// Errors: kNoSpace, kReadOnly, kNotFound (the file was removed), kIoError.
   virtual Status Allocate(std::uint64_t end) noexcept = 0;
 
   /// Removes the file; fine if it has gone.

@@ -176,11 +176,16 @@ TEST_F(NamedMutexTest, ACutOneIsCorrupt) {
   }
 }
 
-TEST_F(NamedMutexTest, AnUnlinkedOneIsOursStill) {
+// The next one to open it gets another: it excludes nobody any more.
+TEST_F(NamedMutexTest, AnUnlinkedOrReplacedOneIsLeftAlone) {
   const auto mutex = Open();
   ASSERT_EQ(::unlink(File().c_str()), 0);
-  EXPECT_TRUE(mutex->Adopt().ok());
-  EXPECT_TRUE(mutex->Unlock().ok());
+  EXPECT_EQ(mutex->Adopt().code(), StatusCode::kCorruption);
+  const auto other = Open();
+  EXPECT_TRUE(other->Adopt().ok());
+  EXPECT_EQ(mutex->Adopt().code(), StatusCode::kCorruption);
+  EXPECT_EQ(mutex->Unlock().code(), StatusCode::kCorruption);
+  EXPECT_EQ(Count(), 0);
 }
 
 }  // namespace

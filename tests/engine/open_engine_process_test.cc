@@ -349,6 +349,19 @@ class ContainerTest : public OpenEngineProcessTest {
     return ::mount("larder-test", at.c_str(), "tmpfs", MS_NOSUID | MS_NODEV,
                    options) == 0;
   }
+  // Takes all the room there is.
+  static void FillUp(const std::filesystem::path& directory) {
+    const std::string ballast = directory / "ballast";
+    const int fd =
+        ::open(ballast.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    for (off_t at = 0; ::posix_fallocate(fd, at, 4096) == 0;) at += 4096;
+    ::close(fd);
+  }
+  [[nodiscard]] std::size_t RegionsInCache() const {
+    std::error_code none;
+    return static_cast<std::size_t>(std::distance(
+        std::filesystem::directory_iterator(cache() / "regions", none), {}));
+  }
   static constexpr int kSkipped = 77;
 };
 
@@ -433,6 +446,76 @@ TEST_F(ContainerTest, WithAFullRegionDirectoryEverythingWorks) {
     });
     if (client.Wait() != 0) return 3;
     return Incr(**engine, "n") == 101 ? 0 : 4;
+  });
+  const int code = all.Wait();
+  if (code == kSkipped) GTEST_SKIP() << "needs the right to mount";
+  EXPECT_EQ(code, 0);
+}
+
+// The holder is there, and then there is no room for a client's region: not for
+// those that come, nor for who serves after it.
+TEST_F(ContainerTest, ARegionDirectoryThatFillsUpLaterKeepsNoClientOut) {
+  ForkedProcess all([this](const ForkedProcess::Pipe&) {
+    if (!Unshare() || !MountTmpfs(regions_.path(), "size=8m,mode=0700")) {
+      return kSkipped;
+    }
+    const auto use = [this](const ForkedProcess::Pipe& pipe) {
+      const auto engine = TryOpen();
+      pipe.Send(engine ? static_cast<std::uint64_t>(Incr(**engine, "n")) : 0);
+      for (;;) ::pause();
+      return 0;
+    };
+    ForkedProcess holder(use);
+    if (holder.Receive() != 1U) return 1;
+    FillUp(regions_.path());
+    const auto engine = TryOpen();
+    if (!engine) return 2;
+    for (int i = 2; i <= 100; ++i) {
+      if (Incr(**engine, "n") != i) return 3;
+      if (Get(**engine, "absent") != "(miss)") return 4;
+    }
+    if (RegionsInCache() != 1) return 5;
+    holder.Kill(SIGKILL);
+    if (Incr(**engine, "n") != 101) return 6;
+    ForkedProcess client(use);
+    if (client.Receive() != 102U || RegionsInCache() != 1) return 7;
+    // Who serves sees within seconds that a client has died.
+    client.Kill(SIGKILL);
+    for (int i = 0; RegionsInCache() != 0; ++i) {
+      if (i == 2000) return 8;
+      ::usleep(10'000);
+    }
+    return Incr(**engine, "n") == 103 ? 0 : 9;
+  });
+  const int code = all.Wait();
+  if (code == kSkipped) GTEST_SKIP() << "needs the right to mount";
+  EXPECT_EQ(code, 0);
+}
+
+// All die, and the next one to open the cache clears up.
+TEST_F(ContainerTest, RegionsInTheCacheDoNotOutliveAnEpoch) {
+  ForkedProcess all([this](const ForkedProcess::Pipe&) {
+    if (!Unshare() || !MountTmpfs(regions_.path(), "size=8m,mode=0700")) {
+      return kSkipped;
+    }
+    const auto use = [this](const ForkedProcess::Pipe& pipe) {
+      const auto engine = TryOpen();
+      pipe.Send(engine ? static_cast<std::uint64_t>(Incr(**engine, "n")) : 0);
+      for (;;) ::pause();
+      return 0;
+    };
+    ForkedProcess holder(use);
+    if (holder.Receive() != 1U) return 1;
+    FillUp(regions_.path());
+    ForkedProcess client(use);
+    if (client.Receive() != 2U || RegionsInCache() != 1) return 2;
+    // The client first, or it would become the holder.
+    client.Kill(SIGKILL);
+    holder.Kill(SIGKILL);
+    if (client.Wait() != -SIGKILL || holder.Wait() != -SIGKILL) return 3;
+    if (RegionsInCache() != 1) return 4;
+    const auto engine = TryOpen();
+    return engine && RegionsInCache() == 0 ? 0 : 5;
   });
   const int code = all.Wait();
   if (code == kSkipped) GTEST_SKIP() << "needs the right to mount";

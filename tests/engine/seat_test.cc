@@ -340,6 +340,51 @@ TEST_F(SeatTest, RegionsThatNobodyHoldsAreRemovedByTheNextFounder) {
   EXPECT_EQ(MutexCount(), -1);
 }
 
+// Killed in the middle of the removal, or by somebody who cleaned up: what is
+// left has no main region that says whether anybody lives.
+TEST_F(SeatTest, RegionsWithoutAMainRegionAreRemovedUnlessSomebodyHasThem) {
+  const TemporaryDirectory memory(TemporaryDirectory::Place::kMemory);
+  for (const auto& regions : {regions_.path(), memory.path()}) {
+    SeatOptions options = Options();
+    options.region_directory = regions;
+    const auto count = [&regions] {
+      return std::distance(std::filesystem::directory_iterator(regions), {});
+    };
+    ForkedProcess member([&](const ForkedProcess::Pipe& pipe) {
+      const auto seat = Seat::Attach(options);
+      const auto hot = SharedRegion::Create(
+          (*seat)->Address(RegionKind::kHot, 7), 4096, 4096);
+      const auto client = (*seat)->CreateClientRegion(9);
+      std::filesystem::remove((*seat)->Address(RegionKind::kMain, 0).Path());
+      pipe.Send(hot && client ? 1 : 0);
+      ::pause();
+      return 0;
+    });
+    ASSERT_EQ(member.Receive(), 1U);
+    const TemporaryDirectory other;
+    SeatOptions founder = options;
+    founder.directory = other.path();
+    { ASSERT_TRUE(Seat::Attach(founder).has_value()); }
+    EXPECT_EQ(count(), 2) << regions;  // It lives.
+    EXPECT_NE(MutexCount(), -1);
+    member.Kill(SIGKILL);
+    member.Wait();
+    { ASSERT_TRUE(Seat::Attach(founder).has_value()); }
+    EXPECT_EQ(count(), 0) << regions;
+    EXPECT_EQ(MutexCount(), -1);
+    ASSERT_TRUE(Seat::Attach(options).has_value());
+  }
+}
+
+// While its cache lives, a mutex stays, wherever the regions are.
+TEST_F(SeatTest, TheMutexesOfOthersAreNotTaken) {
+  const auto seat = Attach();
+  RemoveOrphanMutexes();
+  RemoveOrphanRegions(regions_.path());
+  EXPECT_EQ(RegionCount(), 1U);
+  EXPECT_NE(MutexCount(), -1);
+}
+
 TEST_F(SeatTest, ControlSectionsExcludeEachOther) {
   const auto first = Attach();
   const auto second = Attach();

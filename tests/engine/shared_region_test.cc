@@ -5,10 +5,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "in_use.h"
 #include "temporary_directory.h"
 #include "unique_fd.h"
 
@@ -149,6 +152,65 @@ TEST_F(SharedRegionTest, UnlinkAllKeepsOtherCachesAndTheCurrentEpoch) {
   EXPECT_TRUE(std::filesystem::exists(Address().Path()));
   EXPECT_FALSE(std::filesystem::exists(old.Path()));
   EXPECT_TRUE(std::filesystem::exists(other.Path()));
+}
+
+bool IsOpenHere(const std::filesystem::path& file) {
+  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(fd.path(), gone) == file) return true;
+  }
+  return false;
+}
+
+// In use as long as it is mapped; on a tmpfs without a descriptor.
+TEST(SharedRegionInUse, TheMappingSaysSo) {
+  using testing::TemporaryDirectory;
+  for (const auto place :
+       {TemporaryDirectory::Place::kDisk, TemporaryDirectory::Place::kMemory}) {
+    const TemporaryDirectory directory(place);
+    const RegionAddress address = {
+        .directory = directory.path(), .id = {.high = 1, .low = 2}, .epoch = 3};
+    const auto is_unused = [&address] {
+      const UniqueFd fd(::open(address.Path().c_str(), O_RDWR | O_CLOEXEC));
+      EXPECT_TRUE(fd);
+      return IsUnused(fd.get());
+    };
+    auto made = SharedRegion::Create(address, 8192, 4096);
+    ASSERT_TRUE(made.has_value());
+    auto opened = SharedRegion::Open(address, SharedRegion::Access::kReadOnly);
+    ASSERT_TRUE(opened.has_value());
+    EXPECT_TRUE((*made)->Allocate(8192).ok());
+    struct statfs about {};
+    ASSERT_EQ(::statfs(directory.path().c_str(), &about), 0);
+    EXPECT_EQ(IsOpenHere(address.Path()), about.f_type != TMPFS_MAGIC);
+    EXPECT_FALSE(is_unused());
+    made->reset();
+    EXPECT_FALSE(is_unused());
+    opened->reset();
+    EXPECT_TRUE(is_unused());
+  }
+}
+
+// Somebody is just removing it as an orphan.
+TEST_F(SharedRegionTest, WhatIsBeingRemovedIsNotOpened) {
+  { ASSERT_TRUE(SharedRegion::Create(Address(), 4096, 4096).has_value()); }
+  const UniqueFd fd(::open(Address().Path().c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(IsUnused(fd.get()));
+  EXPECT_EQ(SharedRegion::Open(Address(), SharedRegion::Access::kReadWrite)
+                .error()
+                .code(),
+            StatusCode::kNotFound);
+  EXPECT_TRUE(SharedRegion::Create(Address(), 4096, 4096).has_value());
+}
+
+TEST_F(SharedRegionTest, AReplacedFileIsNotAllocated) {
+  const auto region = SharedRegion::Create(Address(), 8192, 4096);
+  ASSERT_TRUE(region.has_value());
+  std::filesystem::remove(Address().Path());
+  EXPECT_EQ((*region)->Allocate(8192).code(), StatusCode::kNotFound);
+  std::ofstream(Address().Path()) << "another";
+  EXPECT_EQ((*region)->Allocate(8192).code(), StatusCode::kNotFound);
+  EXPECT_EQ(std::filesystem::file_size(Address().Path()), 7U);
 }
 
 // A full tmpfs answers with a status; without the allocation ahead the process
