@@ -6,6 +6,8 @@
 //    torn entry leads nowhere outside of the region.
 // 3. The words that declare entries dead (epochs, cutoffs) are read between
 //    the two looks at the sequence, so the answer was true at that moment.
+// 4. If the tier turns into zeros meanwhile (LetGo), the second look sees
+//    another sequence: an entry that says anything has one that is not 0.
 
 #include "hot_reader.h"
 

@@ -60,6 +60,13 @@ class HotReader {
   [[nodiscard]] SegmentPlace PlaceOf(const HotKey& key,
                                      const Clock& clock) const noexcept;
 
+  /// Gives the memory of the tier free, also while threads read: they find
+  /// nothing any more. False: not done, as the process may map no more.
+  /// REQUIRES: made by Open.
+  [[nodiscard]] bool LetGo() const noexcept {
+    return hot_->LetGo() && touch_->LetGo();
+  }
+
   /// For reading several keys as of one moment: call before, and compare
   /// after. Odd: they are changing, ask the store.
   [[nodiscard]] std::uint64_t batch_sequence() const noexcept {

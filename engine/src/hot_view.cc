@@ -33,7 +33,28 @@ const HotReader* HotView::Open(std::uint64_t number) noexcept {
   if (reader) opened->reader = std::move(*reader);
   opened_.push_back(std::move(opened));
   current_.store(opened_.back().get(), std::memory_order_release);
+  LetGoBut(number);
   return opened_.back()->reader.get();
+}
+
+void HotView::LetOldGo() noexcept {
+  const std::atomic<std::uint64_t>& number = seat_.main().hot_number;
+  const Opened* const opened = current_.load(std::memory_order_acquire);
+  if (opened == nullptr ||
+      opened->number == number.load(std::memory_order_acquire)) {
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  // Again, as a newer one may have been opened meanwhile.
+  LetGoBut(number.load(std::memory_order_acquire));
+}
+
+// REQUIRES: mutex_. No number comes again.
+void HotView::LetGoBut(std::uint64_t number) noexcept {
+  for (const auto& opened : opened_) {
+    if (opened->number == number || opened->let_go) continue;
+    opened->let_go = opened->reader == nullptr || opened->reader->LetGo();
+  }
 }
 
 void HotView::ReadAhead(const HotReader& reader,

@@ -20,7 +20,8 @@ namespace larder {
 class ReadAheadPace;
 
 /// A process's view of the hot tier there is, if there is one. Follows a tier
-/// that is made anew; the old one stays mapped until the view dies.
+/// that is made anew, and gives the memory of the old one free, which else
+/// would not be there for others as long as the view lives.
 ///
 /// Threads: thread-safe.
 class HotView {
@@ -35,13 +36,19 @@ class HotView {
   [[nodiscard]] bool Answer(std::span<const Command> commands,
                             PlacedReader& places, ReplyOffer offer) noexcept;
 
+  /// Gives free what is not the tier any more. To be called now and then, for
+  /// who does not read. Cost: two loads if there is nothing.
+  void LetOldGo() noexcept;
+
  private:
   struct Opened {
     std::uint64_t number = 0;
     std::unique_ptr<HotReader> reader;  // nullptr: it cannot be opened.
+    bool let_go = false;                // Guarded by mutex_.
   };
   [[nodiscard]] const HotReader* Current() noexcept;
   [[nodiscard]] const HotReader* Open(std::uint64_t number) noexcept;
+  void LetGoBut(std::uint64_t number) noexcept;
   /// Asks for the values of the next `commands` that the tier has places of.
   void ReadAhead(const HotReader& reader, std::span<const Command> commands,
                  PlacedReader& places, ReadAheadPace& pace) const noexcept;
@@ -50,7 +57,8 @@ class HotView {
   const Clock& clock_;
   std::atomic<const Opened*> current_{nullptr};
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Opened>> opened_;  // Guarded by mutex_.
+  // Guarded by mutex_. They stay, as threads may be in any of them.
+  std::vector<std::unique_ptr<Opened>> opened_;
 };
 
 }  // namespace larder

@@ -82,8 +82,9 @@ class HotWriter {
 
   /// Takes over the regions of another holder. The content is kept if that one
   /// closed in good order. Errors: kNotFound, kCorruption, kInvalidArgument (it
-  /// is larger than `size_bytes`, or much smaller); then nobody finds anything
-  /// in it any more, and a new one with another number is to be made.
+  /// is larger than `size_bytes`, or there is room for one of more than twice
+  /// its size); then nobody finds anything in it any more, and a new one with
+  /// another number is to be made.
   static Result<std::unique_ptr<HotWriter>> TakeOver(
       const Options& options) noexcept;
   /// Makes new regions. Errors: kNoSpace, kInvalidArgument (size), those of

@@ -62,7 +62,11 @@ Result<std::unique_ptr<HotWriter>> HotWriter::TakeOver(
                                    " is not a hot tier of this version"));
   }
   const std::uint64_t size = (*hot)->size();
-  if (size > options.size_bytes || size < options.size_bytes / 2) {
+  // Not smaller than wanted: where there is no room for a larger one, each
+  // holder would throw away what is there for less.
+  const std::uint64_t fitting =
+      FittingSize(options.hot.directory, options.size_bytes);
+  if (size > options.size_bytes || size < fitting / 2) {
     // Readers of that one must not find anything any more.
     regions.header->generation.fetch_add(1);
     return Fail(Status::InvalidArgument(

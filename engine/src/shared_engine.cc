@@ -94,6 +94,7 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   void OpenHotTier() noexcept;
   void OpenHotTierSoon() noexcept;
   void StopHotOpener() noexcept;
+  void RemoveHotTiersBut(std::uint64_t number) noexcept;
   void RetainClients() noexcept;
   void ListenToHolder() noexcept;
   void BeginWatch() noexcept;
@@ -126,7 +127,7 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   std::mutex hot_opener_mutex_;
   std::condition_variable hot_opener_wake_;
   bool hot_opener_stops_ = false;  // Guarded by hot_opener_mutex_.
-  // Looks where the directory is.
+  // Looks where the directory is, and for a hot tier that is not one any more.
   std::thread watch_;
   std::mutex watch_mutex_;
   std::condition_variable watch_wake_;
@@ -199,6 +200,7 @@ void SharedEngine::Member::Watch() noexcept {
   while (!watch_wake_.wait_for(lock, kWatchPeriod,
                                [this] { return watch_stops_; })) {
     lock.unlock();
+    hot_view_->LetOldGo();
     const Status name = seat_->anchor()->CheckName();
     const Status parts = seat_->CheckParts();
     const bool parts_gone = parts.code() == StatusCode::kGone;
@@ -337,6 +339,7 @@ void SharedEngine::Member::OpenHotTier() noexcept {
           options_.seat.region_directory.string());
     }
     main.hot_number.store(0, std::memory_order_release);
+    RemoveHotTiersBut(0);
     return;
   }
   std::uint64_t number = main.hot_number.load(std::memory_order_acquire);
@@ -349,8 +352,7 @@ void SharedEngine::Member::OpenHotTier() noexcept {
   if (!writer) {
     // From here on nobody looks at the old one, nor at none that is half made.
     main.hot_number.store(0, std::memory_order_release);
-    SharedRegion::Unlink(hot.hot);
-    SharedRegion::Unlink(hot.touch);
+    RemoveHotTiersBut(0);
     number = std::uint64_t{main.generation.Load()};
     hot.hot.number = number;
     hot.touch.number = number;
@@ -367,6 +369,13 @@ void SharedEngine::Member::OpenHotTier() noexcept {
   hot_writer_ = std::move(*writer);
   store_->SetHotTier(hot_writer_.get());
   main.hot_number.store(number, std::memory_order_release);
+}
+
+// Also what a holder left that died while it made one.
+void SharedEngine::Member::RemoveHotTiersBut(std::uint64_t number) noexcept {
+  for (const RegionKind kind : {RegionKind::kHot, RegionKind::kTouch}) {
+    SharedRegion::UnlinkKind(seat_->Address(kind, 0), number);
+  }
 }
 
 Status SharedEngine::Member::Leave() noexcept {

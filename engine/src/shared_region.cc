@@ -19,6 +19,7 @@
 #include <boost/interprocess/file_mapping.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -126,6 +127,24 @@ class MappedSharedRegion final : public SharedRegion {
     LARDER_RETURN_IF_ERROR(AllocateFile(fd->get(), path_, allocated_, end));
     allocated_ = end;
     return {};
+  }
+
+  bool LetGo() noexcept override {
+    const bool read_only = access_ == Access::kReadOnly;
+    // Made elsewhere first: what cannot be mapped must not leave a hole.
+    void* const zeros =
+        ::mmap(nullptr, mapping_.get_size(),
+               read_only ? PROT_READ : PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (zeros == MAP_FAILED) return false;
+    // Who touches it meanwhile waits for the kernel.
+    if (::mremap(zeros, mapping_.get_size(), mapping_.get_size(),
+                 MREMAP_MAYMOVE | MREMAP_FIXED, data_) == MAP_FAILED) {
+      ::munmap(zeros, mapping_.get_size());
+      return false;
+    }
+    fd_.Reset();
+    return true;
   }
 
  private:
@@ -300,6 +319,18 @@ Result<std::unique_ptr<SharedRegion>> SharedRegion::Open(
 
 void SharedRegion::Unlink(const RegionAddress& address) noexcept {
   ::unlink(address.Path().c_str());
+}
+
+void SharedRegion::UnlinkKind(const RegionAddress& any,
+                              std::uint64_t number_kept) noexcept {
+  RegionAddress address = any;
+  address.number = 0;
+  const std::string prefix = address.Path().filename().string() + "-";
+  address.number = number_kept;
+  const std::string kept = address.Path().filename().string();
+  UnlinkIf(any.directory, [&](std::string_view name) {
+    return name.starts_with(prefix) && name != kept;
+  });
 }
 
 void SharedRegion::UnlinkAll(const std::filesystem::path& directory,

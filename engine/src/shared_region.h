@@ -104,8 +104,17 @@ class SharedRegion {
   /// Errors: kNoSpace, kReadOnly, kNotFound (the file was removed), kIoError.
   virtual Status Allocate(std::uint64_t end) noexcept = 0;
 
+  /// Gives its memory free although threads may be reading it, or writing to
+  /// it: from now on zeros are in its place, and what is written there nobody
+  /// else sees. Costs nothing but addresses until the object goes. False: it
+  /// stays as it is, as the process may map no more.
+  virtual bool LetGo() noexcept = 0;
+
   /// Removes the file; fine if it has gone.
   static void Unlink(const RegionAddress& address) noexcept;
+  /// Removes the files of one kind of an epoch of a cache, but `number_kept`.
+  static void UnlinkKind(const RegionAddress& any,
+                         std::uint64_t number_kept) noexcept;
   /// Removes the files of one epoch of a cache.
   static void UnlinkEpoch(const std::filesystem::path& directory,
                           const CacheId& id, std::uint64_t epoch) noexcept;

@@ -581,6 +581,38 @@ std::optional<std::uint64_t> NumberOf(std::string_view value) {
                                                      : std::nullopt;
 }
 
+// The tier turns into zeros under them. What they get is right, or nothing.
+TEST_F(HotTierTest, ReadersOutliveATierThatIsLetGo) {
+  const auto writer = Write();
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    Set(*writer, "k" + std::to_string(i), CheckedValue(i, 2000));
+  }
+  for (int round = 0; round < 20; ++round) {
+    const auto reader = Read();
+    std::atomic<std::uint64_t> hits{0};
+    std::atomic<bool> stop{false};
+    std::vector<std::thread> threads;
+    for (unsigned t = 0; t < 2; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::uint64_t i = t; !stop; i = (i + 1) % 100) {
+          const std::string value = Get(*reader, "k" + std::to_string(i));
+          if (value == "(unknown)" || value == "(changing)") continue;
+          ASSERT_EQ(NumberOf(value), i);
+          ++hits;
+        }
+      });
+    }
+    while (hits < 200) std::this_thread::yield();
+    EXPECT_TRUE(reader->LetGo());
+    EXPECT_EQ(Get(*reader, "k0"), "(unknown)");
+    const std::uint64_t before = hits;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_LE(hits, before + 2);  // Those that were just being read.
+  }
+}
+
 // Run under ThreadSanitizer: readers on the writer's own mapping, so that every
 // access is seen. No value is torn, and none is older than one whose
 // publication had ended before the read began.

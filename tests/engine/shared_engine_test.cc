@@ -215,6 +215,78 @@ TEST_F(SharedEngineTest, WithoutSpaceForAHotTierEverythingWorks) {
   EXPECT_EQ(lines[0].substr(0, 11), "no hot tier");
 }
 
+// Of a tmpfs as small as that of a container, for the length of a test.
+class SmallMemoryTest : public SharedEngineTest {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0 || ::mount("tmpfs", regions_.path().c_str(), "tmpfs",
+                                    MS_NOSUID, "size=32m,mode=0700") != 0) {
+      GTEST_SKIP() << "needs the right to mount a tmpfs";
+    }
+    mounted_ = true;
+  }
+  void TearDown() override {
+    if (!mounted_) return;
+    Observe();
+    ::umount2(regions_.path().c_str(), MNT_DETACH);
+  }
+  std::unique_ptr<Engine> OpenWith(std::uint64_t hot_tier_bytes) {
+    SharedEngine::Options options = Options();
+    options.hot_tier_bytes = hot_tier_bytes;
+    return Open(std::move(options));
+  }
+  // So much that the tier is full.
+  static void Fill(Engine& engine) {
+    const std::string value(3000, 'v');
+    for (int i = 0; i < 5000; ++i) {
+      ASSERT_EQ(Set(engine, "k" + std::to_string(i), value), "kOk");
+    }
+  }
+  std::uint64_t Free() const { return FreeSpaceBytes(regions_.path()); }
+
+  bool mounted_ = false;
+};
+
+// A quarter of what is free is less each time. What there is is good enough.
+TEST_F(SmallMemoryTest, TakeoversKeepTheHotTier) {
+  auto holder = OpenWith(64U << 20);
+  const auto client = Open(ClientOptions());
+  const auto observer = Observe();
+  const std::uint64_t number = observer->main().hot_number.load();
+  ASSERT_NE(number, 0U);
+  Fill(*client);
+  const std::uint64_t free = Free();
+  for (int i = 0; i < 6; ++i) {
+    auto next = OpenWith(64U << 20);
+    ASSERT_TRUE(holder->Close().ok());
+    holder = std::move(next);
+    ASSERT_EQ(Set(*client, "k", "v"), "kOk");  // By now it serves.
+    EXPECT_EQ(Get(*client, "k"), "v");
+    EXPECT_EQ(observer->main().hot_number.load(), number) << i;
+    EXPECT_GE(Free() + (1U << 20), free) << i;
+  }
+}
+
+// A tier that is not kept is not paid for, though a client that has read from
+// it does not call any more.
+TEST_F(SmallMemoryTest, AnOldHotTierIsLetGo) {
+  auto holder = OpenWith(8U << 20);
+  const auto client = Open(ClientOptions());
+  Fill(*client);
+  ASSERT_EQ(Get(*client, "k4999"), std::string(3000, 'v'));
+  ASSERT_LT(Free(), 26U << 20);
+  const auto next = OpenWith(2U << 20);
+  holder.reset();
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (Free() < 28U << 20 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(10ms);
+  }
+  EXPECT_GE(Free(), 28U << 20);
+  EXPECT_EQ(Get(*client, "k4999"), std::string(3000, 'v'));
+  EXPECT_EQ(Set(*client, "k4999", "w"), "kOk");
+  EXPECT_EQ(Get(*client, "k4999"), "w");
+}
+
 TEST_F(SharedEngineTest, AStoreThatDoesNotOpenFailsOpen) {
   const auto engine = SharedEngine::Open(ClientOptions());
   ASSERT_FALSE(engine.has_value());

@@ -246,5 +246,24 @@ TEST_F(FullTmpfsTest, GrowingSaysNoSpaceAndKeepsWhatIsThere) {
   EXPECT_EQ((*region)->data()[(256U << 10) - 1], 'x');
 }
 
+// Others get the memory back at once, though it is mapped and the file is gone.
+TEST_F(FullTmpfsTest, WhatIsLetGoIsFree) {
+  const auto region = SharedRegion::Create(Address(), 900U << 10, 900U << 10);
+  ASSERT_TRUE(region.has_value());
+  const auto reader =
+      SharedRegion::Open(Address(), SharedRegion::Access::kReadOnly);
+  ASSERT_TRUE(reader.has_value());
+  (*region)->data()[500'000] = 'x';
+  ASSERT_EQ((*reader)->data()[500'000], 'x');
+  SharedRegion::Unlink(Address());
+  EXPECT_LT(FreeSpaceBytes(directory_.path()), 200U << 10);
+  EXPECT_TRUE((*reader)->LetGo());
+  EXPECT_EQ((*reader)->data()[500'000], 0);
+  EXPECT_TRUE((*region)->LetGo());
+  (*region)->data()[500'000] = 'y';  // Nobody sees it.
+  EXPECT_EQ((*reader)->data()[500'000], 0);
+  EXPECT_GT(FreeSpaceBytes(directory_.path()), 900U << 10);
+}
+
 }  // namespace
 }  // namespace larder
