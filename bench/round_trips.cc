@@ -49,7 +49,7 @@ class RingEcho final : public Echo {
         message_(size_bytes, 'm') {
     if (holder_.Receive() != 1U) std::abort();
     seat_ = std::move(*Seat::Attach(OptionsFor(directory_)));
-    channel_ = std::move(*ClientChannel::Open(*seat_));
+    channel_ = ClientChannel::Open(*seat_);
   }
   bool RoundTrip() override {
     const auto reply = channel_->Call(

@@ -48,16 +48,11 @@ Status ClosedStatus(std::string_view outcome) {
 
 }  // namespace
 
-Result<std::unique_ptr<ClientChannel>> ClientChannel::Open(
-    Seat& seat) noexcept {
-  auto fd = seat.ReopenLockFile();
-  if (!fd) return Fail(std::move(fd.error()));
-  return std::unique_ptr<ClientChannel>(
-      new ClientChannel(seat, std::move(*fd)));
+std::unique_ptr<ClientChannel> ClientChannel::Open(Seat& seat) noexcept {
+  return std::unique_ptr<ClientChannel>(new ClientChannel(seat));
 }
 
-ClientChannel::ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept
-    : seat_(seat), lock_fd_(std::move(lock_fd)) {}
+ClientChannel::ClientChannel(Seat& seat) noexcept : seat_(seat) {}
 
 ClientChannel::~ClientChannel() { Close(); }
 
@@ -75,6 +70,7 @@ Result<ClientChannel::Lane*> ClientChannel::TakeLane(
       lock.lock();
       --attaching_;
       if (!lane) {
+        CloseLockFileIfIdle();
         lane_free_.notify_all();
         return Fail(std::move(lane.error()));
       }
@@ -107,6 +103,21 @@ void ClientChannel::GiveLane(Lane* lane) noexcept {
   lane_free_.notify_all();  // Close waits for all of them.
 }
 
+// REQUIRES: attaching_ counts the caller.
+Status ClientChannel::OpenLockFile() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (lock_fd_) return {};
+  auto fd = seat_.ReopenLockFile();
+  if (!fd) return std::move(fd.error());
+  lock_fd_ = ForkSafeFd(std::move(*fd));
+  return {};
+}
+
+// REQUIRES: mutex_.
+void ClientChannel::CloseLockFileIfIdle() noexcept {
+  if (lanes_.empty() && attaching_ == 0) lock_fd_.Reset();
+}
+
 // A slot whose byte is ours now. REQUIRES: the control section.
 Result<std::size_t> ClientChannel::ClaimSlot() noexcept {
   MainRegion& main = seat_.main();
@@ -134,6 +145,7 @@ Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
     SteadyTime deadline) noexcept {
   auto control = seat_.LockControl(deadline);
   if (!control) return Fail(std::move(control.error()));
+  LARDER_FAIL_IF_ERROR(OpenLockFile());
   const auto random = CacheId::Random();
   if (!random) return Fail(random.error());
   auto lane = std::make_unique<Lane>();
@@ -184,6 +196,7 @@ void ClientChannel::SetSeatIsHere(bool here) noexcept {
 void ClientChannel::DropLane(Lane* lane) noexcept {
   DetachLane(*lane);
   std::erase_if(lanes_, [lane](const auto& l) { return l.get() == lane; });
+  CloseLockFileIfIdle();
 }
 
 void ClientChannel::Close() noexcept {

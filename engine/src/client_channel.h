@@ -39,7 +39,7 @@ class ClientChannel {
   static constexpr std::size_t kLaneCountMax = 8;
 
   /// Nothing is attached before the first call. `seat` must outlive it.
-  static Result<std::unique_ptr<ClientChannel>> Open(Seat& seat) noexcept;
+  static std::unique_ptr<ClientChannel> Open(Seat& seat) noexcept;
   /// REQUIRES: no call is under way.
   ~ClientChannel();
   ClientChannel(const ClientChannel&) = delete;
@@ -57,7 +57,8 @@ class ClientChannel {
   /// Errors: kTimedOut, kHolderNotResponding, kSeatUnavailable, kAborted (the
   /// holder took this client off) and kClosed, of which nothing came; of a
   /// change that may have been made kOutcomeUnknown instead. kNoSpace (too many
-  /// clients, no memory for a lane).
+  /// clients, no memory for a lane), kGone (`seat.lock` was replaced), kIoError
+  /// (no descriptor for a lane).
   enum class Effect : std::uint8_t { kNone, kChange };
   Result<std::string> Call(std::string_view message, SteadyTime deadline,
                            const RunHere& run_here,
@@ -74,11 +75,13 @@ class ClientChannel {
 
  private:
   struct Lane;
-  explicit ClientChannel(Seat& seat, UniqueFd lock_fd) noexcept;
+  explicit ClientChannel(Seat& seat) noexcept;
   Result<Lane*> TakeLane(SteadyTime deadline) noexcept;
   void GiveLane(Lane* lane) noexcept;
   Result<std::unique_ptr<Lane>> AttachLane(SteadyTime deadline) noexcept;
   Result<std::size_t> ClaimSlot() noexcept;
+  [[nodiscard]] Status OpenLockFile() noexcept;
+  void CloseLockFileIfIdle() noexcept;
   void DetachLane(Lane& lane) noexcept;
   void DropLane(Lane* lane) noexcept;
 
@@ -102,7 +105,6 @@ class ClientChannel {
 
   Seat& seat_;
   const ForkGuard guard_;
-  ForkSafeFd lock_fd_;  // Other than the seat's: the holder's may be ours.
   std::atomic<bool> seat_is_here_{false};
   std::atomic<bool> closed_{false};
   // Guards the lanes; taken alone, but for the control section of the seat.
@@ -111,6 +113,9 @@ class ClientChannel {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Lane*> free_;
   std::size_t attaching_ = 0;
+  // Other than the seat's: the holder's may be ours. Open while there are lanes
+  // or some are being attached; then it stays what it is.
+  ForkSafeFd lock_fd_;
 };
 
 }  // namespace larder

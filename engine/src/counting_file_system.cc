@@ -28,6 +28,8 @@ std::int64_t Blocks(std::uint64_t size) noexcept {
 }
 
 constexpr int kOpenAttemptsMax = 10;
+// Long enough that who reads now and then does not open files all the time.
+constexpr auto kRestAfter = std::chrono::seconds(2);
 constexpr auto kLockPatience = std::chrono::seconds(2);
 constexpr auto kLockPause = std::chrono::milliseconds(1);
 
@@ -152,26 +154,43 @@ class CountingFile final : public rocksdb::FSWritableFileOwnerWrapper {
   std::shared_ptr<std::atomic<std::uint64_t>> size_;
 };
 
-/// Where the log's files get their names.
-class WatchedDirectory final : public rocksdb::FSDirectoryWrapper {
+/// Where the log's files get their names. Opened when it is to be synced:
+/// RocksDB has one for each family, and one more.
+class WatchedDirectory final : public rocksdb::FSDirectory {
  public:
-  WatchedDirectory(std::unique_ptr<rocksdb::FSDirectory> target,
-                   CountingFileSystem* owner)
-      : FSDirectoryWrapper(std::move(target)), owner_(owner) {}
+  WatchedDirectory(std::string path, CountingFileSystem* owner)
+      : path_(std::move(path)), owner_(owner) {}
 
   rocksdb::IOStatus Fsync(const rocksdb::IOOptions& options,
                           rocksdb::IODebugContext* context) override {
-    return owner_->NoteSync(FSDirectoryWrapper::Fsync(options, context));
+    return owner_->NoteSync(Opened(options, context, [&](auto& directory) {
+      return directory.Fsync(options, context);
+    }));
   }
   rocksdb::IOStatus FsyncWithDirOptions(
       const rocksdb::IOOptions& options, rocksdb::IODebugContext* context,
-      const rocksdb::DirFsyncOptions& directory) override {
-    return owner_->NoteSync(
-        FSDirectoryWrapper::FsyncWithDirOptions(options, context, directory));
+      const rocksdb::DirFsyncOptions& what) override {
+    return owner_->NoteSync(Opened(options, context, [&](auto& directory) {
+      return directory.FsyncWithDirOptions(options, context, what);
+    }));
+  }
+  rocksdb::IOStatus Close(const rocksdb::IOOptions& /*options*/,
+                          rocksdb::IODebugContext* /*context*/) override {
+    return rocksdb::IOStatus::OK();
   }
 
  private:
-  CountingFileSystem* owner_;
+  template <typename Fn>  // Takes an FSDirectory, returns IOStatus.
+  rocksdb::IOStatus Opened(const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* context, Fn&& fn) {
+    std::unique_ptr<rocksdb::FSDirectory> directory;
+    const rocksdb::IOStatus status =
+        owner_->OpenDirectory(path_, options, &directory, context);
+    return status.ok() ? std::invoke(fn, *directory) : status;
+  }
+
+  const std::string path_;
+  CountingFileSystem* const owner_;
 };
 
 void CountingFileSystem::Grow(Kind kind, std::uint64_t before,
@@ -293,9 +312,34 @@ rocksdb::IOStatus CountingFileSystem::NewRandomAccessFile(
     const std::string& path, const rocksdb::FileOptions& options,
     std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
     rocksdb::IODebugContext* context) {
-  return OpenChecked(path, file, [&] {
-    return target()->NewRandomAccessFile(path, options, file, context);
+  const auto open = [this, path, options](RestingFile::File* opened) {
+    return OpenChecked(path, opened, [&] {
+      return target()->NewRandomAccessFile(path, options, opened, nullptr);
+    });
+  };
+  RestingFile::File opened;
+  rocksdb::IOStatus status = OpenChecked(path, &opened, [&] {
+    return target()->NewRandomAccessFile(path, options, &opened, context);
   });
+  if (!status.ok()) return status;
+  const std::scoped_lock lock(resting_mutex_);
+  const auto place = resting_.insert(resting_.end(), nullptr);
+  auto resting =
+      std::make_unique<RestingFile>(std::move(opened), open, [this, place] {
+        const std::scoped_lock ending(resting_mutex_);
+        resting_.erase(place);
+      });
+  *place = resting.get();
+  *file = std::move(resting);
+  return status;
+}
+
+void CountingFileSystem::CloseIdleFiles() noexcept {
+  const RestingFile::Moment now = std::chrono::steady_clock::now();
+  const std::scoped_lock lock(resting_mutex_);
+  for (RestingFile* const file : resting_) {
+    file->RestIfUnused(now, now - kRestAfter);
+  }
 }
 
 rocksdb::IOStatus CountingFileSystem::NewRandomRWFile(
@@ -319,14 +363,19 @@ rocksdb::IOStatus CountingFileSystem::NewDirectory(
     const std::string& path, const rocksdb::IOOptions& options,
     std::unique_ptr<rocksdb::FSDirectory>* directory,
     rocksdb::IODebugContext* context) {
-  rocksdb::IOStatus status = OpenAbove(path, directory, [&] {
+  // It must be there.
+  rocksdb::IOStatus status = OpenDirectory(path, options, directory, context);
+  if (status.ok()) *directory = std::make_unique<WatchedDirectory>(path, this);
+  return status;
+}
+
+rocksdb::IOStatus CountingFileSystem::OpenDirectory(
+    const std::string& path, const rocksdb::IOOptions& options,
+    std::unique_ptr<rocksdb::FSDirectory>* directory,
+    rocksdb::IODebugContext* context) {
+  return OpenAbove(path, directory, [&] {
     return target()->NewDirectory(path, options, directory, context);
   });
-  if (status.ok()) {
-    *directory =
-        std::make_unique<WatchedDirectory>(std::move(*directory), this);
-  }
-  return status;
 }
 
 rocksdb::IOStatus CountingFileSystem::GetChildren(

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,7 @@
 #include <rocksdb/file_system.h>
 
 #include "manifest_mark.h"
+#include "resting_file.h"
 
 namespace larder {
 
@@ -76,6 +78,10 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
     return log_sync_failed_.load(std::memory_order_acquire);
   }
 
+  /// Files that are read at random, and were not for two seconds, give their
+  /// descriptors back until they are. To be called about once a second.
+  void CloseIdleFiles() noexcept;
+
   using FileSystemWrapper::DeleteFile;
   // Whatever RocksDB opens is a regular file and does not become one of the
   // standard descriptors; see open_file.h.
@@ -94,6 +100,7 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus NewMemoryMappedFileBuffer(
       const std::string& path,
       std::unique_ptr<rocksdb::MemoryMappedFileBuffer>* buffer) override;
+  /// It has no descriptor but while it is synced.
   rocksdb::IOStatus NewDirectory(
       const std::string& path, const rocksdb::IOOptions& options,
       std::unique_ptr<rocksdb::FSDirectory>* directory,
@@ -148,6 +155,10 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
     const std::int64_t now = value.load(std::memory_order_relaxed);
     return now > 0 ? static_cast<std::uint64_t>(now) : 0;
   }
+  rocksdb::IOStatus OpenDirectory(
+      const std::string& path, const rocksdb::IOOptions& options,
+      std::unique_ptr<rocksdb::FSDirectory>* directory,
+      rocksdb::IODebugContext* context);
   /// Notes that `path` now has `size` bytes; 0 forgets it.
   void SetSize(const std::string& path, std::uint64_t size);
   /// Both under mutex_.
@@ -184,6 +195,8 @@ class CountingFileSystem final : public rocksdb::FileSystemWrapper {
   std::unordered_map<std::string, std::shared_ptr<std::atomic<std::uint64_t>>>
       sizes_;
   std::unordered_set<std::string> merging_;  // Guarded by mutex_.
+  std::mutex resting_mutex_;                 // Before that of such a file.
+  std::list<RestingFile*> resting_;          // Guarded by resting_mutex_.
 };
 
 }  // namespace larder

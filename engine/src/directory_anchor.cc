@@ -46,6 +46,17 @@ FileIdentity IdentityOf(const struct stat& info) noexcept {
   return {.device = info.st_dev, .inode = info.st_ino};
 }
 
+// Keeps the file there is. nullptr: that cannot be done.
+std::shared_ptr<const void> MapFile(int directory, const char* name,
+                                    const FileIdentity& identity) {
+  const UniqueFd fd(
+      OpenDescriptor(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  struct stat info {};
+  const bool same = fd && ::fstat(fd.get(), &info) == 0 &&
+                    S_ISREG(info.st_mode) && IdentityOf(info) == identity;
+  return same ? KeepByMapping(fd.get()) : nullptr;
+}
+
 Status Gone(const std::filesystem::path& path, const char* what) {
   return {StatusCode::kGone, path.string() + " was " + what +
                                  " while the cache was open; close this cache "
@@ -87,10 +98,17 @@ std::filesystem::path DirectoryAnchor::Path() const {
 }
 
 std::filesystem::path DirectoryAnchor::PathOf(DirectoryPart part) const {
+  return HeldPathOf(part).path;
+}
+
+DirectoryAnchor::HeldPath DirectoryAnchor::HeldPathOf(
+    DirectoryPart part) const {
   const std::lock_guard lock(mutex_);
   const auto& held = parts_[static_cast<std::size_t>(part)];
-  if (!held || guard_.InChild()) return Path() / NameOf(part);
-  return DescriptorPath(held->fd.get());
+  if (!held || held->fd == nullptr || guard_.InChild()) {
+    return {.path = Path() / NameOf(part), .held = nullptr};
+  }
+  return {.path = DescriptorPath(held->fd->get()), .held = held->fd};
 }
 
 Status DirectoryAnchor::HoldParts() noexcept {
@@ -111,8 +129,14 @@ Status DirectoryAnchor::HoldParts() noexcept {
     }
     // Paths through the old descriptor are in use if it is the same file.
     if (parts_[i] && parts_[i]->identity == IdentityOf(info)) continue;
-    parts_[i].emplace(HeldPart{.fd = ForkSafeFd(std::move(fd)),
-                               .identity = IdentityOf(info)});
+    HeldPart& held = parts_[i].emplace();
+    held.identity = IdentityOf(info);
+    if (part == DirectoryPart::kStamp) {
+      held.page = MapFile(fd_.get(), NameOf(part), held.identity);
+    }
+    if (held.page == nullptr) {
+      held.fd = std::make_shared<const ForkSafeFd>(std::move(fd));
+    }
   }
   return Status::Ok();
 }

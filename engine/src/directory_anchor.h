@@ -57,8 +57,15 @@ class DirectoryAnchor {
   }
   /// The directory itself, through its descriptor.
   [[nodiscard]] std::filesystem::path Path() const;
-  /// A part of it: through its own descriptor if it is held.
+  /// A part of it: through its own descriptor if it has one.
   [[nodiscard]] std::filesystem::path PathOf(DirectoryPart part) const;
+  /// The same, and what keeps it as it is, also when the part is replaced or
+  /// this goes; nothing does if it has no descriptor.
+  struct HeldPath {
+    std::filesystem::path path;
+    std::shared_ptr<const void> held;
+  };
+  [[nodiscard]] HeldPath HeldPathOf(DirectoryPart part) const;
 
   /// Takes what is there now for the parts of the cache; what is not there is
   /// not held. REQUIRES: the caller has the seat, or somebody who has serves.
@@ -73,8 +80,11 @@ class DirectoryAnchor {
   [[nodiscard]] Status CheckPresent() const noexcept;
 
  private:
+  // So that nothing else gets its inode: of a file, a page is mapped, as there
+  // are fewer descriptors than mappings.
   struct HeldPart {
-    ForkSafeFd fd;  // So that nothing else gets its inode.
+    std::shared_ptr<const ForkSafeFd> fd;  // nullptr: it is mapped.
+    std::shared_ptr<const void> page;
     FileIdentity identity;
   };
 

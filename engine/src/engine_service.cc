@@ -189,6 +189,7 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
 }
 
 bool EngineService::Tick() noexcept {
+  store_.CloseIdleFiles();
   const auto stats = store_.Stats();
   if (!stats) return false;  // The old ones stay, with their time.
   bool changed = false;

@@ -24,7 +24,6 @@
 #include <boost/interprocess/sync/named_mutex.hpp>
 #include <fcntl.h>
 #include <semaphore.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,7 +39,6 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
-constexpr std::size_t kPageSize = 4096;
 // A new one only if somebody takes it for an orphan each time.
 constexpr int kAttemptsMax = 8;
 // The count, with the number of those who wait.
@@ -95,11 +93,6 @@ struct NamedMutex::Impl {
   explicit Impl(const std::string& its_name)
       : name(its_name),
         mutex(ipc::open_or_create, its_name.c_str(), ipc::permissions(0600)) {}
-  ~Impl() {
-    if (page != nullptr && !guard.InChild()) ::munmap(page, kPageSize);
-  }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
 
   // False: the name has gone since the mutex was opened.
   Result<bool> DeclareFileInUse() noexcept {
@@ -112,13 +105,8 @@ struct NamedMutex::Impl {
     Result<bool> in_use = larder::DeclareInUse(fd.get(), FileOf(name));
     if (!in_use || !*in_use) return in_use;
     inode = about.st_ino;
-    if (MappingsKeepLocks(fd.get())) {
-      // Of its own: the C library's is from another open file. Never read, as
-      // it may be cut.
-      void* const at =
-          ::mmap(nullptr, kPageSize, PROT_READ, MAP_SHARED, fd.get(), 0);
-      if (at != MAP_FAILED) page = at;
-    }
+    // Of its own: the C library's is from another open file.
+    if (MappingsKeepLocks(fd.get())) page = KeepByMapping(fd.get());
     if (page == nullptr) file = ForkSafeFd(std::move(fd));
     return true;
   }
@@ -145,10 +133,9 @@ struct NamedMutex::Impl {
 
   std::string name;
   ipc::named_mutex mutex;
-  const ForkGuard guard;
   ino_t inode = 0;  // Kept by the page or the descriptor; 0: not known.
   // Either keeps the lock that says that it is in use.
-  void* page = nullptr;
+  std::shared_ptr<const void> page;
   ForkSafeFd file;
 };
 

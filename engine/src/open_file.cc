@@ -22,6 +22,7 @@
 #include <thread>
 
 #include <dirent.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -196,6 +197,13 @@ Status CheckNamesFile(const FilePlace& place) noexcept {
 UniqueFd OpenDirectory(int directory, const char* path, int flags) noexcept {
   return UniqueFd(
       OpenDescriptor(directory, path, O_RDONLY | O_DIRECTORY | flags));
+}
+
+std::shared_ptr<const void> KeepByMapping(int fd) noexcept {
+  constexpr std::size_t kPageSize = 4096;
+  void* const page = ::mmap(nullptr, kPageSize, PROT_READ, MAP_SHARED, fd, 0);
+  if (page == MAP_FAILED) return nullptr;
+  return {page, [](void* at) { ::munmap(at, kPageSize); }};
 }
 
 int ListDirectory(int directory, const char* path,

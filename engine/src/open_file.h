@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 #include <fcntl.h>
@@ -84,6 +85,12 @@ inline constexpr std::string_view kNotAFileText = ", where a cache has a file";
 /// link. errno says what failed.
 [[nodiscard]] UniqueFd OpenDirectory(int directory, const char* path,
                                      int flags = 0) noexcept;
+
+/// What keeps the open file of `fd` without a descriptor: its inode, so that no
+/// other file gets the number, and, but for file systems as overlayfs, its
+/// locks, also in forked children. A page of it is mapped, and never looked at,
+/// as it may be cut off. nullptr: that cannot be done; keep the descriptor.
+[[nodiscard]] std::shared_ptr<const void> KeepByMapping(int fd) noexcept;
 
 /// Calls `visit` with each name in a directory, without . and .., until it
 /// returns false. Returns 0 or an errno.

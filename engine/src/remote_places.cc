@@ -43,8 +43,9 @@ Result<std::shared_ptr<SegmentLog>> RemotePlaces::Log(ReadMode mode) noexcept {
   options.read_only = true;
   options.mapping_count_max = kMappingsMax;
   options.read_mode = mode;
-  auto log =
-      SegmentLog::Open(directory_->PathOf(DirectoryPart::kLog), options, 1, {});
+  auto directory = directory_->HeldPathOf(DirectoryPart::kLog);
+  options.directory_held = std::move(directory.held);
+  auto log = SegmentLog::Open(directory.path, options, 1, {});
   if (!log) return Fail(NameDescriptors(log.error()));
   LARDER_FAIL_IF_ERROR(StartJanitor());
   log_ = std::move(*log);

@@ -174,6 +174,9 @@ class Rocks {
     return *files_;
   }
 
+  /// See CountingFileSystem.
+  void CloseIdleFiles() noexcept { files_->CloseIdleFiles(); }
+
   [[nodiscard]] const std::shared_ptr<rocksdb::Cache>& cache() const noexcept {
     return cache_;
   }

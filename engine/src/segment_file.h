@@ -26,9 +26,10 @@ namespace larder {
 /// What all files of one log have in common. Files may outlive the log, by
 /// grants that are out.
 struct SegmentEnvironment {
-  UniqueFd directory_fd;
-  /// Through it, so that a file that outlives the log, or whose directory has
-  /// been replaced, still reaches its own and no other.
+  UniqueFd directory_fd;  ///< None if directory_held keeps the path.
+  std::shared_ptr<const void> directory_held;
+  /// Through either, so that a file that outlives the log, or whose directory
+  /// has been replaced, still reaches its own and no other.
   std::filesystem::path directory;
   SegmentIo* io = nullptr;
   std::shared_ptr<SegmentCounters> counters;

@@ -800,10 +800,16 @@ Status SegmentLogOnDisk::SyncFiles(bool earlier) {
 }
 
 Status SegmentLogOnDisk::SyncNames() {
-  if (!directory_unsynced_.exchange(false) ||
-      environment_->io->SyncDirectory(environment_->directory_fd.get()) == 0) {
-    return Status::Ok();
+  if (!directory_unsynced_.exchange(false)) return Status::Ok();
+  SegmentIo& io = *environment_->io;
+  UniqueFd opened;
+  int fd = environment_->directory_fd.get();
+  if (fd < 0) {
+    opened.Reset(io.Open(environment_->directory.c_str(),
+                         O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+    fd = opened.get();
   }
+  if (fd >= 0 && io.SyncDirectory(fd) == 0) return Status::Ok();
   const int error = errno;
   directory_unsynced_ = true;
   return NameDescriptors(
@@ -1064,8 +1070,13 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
     environment->block_size =
         std::clamp<std::uint64_t>(info.f_frsize, kBlockSizeMin, kBlockSizeMax);
   }
-  environment->directory_fd = std::move(*fd);
-  environment->directory = DescriptorPath(environment->directory_fd.get());
+  environment->directory_held = options.directory_held;
+  if (options.directory_held != nullptr) {
+    environment->directory = directory;
+  } else {
+    environment->directory_fd = std::move(*fd);
+    environment->directory = DescriptorPath(environment->directory_fd.get());
+  }
   auto log =
       std::make_unique<SegmentLogOnDisk>(std::move(environment), options);
   LARDER_FAIL_IF_ERROR(log->Load(next_id_min, live, options.doubtful));

@@ -69,6 +69,9 @@ struct SegmentLogOptions {
   ReadMode read_mode = ReadMode::kMap;
   /// Borrowed, outlives the log and its grants; nullptr = the system's.
   SegmentIo* io = nullptr;
+  /// Keeps `directory` leading where it leads now, also after its name is
+  /// another's. The log keeps it; without, it has a descriptor of its own.
+  std::shared_ptr<const void> directory_held = {};
   /// Lines for people: torn tails cut, files dropped. May be empty.
   std::function<void(std::string_view line)> log = {};
   /// `next_id_min` is above every id that was ever given. Else the files that

@@ -130,6 +130,10 @@ class SessionStore : public Engine, public PlacedReader {
   /// every call is kGone from now on. Cost: three system calls.
   virtual void LookForDirectory() noexcept {}
 
+  /// Gives back the descriptors of files that have not been used for a while.
+  /// To be called about once a second.
+  virtual void CloseIdleFiles() noexcept {}
+
   /// What has left since the subscriber asked last; see EvictionBoard.
   [[nodiscard]] virtual EvictionNotices TakeEvictions(
       std::uint64_t subscriber) noexcept {

@@ -142,9 +142,7 @@ Status SharedEngine::Member::Join() noexcept {
   auto seat = Seat::Attach(seat_options);
   if (!seat) return std::move(seat.error());
   seat_ = std::move(*seat);
-  auto channel = ClientChannel::Open(*seat_);
-  if (!channel) return std::move(channel.error());
-  channel_ = std::move(*channel);
+  channel_ = ClientChannel::Open(*seat_);
   RemoteCaller::Options remote;
   remote.timeout = options_.timeout;
   remote.run_here = [this](std::string_view message, std::uint64_t uid,

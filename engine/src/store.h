@@ -110,6 +110,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void LookForDirectory() noexcept override;
+  void CloseIdleFiles() noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
   void SetLogGeneration(
       std::atomic<std::uint64_t>* published) noexcept override;

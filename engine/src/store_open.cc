@@ -637,8 +637,11 @@ Status Store::OpenLog() noexcept {
       return high_water_->Raise({.segment = end});
     };
   }
-  Result<std::unique_ptr<SegmentLog>> log = SegmentLog::Open(
-      directory_->log_path(), options, next_id, [&](std::uint32_t id) {
+  DirectoryAnchor::HeldPath directory =
+      directory_->anchor()->HeldPathOf(DirectoryPart::kLog);
+  options.directory_held = std::move(directory.held);
+  Result<std::unique_ptr<SegmentLog>> log =
+      SegmentLog::Open(directory.path, options, next_id, [&](std::uint32_t id) {
         // The ledger may not know yet what lives.
         return recover_unlogged_ || live.contains(id);
       });

@@ -369,6 +369,11 @@ std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
   return count;
 }
 
+void Store::CloseIdleFiles() noexcept {
+  const auto gate = store_gate_.Enter();
+  if (CheckOpen().ok()) rocks_->CloseIdleFiles();
+}
+
 Result<EngineStats> Store::Stats() noexcept {
   LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();

@@ -42,7 +42,7 @@ TEST_F(EngineServiceTest, LongWorkIsAnsweredHoweverEarlyItCame) {
   EngineService service(*store, seat->main());
   const auto server = std::move(*SeatServer::Start(*seat, service));
   const auto client = Attach();
-  const auto channel = std::move(*ClientChannel::Open(*client));
+  const auto channel = ClientChannel::Open(*client);
   std::string outcome;
   std::thread caller([&] {
     std::string message;

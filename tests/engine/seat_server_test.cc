@@ -125,7 +125,7 @@ class SeatServerTest : public ::testing::Test {
     return std::move(*SeatServer::Start(seat, handler));
   }
   static std::unique_ptr<ClientChannel> Connect(Seat& seat) {
-    return std::move(*ClientChannel::Open(seat));
+    return ClientChannel::Open(seat);
   }
   static std::string Call(ClientChannel& channel, std::string_view message,
                           std::chrono::milliseconds timeout = 20s) {
