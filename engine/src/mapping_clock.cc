@@ -28,4 +28,11 @@ void MappingClock::Add(const std::shared_ptr<SegmentFile>& file) {
   ring_[hand_] = file;
 }
 
+void MappingClock::CloseIdleReading() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& entry : ring_) {
+    if (const auto file = entry.lock()) file->CloseIdleReading();
+  }
+}
+
 }  // namespace larder

@@ -22,6 +22,9 @@ class MappingClock {
 
   /// To be told of every file that was just mapped.
   void Add(const std::shared_ptr<SegmentFile>& file);
+  /// Has all of them give back descriptors that were kept for reading and are
+  /// not used.
+  void CloseIdleReading();
 
  private:
   const std::size_t count_max_;

@@ -190,6 +190,36 @@ Status SegmentFile::RecoverTail() {
   return Seal();
 }
 
+void SegmentFile::Rest() noexcept {
+  const std::lock_guard lock(mutex_);
+  struct stat info {};
+  if (!fd_ || ::fstat(fd_->get(), &info) != 0) return;
+  resting_ = KeepByMapping(fd_->get());
+  if (resting_ == nullptr) return;
+  resting_device_ = info.st_dev;
+  resting_inode_ = info.st_ino;
+  fd_.reset();
+}
+
+Status SegmentFile::Wake() noexcept {
+  if (fd_) return Status::Ok();
+  auto opened = OpenSegmentFile(*environment_->io, environment_->directory, id_,
+                                kWriteFlags);
+  if (!opened) return std::move(opened.error());
+  struct stat info {};
+  if (::fstat(opened->get(), &info) != 0) {
+    return ErrorAt(errno, "stat of", 0);
+  }
+  if (info.st_ino != resting_inode_ || info.st_dev != resting_device_) {
+    return Status::NotFound("segment " + std::to_string(id_) +
+                            " is another file by now");
+  }
+  const std::lock_guard lock(mutex_);
+  fd_ = std::make_shared<const UniqueFd>(std::move(*opened));
+  resting_.reset();
+  return Status::Ok();
+}
+
 Status SegmentFile::DropHold() noexcept {
   const std::uint32_t holds = holds_.fetch_sub(1, std::memory_order_acq_rel);
   LARDER_ASSERT(holds > 0);
@@ -211,15 +241,17 @@ Status SegmentFile::Seal() noexcept {
       status = ErrorAt(errno, "unlinking empty", 0);
     }
   } else {
-    status = WriteFooter(end);
+    status = Wake();
+    if (status.ok()) status = WriteFooter(end);
   }
   const std::lock_guard lock(mutex_);
   if (next == State::kRemoved) {
     SetAccounted(0);
-  } else {
+  } else if (fd_) {
     AccountFromStat(fd_->get());
   }
   fd_.reset();
+  resting_.reset();
   state_ = next;
   return status;
 }
@@ -492,6 +524,7 @@ Result<SegmentFile::ReadingFd> SegmentFile::OpenToRead(
     ::posix_fadvise(reading_fd_->get(), 0, 0, POSIX_FADV_RANDOM);
   }
   mapping_used_ = true;
+  reading_used_ = true;
   return ReadingFd{std::move(*opened), is_new};
 }
 
@@ -518,6 +551,14 @@ bool SegmentFile::DropIdleMapping() noexcept {
   dropped = std::move(mapping_);
   reading_fd_.reset();
   return true;
+}
+
+void SegmentFile::CloseIdleReading() noexcept {
+  const std::lock_guard lock(mutex_);
+  // One that is held has no name to open it by.
+  if (!held_unlinked_ && !std::exchange(reading_used_, false)) {
+    reading_fd_.reset();
+  }
 }
 
 void SegmentFile::DropMapping() noexcept {
@@ -618,11 +659,13 @@ Status SegmentFile::Discard() noexcept {
   }
   SetAccounted(0);
   fd_.reset();
+  resting_.reset();
   state_ = State::kRemoved;
   return status;
 }
 
 bool SegmentFile::CutTo(std::uint64_t size) noexcept {
+  if (!Wake().ok()) return false;
   const std::lock_guard lock(mutex_);
   if (environment_->io->Truncate(fd_->get(), static_cast<off_t>(size)) != 0) {
     return false;

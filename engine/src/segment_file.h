@@ -108,6 +108,18 @@ class SegmentFile {
   void AddHold() noexcept { holds_.fetch_add(1, std::memory_order_relaxed); }
   /// Seals the file if this was the last one.
   Status DropHold() noexcept;
+  /// Closes the file, which is open to be written, until Wake; or does not, as
+  /// the process may map no more. REQUIRES: the caller has the only hold, and
+  /// gives none until Wake.
+  void Rest() noexcept;
+  /// Opens it again if it rests. Errors: kNotFound (its name has gone or is
+  /// another's), kIoError. REQUIRES: as Rest.
+  [[nodiscard]] Status Wake() noexcept;
+  /// True if the caller has the only hold. REQUIRES: it gives none meanwhile.
+  [[nodiscard]] bool IsHeldOnce() const noexcept {
+    // Acquire pairs with DropHold: what the others did is done.
+    return holds_.load(std::memory_order_acquire) == 1;
+  }
   /// Counts the blocks that a file of `end` bytes takes.
   void AccountUpTo(std::uint64_t end) noexcept;
   /// What the file takes on the disk.
@@ -187,12 +199,15 @@ class SegmentFile {
   /// cannot be unlinked now is by the next Open. Errors: kIoError.
   Status Discard() noexcept;
   /// Cuts off what was another segment's. False: that failed.
-  /// REQUIRES: the file is open and longer, and nobody has been given space
-  /// from `size` on, nor is meanwhile.
+  /// REQUIRES: as Wake, or the file is open; it is longer, and nobody has been
+  /// given space from `size` on, nor is meanwhile.
   [[nodiscard]] bool CutTo(std::uint64_t size) noexcept;
   /// Whether all of the file is in the page cache. REQUIRES: it is not used
   /// yet.
   [[nodiscard]] bool IsInMemory() const noexcept;
+  /// A descriptor that was kept for reading and has not been used since the
+  /// last call is given back.
+  void CloseIdleReading() noexcept;
   /// REQUIRES: the file is open for writing, and stays so.
   [[nodiscard]] int descriptor() const noexcept { return fd_->get(); }
 
@@ -228,8 +243,14 @@ class SegmentFile {
   std::atomic<bool> unsynced_{false};
   std::atomic<bool> earlier_unsynced_{false};  // It may not have synced it.
   std::atomic<bool> sync_failed_{false};
-  // Of the file while it is open; whoever uses it has a hold or copies it.
+  // Of the file while it is open and does not rest; whoever uses it has a hold
+  // or copies it.
   std::shared_ptr<const UniqueFd> fd_;
+  // While it rests. Keeps what the kernel knows of a failed write, too, of
+  // which the next sync tells.
+  std::shared_ptr<const void> resting_;
+  dev_t resting_device_ = 0;
+  ino_t resting_inode_ = 0;
 
   std::mutex mutex_;  // Last in the lock order; guards what follows and fd_.
   std::uint64_t accounted_ = 0;
@@ -237,6 +258,7 @@ class SegmentFile {
   bool held_unlinked_ = false;
   std::uint64_t held_bytes_ = 0;  // Counted as unlinked, without a mapping.
   std::shared_ptr<const UniqueFd> reading_fd_;  // Kept between reads.
+  bool reading_used_ = false;
   std::shared_ptr<SegmentMapping> mapping_;
   std::weak_ptr<SegmentMapping> last_mapping_;  // Handles may have it still.
 };

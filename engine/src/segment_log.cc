@@ -222,6 +222,7 @@ class SegmentLogOnDisk final : public SegmentLog {
   Status Remove(std::uint32_t id, SegmentBlocks blocks) noexcept override;
   bool ShrinkReusable(std::uint64_t bytes) noexcept override;
   void DropSpares() noexcept override { spares_.DropAll(); }
+  void CloseIdleFiles() noexcept override;
   Status SealOpen() noexcept override;
   void ForgetRemoved() noexcept override;
   void SetSegmentSize(std::uint32_t bytes) noexcept override {
@@ -303,6 +304,7 @@ class SegmentLogOnDisk final : public SegmentLog {
                                   // the blocks were another segment's.
     std::atomic<std::uint64_t> slack{0};  // The rest of that.
     std::atomic<std::uint32_t> id{0};
+    bool was_used = false;  // Since CloseIdleFiles.
   };
   Result<std::uint32_t> TakeId() noexcept;
   Status RollTo(OpenSegment& open, std::uint32_t size);
@@ -481,12 +483,16 @@ Result<SegmentGrant> SegmentLogOnDisk::Reserve(std::size_t key_size,
                                      kSegmentFooterSize - open.offset) -
            static_cast<std::int64_t>(before_payload);
   };
-  if (!open.file || open.file->sync_failed() ||
+  const Status awake = open.file ? open.file->Wake() : Status::Ok();
+  const bool has_gone = awake.code() == StatusCode::kNotFound;
+  if (!awake.ok() && !has_gone) return Fail(awake);
+  if (!open.file || has_gone || open.file->sync_failed() ||
       payload_room() < static_cast<std::int64_t>(least)) {
     if (Status status = RollTo(open, segment_size_); !status.ok()) {
       return Fail(std::move(status));
     }
   }
+  open.was_used = true;
   SegmentGrant grant;
   grant.offset = static_cast<std::uint32_t>(open.offset);
   grant.key_size = static_cast<std::uint32_t>(key_size);
@@ -840,6 +846,16 @@ std::vector<std::uint32_t> SegmentLogOnDisk::DoubtfulSegments() const noexcept {
     }
   }
   return ids;
+}
+
+void SegmentLogOnDisk::CloseIdleFiles() noexcept {
+  descriptor_clock_.CloseIdleReading();
+  const std::lock_guard lock(append_mutex_);
+  for (OpenSegment& open : open_) {
+    const bool was_used = std::exchange(open.was_used, false);
+    // Holds are given under the same mutex.
+    if (open.file && !was_used && open.file->IsHeldOnce()) open.file->Rest();
+  }
 }
 
 bool SegmentLogOnDisk::ShrinkReusable(std::uint64_t bytes) noexcept {

@@ -256,6 +256,10 @@ class SegmentLog {
   virtual void DropSpares() noexcept = 0;
   /// Seals the open segments now, if they hold anything.
   virtual Status SealOpen() noexcept = 0;
+  /// Closes the files that have not been written to, or read without a mapping,
+  /// since the last call; they are opened when they are. For who calls it about
+  /// once a second.
+  virtual void CloseIdleFiles() noexcept = 0;
   /// Later segments get this size.
   virtual void SetSegmentSize(std::uint32_t bytes) noexcept = 0;
   /// Later reads are done so. What was mapped is let go.

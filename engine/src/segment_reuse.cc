@@ -129,6 +129,7 @@ Status SegmentSpares::Keep(std::shared_ptr<SegmentFile> gone, std::uint32_t id,
   if (!mappings_hold_.value_or(false) || !held || *held) {
     return file->Discard();
   }
+  file->Rest();
   files_.push_back(std::move(file));
   Count();
   return Status::Ok();
@@ -142,7 +143,10 @@ std::shared_ptr<SegmentFile> SegmentSpares::Take(
     const std::shared_ptr<SegmentFile> file = std::move(*largest);
     files_.erase(largest);
     Count();
-    if (file->capacity() == capacity && file->IsInMemory()) return file;
+    if (file->capacity() == capacity && file->Wake().ok() &&
+        file->IsInMemory()) {
+      return file;
+    }
     file->Discard().IgnoreError();  // Nothing lives in it: the next Open does.
   }
   return nullptr;
@@ -161,6 +165,8 @@ bool SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
         (*largest)->accounted() >= size) {
       (*largest)->Discard().IgnoreError();  // As above.
       files_.erase(largest);
+    } else {
+      (*largest)->Rest();
     }
     Count();
   }

@@ -33,6 +33,8 @@ namespace larder {
 /// Files of segments that have gone, kept to become new ones: writing over
 /// their pages and blocks takes a quarter of the time that new ones take.
 ///
+/// They have no descriptors.
+///
 /// A file is kept only if nobody can read it or write to it any more, in any
 /// process: nobody has it open or mapped (see OpenSegmentFile), and it has no
 /// other name. It is used again as it is only if all of it is in memory: a page

@@ -371,7 +371,9 @@ std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {
 
 void Store::CloseIdleFiles() noexcept {
   const auto gate = store_gate_.Enter();
-  if (CheckOpen().ok()) rocks_->CloseIdleFiles();
+  if (!CheckOpen().ok()) return;
+  rocks_->CloseIdleFiles();
+  log_->CloseIdleFiles();
 }
 
 Result<EngineStats> Store::Stats() noexcept {

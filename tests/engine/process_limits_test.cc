@@ -4,11 +4,13 @@
 #include "process_limits.h"
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
@@ -52,6 +54,28 @@ std::size_t OpenDescriptors() {
   return count - 1;  // That of the iterator itself.
 }
 
+// What they are of, a line each.
+std::string DescribeDescriptors() {
+  std::string lines;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    lines += std::filesystem::read_symlink(entry.path(), gone).string() + "\n";
+  }
+  return lines;
+}
+
+// Waits until there are at most so many.
+bool GoesDownTo(std::size_t count) {
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (OpenDescriptors() > count) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return true;
+}
+
 bool Mentions(const Status& status, std::string_view text) {
   return status.message().find(text) != std::string::npos;
 }
@@ -77,6 +101,20 @@ class ProcessLimitsTest : public ::testing::Test {
     if (!status.ok()) reply.status = status;
     return reply;
   }
+  static Reply Set(Engine& engine, const std::string& key,
+                   std::string_view value) {
+    const Command command = SetCommand{.key = key, .value = value};
+    Reply reply;
+    const Status status = engine.Execute({&command, 1}, {&reply, 1});
+    if (!status.ok()) reply.status = status;
+    return reply;
+  }
+  static std::string Get(Engine& engine, const std::string& key) {
+    const Command command = GetCommand{.key = key};
+    Reply reply;
+    const Status status = engine.Execute({&command, 1}, {&reply, 1});
+    return status.ok() ? reply.value.ToString() : status.ToString();
+  }
   /// Opens with one more descriptor each time, until it works; how many
   /// refusals there were.
   int OpenWithFew() const {
@@ -94,6 +132,7 @@ class ProcessLimitsTest : public ::testing::Test {
     return 100;
   }
 
+  const std::size_t before_ = OpenDescriptors();
   const TemporaryDirectory directory_;
   const TemporaryDirectory regions_;
 };
@@ -113,6 +152,74 @@ TEST_F(ProcessLimitsTest, OutOfDescriptorsSaysSoToAClient) {
   EXPECT_GT(refusals, 0);
   EXPECT_LT(refusals, 100);
   EXPECT_TRUE(Set(**holder, "value").applied);
+}
+
+// What docs/processes.md lists: the directory, db/, log/, seat.lock, and of the
+// holder LOCK, the MANIFEST, the log of writes and marks. However many tables
+// and segments there are, whether they were written to or read.
+TEST_F(ProcessLimitsTest, AnIdleCacheHasEightDescriptorsAtMost) {
+  const TemporaryDirectory memory(TemporaryDirectory::Place::kMemory);
+  const auto open = [&](const char* mode) {
+    EngineOptions options;
+    options.region_directory = memory.path();
+    options.settings = {{"read_mode", mode}};
+    options.memory_budget_bytes = 1 << 20;
+    auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
+    EXPECT_TRUE(engine) << engine.error().ToString();
+    return engine ? std::move(*engine) : nullptr;
+  };
+  const std::string large(100'000, 'v');
+  const std::string small(200, 'v');
+  for (const char* const mode : {"map", "pread"}) {
+    const std::size_t before = OpenDescriptors();
+    auto holder = open(mode);
+    for (int i = 0; i < 20'000; ++i) {
+      ASSERT_TRUE(Set(*holder, "k" + std::to_string(i), small).applied);
+    }
+    for (int i = 0; i < 300; ++i) {
+      ASSERT_TRUE(Set(*holder, "l" + std::to_string(i), large).applied);
+      ASSERT_EQ(Get(*holder, "l" + std::to_string(i / 2)), large);
+    }
+    EXPECT_TRUE(GoesDownTo(before + 8)) << DescribeDescriptors();
+    // It opens what it needs.
+    for (int i = 0; i < 20'000; ++i) {
+      ASSERT_EQ(Get(*holder, "k" + std::to_string(i)), small);
+    }
+    for (int i = 0; i < 300; ++i) {
+      ASSERT_EQ(Get(*holder, "l" + std::to_string(i)), large);
+    }
+    ASSERT_TRUE(Set(*holder, "l0", "another").applied);
+    ASSERT_TRUE(Set(*holder, "l1", large + "x").applied);
+    EXPECT_EQ(Get(*holder, "l1"), large + "x");
+    EXPECT_TRUE(GoesDownTo(before + 8)) << DescribeDescriptors();
+    ASSERT_TRUE(holder->Close().ok());
+    holder.reset();
+    EXPECT_EQ(OpenDescriptors(), before) << DescribeDescriptors();
+  }
+}
+
+TEST_F(ProcessLimitsTest, AnIdleClientHasFiveDescriptorsAtMost) {
+  const TemporaryDirectory memory(TemporaryDirectory::Place::kMemory);
+  EngineOptions options;
+  options.region_directory = memory.path();
+  const auto path = directory_.path() / "cache";
+  const auto holder = OpenEngine(path, options);
+  ASSERT_TRUE(holder);
+  const std::string large(100'000, 'v');
+  ASSERT_TRUE(Set(**holder, "l", large).applied);
+  const std::size_t rest = 8;  // Of the holder.
+  ASSERT_TRUE(GoesDownTo(before_ + rest)) << DescribeDescriptors();
+  const auto client = OpenEngine(path, options);
+  ASSERT_TRUE(client);
+  EXPECT_FALSE((*client)->capabilities().holds_store);
+  EXPECT_LE(OpenDescriptors(), before_ + rest + 4) << DescribeDescriptors();
+  ASSERT_TRUE(Set(**client, "k", "v").applied);
+  ASSERT_TRUE(Set(**client, "m", large).applied);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(Get(**client, "k"), "v");
+    ASSERT_EQ(Get(**client, "l"), large);
+  }
+  EXPECT_TRUE(GoesDownTo(before_ + rest + 5)) << DescribeDescriptors();
 }
 
 TEST_F(ProcessLimitsTest, AFileThatIsTooLongIsNoFullDisk) {

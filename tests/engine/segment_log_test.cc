@@ -57,6 +57,69 @@ TEST_F(SegmentLogTest, PayloadIsAlignedForReadingInPlace) {
   }
 }
 
+bool IsOpenHere(const std::filesystem::path& file) {
+  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(fd.path(), gone) == file) return true;
+  }
+  return false;
+}
+
+TEST_F(SegmentLogTest, AnIdleFileIsClosedAndGoesOn) {
+  const StoredRecord first = Put(1, 20'000);
+  log_->CloseIdleFiles();
+  EXPECT_TRUE(IsOpenHere(FilePath(1)));  // Used since the last call.
+  log_->CloseIdleFiles();
+  EXPECT_FALSE(IsOpenHere(FilePath(1)));
+  ExpectReadable(first);
+  EXPECT_TRUE(log_->Sync().ok());
+  const StoredRecord second = Put(2, 20'000);
+  EXPECT_EQ(second.place.segment, 1U);
+  log_->CloseIdleFiles();
+  log_->CloseIdleFiles();
+  ASSERT_TRUE(log_->SealOpen().ok());
+  ExpectReadable(first);
+  Reopen();
+  ExpectReadable(first);
+  ExpectReadable(second);
+}
+
+TEST_F(SegmentLogTest, AGrantKeepsItsFileOpen) {
+  auto grant = log_->Reserve(3, 1000);
+  ASSERT_TRUE(grant.has_value());
+  for (int i = 0; i < 3; ++i) log_->CloseIdleFiles();
+  StoredRecord record{"key", testing::MakeValue(1, 1000), 1, {}};
+  record.place = WriteTo(*log_, *grant, record).value();
+  ExpectReadable(record);
+}
+
+// Another file in its place is not written to, whatever is in it.
+TEST_F(SegmentLogTest, AFileThatWasReplacedWhileItRestedIsLeftAlone) {
+  Put(1, 20'000);
+  log_->CloseIdleFiles();
+  log_->CloseIdleFiles();
+  const auto copy = FilePath(1).string() + ".copy";
+  std::filesystem::copy_file(FilePath(1), copy);
+  std::filesystem::rename(copy, FilePath(1));
+  const auto size = std::filesystem::file_size(FilePath(1));
+  const StoredRecord next = Put(2, 1000);
+  EXPECT_EQ(next.place.segment, 2U);
+  ExpectReadable(next);
+  EXPECT_EQ(std::filesystem::file_size(FilePath(1)), size);
+}
+
+TEST_F(SegmentLogTest, FilesAreNotClosedUnderWhoWrites) {
+  std::atomic<bool> stop{false};
+  std::thread closer([&] {
+    while (!stop) log_->CloseIdleFiles();
+  });
+  for (std::uint64_t seed = 1; seed < 2000; ++seed) {
+    ExpectReadable(Put(seed, 5000));
+  }
+  stop = true;
+  closer.join();
+}
+
 TEST_F(SegmentLogTest, WrongKeyVersionOrSizeIsCorruption) {
   const StoredRecord record = Put(1, 5000);
   StoredRecord other = record;
