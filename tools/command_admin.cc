@@ -36,6 +36,7 @@ Json StatsJson(const EngineStats& stats) {
       {"bytes_moved", stats.bytes_moved},
       {"log_bytes", stats.log_bytes},
       {"log_live_bytes", stats.log_live_bytes},
+      {"held_bytes", stats.held_bytes},
       {"bytes_written_user", stats.bytes_written_user},
       {"bytes_written_disk", stats.bytes_written_disk},
       {"restamps", stats.restamps},
@@ -84,6 +85,10 @@ std::string StatsText(const EngineStats& stats) {
   line("corruptions", fmt::format("{}", stats.corruptions));
   line("segments", fmt::format("{}, {:.1f} % of the log live", stats.segments,
                                Percent(stats.log_live_bytes, stats.log_bytes)));
+  if (stats.held_bytes != 0) {
+    line("held", fmt::format("{} of removed segments, by handles and scans",
+                             FormatRoughBytes(stats.held_bytes)));
+  }
   // Of the process that has the store open.
   line("cleaned", fmt::format("{} segments, {} moved, since it was opened",
                               stats.segments_cleaned,

@@ -27,7 +27,7 @@ constexpr std::uint8_t kWithValues = 8;
 // The numbers of EngineStats in the order in which they travel. New ones go
 // to the end.
 using StatsField = std::uint64_t EngineStats::*;
-constexpr std::array<StatsField, 24> kStatsFields = {
+constexpr std::array<StatsField, 25> kStatsFields = {
     &EngineStats::count,
     &EngineStats::live_bytes,
     &EngineStats::pinned_bytes,
@@ -52,6 +52,7 @@ constexpr std::array<StatsField, 24> kStatsFields = {
     &EngineStats::rows_recorded,
     &EngineStats::rows_recorded_dropped,
     &EngineStats::callbacks_failed,
+    &EngineStats::held_bytes,
 };
 
 using CheckField = std::uint64_t CheckReport::*;
@@ -70,7 +71,7 @@ constexpr std::array<CheckField, 10> kCheckFields = {
   [[maybe_unused]] auto& [o1, o2, o3, o4, o5, o6] = o;
   [[maybe_unused]] auto& [s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12,
                           s13, s14, s15, s16, s17, s18, s19, s20, s21, s22, s23,
-                          s24, s25] = s;
+                          s24, s25, s26] = s;
   [[maybe_unused]] auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12] =
       r;
 }

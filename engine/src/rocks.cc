@@ -487,11 +487,12 @@ std::uint64_t ManifestBytesMax(const std::filesystem::path& path) {
   constexpr std::uint64_t kBytesMin = 512 * 1024;
   constexpr std::uint64_t kBytesOfTable = 1024;
   std::uint64_t tables = 0;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(path, error), end;
-       !error && it != end; it.increment(error)) {
-    if (it->path().extension() == ".sst") ++tables;
-  }
+  const auto count = [&](std::string_view name) {
+    tables += name.ends_with(".sst") ? 1 : 0;
+    return true;
+  };
+  // What cannot be listed cannot be opened either, which says why.
+  static_cast<void>(ListDirectory(AT_FDCWD, path.c_str(), count));
   return std::max(kBytesMin, tables * kBytesOfTable);
 }
 

@@ -20,10 +20,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <new>
 #include <random>
-#include <set>
 #include <shared_mutex>
 #include <string>
 #include <system_error>
@@ -339,7 +339,8 @@ class SegmentLogOnDisk final : public SegmentLog {
 
   std::mutex snapshot_mutex_;  // Guards the snapshots and what they hold.
   std::uint64_t snapshot_count_ = 0;
-  std::set<std::uint64_t> snapshots_;
+  // Each with the first id that did not exist yet.
+  std::map<std::uint64_t, std::uint32_t> snapshots_;
   // Removed ids that are held, and the last snapshot made before.
   std::vector<std::pair<std::uint32_t, std::uint64_t>> held_;
 
@@ -890,7 +891,9 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
     return {StatusCode::kAborted,
             "segment " + std::to_string(id) + " is still written to"};
   }
-  const bool hold = !snapshots_.empty();
+  // What is younger than all of them nobody can see. Of two, the later one has
+  // seen more.
+  const bool hold = !snapshots_.empty() && id < snapshots_.rbegin()->second;
   if (blocks == SegmentBlocks::kKeep && !hold && next_id_ < kReusedIdMax &&
       file->Retire()) {
     {
@@ -917,7 +920,7 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
 
 std::unique_ptr<SegmentSnapshot> SegmentLogOnDisk::Snapshot() noexcept {
   const std::lock_guard lock(snapshot_mutex_);
-  snapshots_.insert(++snapshot_count_);
+  snapshots_.emplace(++snapshot_count_, next_id_);
   return std::make_unique<LogSnapshot>(*this, snapshot_count_);
 }
 
@@ -925,11 +928,14 @@ void SegmentLogOnDisk::ReleaseSnapshot(std::uint64_t number) noexcept {
   std::vector<FilePtr> dropped;  // Unmapped outside the locks.
   const std::lock_guard lock(snapshot_mutex_);
   snapshots_.erase(number);
-  const std::uint64_t oldest =
-      snapshots_.empty() ? UINT64_MAX : *snapshots_.begin();
+  // The last one of those that there were when it was removed.
+  const auto is_seen = [&](std::uint32_t id, std::uint64_t removed_at) {
+    const auto later = snapshots_.upper_bound(removed_at);
+    return later != snapshots_.begin() && id < std::prev(later)->second;
+  };
   const std::unique_lock table_lock(table_mutex_);
   std::erase_if(held_, [&](const auto& entry) {
-    if (entry.second >= oldest) {
+    if (is_seen(entry.first, entry.second)) {
       return false;
     }
     if (const auto found = table_.find(entry.first); found != table_.end()) {

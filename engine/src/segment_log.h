@@ -293,7 +293,8 @@ class SegmentLog {
   /// Bytes written since Open, footers included.
   [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
 
-  /// Holds every present segment readable while it lives.
+  /// Holds every present segment readable while it lives. What comes later goes
+  /// as if it were not there, so that it holds no more than there is now.
   virtual std::unique_ptr<SegmentSnapshot> Snapshot() noexcept = 0;
 
   /// Calls `visit` for each whole record of a segment in order of offset,

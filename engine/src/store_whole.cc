@@ -393,6 +393,7 @@ Result<EngineStats> Store::Stats() noexcept {
   stats.bytes_moved = bytes_moved_;
   stats.log_bytes = log_->disk_bytes();
   for (const RunTable::Run& run : runs_.Runs()) stats.log_bytes += run.bytes;
+  stats.held_bytes = log_->unlinked_bytes();
   stats.eviction_events_dropped =
       board_.dropped() + (notifier_ ? notifier_->dropped() : 0);
   if (more_figures_) more_figures_(stats);

@@ -363,6 +363,36 @@ TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatWasRemovedBeforeIt) {
   ExpectFails(old, StatusCode::kNotFound);
 }
 
+TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatCameAfterIt) {
+  const StoredRecord seen = Put(1, 70'000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  auto first = log_->Snapshot();
+  std::uint64_t held = 0;
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    const StoredRecord later = Put(2 + i, 70'000);
+    ASSERT_TRUE(log_->SealOpen().ok());
+    ASSERT_TRUE(log_->Remove(later.place.segment, SegmentBlocks::kFree).ok());
+    ExpectFails(later, StatusCode::kNotFound);
+    held = std::max(held, log_->unlinked_bytes());
+  }
+  EXPECT_EQ(held, 0U);
+  // Of two the later one sees more, and what it does not see goes with the
+  // first.
+  const StoredRecord both = Put(60, 70'000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  auto second = log_->Snapshot();
+  ASSERT_TRUE(log_->Remove(seen.place.segment, SegmentBlocks::kFree).ok());
+  ASSERT_TRUE(log_->Remove(both.place.segment, SegmentBlocks::kFree).ok());
+  ExpectReadable(seen);
+  ExpectReadable(both);
+  second.reset();
+  ExpectReadable(seen);
+  ExpectFails(both, StatusCode::kNotFound);
+  first.reset();
+  ExpectFails(seen, StatusCode::kNotFound);
+  EXPECT_EQ(log_->unlinked_bytes(), 0U);
+}
+
 TEST_F(SegmentLogTest, HeldSegmentsStayMappedBeyondTheMappingLimit) {
   options_.mapping_count_max = 2;
   Reopen();

@@ -892,6 +892,41 @@ TEST_F(StoreSpace, RunsWithHolesAreCleaned) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+TEST_F(StoreSpace, AnOpenScanHoldsNoMoreThanThereWas) {
+  constexpr std::uint64_t kLimit = 16 * kMiB;
+  constexpr std::size_t kSize = 20'000;
+  Open({{"size_limit", std::to_string(kLimit)}});
+  std::uint64_t i = 0;
+  for (; i < kLimit / kSize; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), MakeValue(i, kSize)).ToString(), "kOk");
+  }
+  auto scan = engine_->OpenScan({.with_values = true});
+  ASSERT_TRUE(scan.has_value());
+  const std::uint64_t count = Stats().count;
+  std::uint64_t held = 0;
+  for (const std::uint64_t end = 10 * i; i < end; ++i) {
+    ASSERT_EQ(Set(KeyOf(i), MakeValue(i, kSize)).ToString(), "kOk");
+    held = std::max(held, Stats().held_bytes);
+  }
+  EXPECT_GT(held, kLimit / 2);
+  EXPECT_LE(held, kLimit);
+  EXPECT_LE(DirectoryBytes(), kLimit);
+  // All that there was is there for it.
+  std::uint64_t seen = 0;
+  for (;;) {
+    const auto page = (*scan)->Next(100);
+    ASSERT_TRUE(page.has_value()) << page.error().ToString();
+    if (page->empty()) break;
+    for (const ScanItem& item : *page) {
+      ASSERT_EQ(item.value.size(), kSize);
+      ++seen;
+    }
+  }
+  EXPECT_EQ(seen, count);
+  scan->reset();
+  EXPECT_EQ(Stats().held_bytes, 0U);
+}
+
 // Whatever is smaller than kTooLarge is taken, whatever the cache holds.
 class LargestValue : public StoreSpace,
                      public ::testing::WithParamInterface<

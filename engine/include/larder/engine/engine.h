@@ -152,6 +152,9 @@ struct EngineStats {
   std::uint64_t bytes_moved = 0;         ///< Since open: by cleaning.
   std::uint64_t log_live_bytes = 0;      ///< Live bytes in the value log.
   std::uint64_t log_bytes = 0;           ///< All bytes of the value log.
+  /// Of removed segments that value handles and scans of the process with the
+  /// store still hold: not in disk_bytes, but not free either.
+  std::uint64_t held_bytes = 0;
   std::uint64_t eviction_events_dropped = 0;  ///< Callback queue was full.
   std::uint64_t callbacks_failed = 0;  ///< Since open: callbacks that threw.
   std::string policy;
