@@ -1,5 +1,7 @@
 #include "change_combiner.h"
 
+#include <utility>
+
 namespace larder {
 namespace {
 
@@ -29,17 +31,19 @@ void ChangeCombiner::Execute(ClientChange& change) noexcept {
   // seq_cst: first it is in the queue, then it looks at the turn. Who gives the
   // turn back or ceases to collect does the opposite, so one of them sees the
   // other.
+  bool is_left = true;  // To whoever collects, who may be at something else.
+  const auto may_take = [&] { return !is_left || !collecting(); };
   while (!done()) {
-    if (!collecting() && TryTurn()) {
+    if (may_take() && TryTurn()) {
       group_.clear();
       Combine(group_);
       GiveTurn();
       continue;
     }
-    if (spin.Until(
-            [&] { return done() || (!collecting() && turn_is_free()); })) {
+    if (spin.Until([&] { return done() || (may_take() && turn_is_free()); })) {
       continue;
     }
+    if (std::exchange(is_left, false)) continue;
     std::uint32_t state = Waiting::kWaiting;
     waiting.state.compare_exchange_strong(state, Waiting::kAsleep);
     FutexWait(waiting.state, Waiting::kAsleep, kWaitSlice);

@@ -150,9 +150,9 @@ INSTANTIATE_TEST_SUITE_P(All, ChangeCombinerCollectsTest,
                                                                 : "AtTimes";
                          });
 
-// While somebody collects, a thread leaves its change to it, and the collector
-// commits it with the next of the clients.
-TEST(ChangeCombinerTest, WhoCollectsCommitsForTheOthers) {
+// A thread leaves its change to whoever collects, but not for long: that may be
+// at something else, or stopped.
+TEST(ChangeCombinerTest, WhoCollectsAndDoesNotComeIsNotWaitedFor) {
   auto store = SessionModel::Open(std::make_shared<SessionDisk>(), {});
   ASSERT_TRUE(store.has_value()) << store.error().ToString();
   ChangeCombiner combiner(**store);
@@ -167,11 +167,14 @@ TEST(ChangeCombinerTest, WhoCollectsCommitsForTheOthers) {
     EXPECT_EQ(reply.integer, 1);
     done = true;
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_FALSE(done);
-  combiner.SetCollecting(false);
-  thread.join();
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!done && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   EXPECT_TRUE(done);
+  combiner.SetCollecting(false);  // Else the thread might never end.
+  thread.join();
   EXPECT_EQ(ValueOf(**store, "own"), 1);
 }
 
