@@ -16,23 +16,8 @@ namespace {
 
 // Items asked of a scan at once while a page is filled.
 constexpr std::size_t kScanStep = 32;
-
-// Whether a message may take so long that others should not wait for it.
-bool IsLong(std::string_view bytes) {
-  const auto message = DecodeMessage(bytes);
-  if (!message) return false;
-  switch (message->kind) {
-    case MessageKind::kCheck:
-    case MessageKind::kReset:
-    case MessageKind::kSync:
-      return true;
-    case MessageKind::kExecute:
-    case MessageKind::kExecutePlaced:
-      return SeemsWholeCache(message->body);
-    default:
-      return false;
-  }
-}
+// Long tasks that run at a time.
+constexpr std::size_t kWorkersMax = 4;
 
 template <typename T, typename Encode>
 void PutResult(std::string& out, const Result<T>& result, Encode&& encode) {
@@ -64,7 +49,7 @@ EngineService::~EngineService() {
     stop_ = true;
   }
   tasks_changed_.notify_all();
-  if (worker_.joinable()) worker_.join();
+  for (std::thread& worker : workers_) worker.join();
   store_.SetLogGeneration(nullptr);
 }
 
@@ -78,29 +63,51 @@ void EngineService::SetServer(SeatServer* server) noexcept {
 
 void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
   AnswerGroup(requests);
+  bool is_away = false;
   for (ServedRequest& request : requests) {
     if (!request.reply.empty()) continue;
+    // Whatever else is asked for may take as long as it likes: meanwhile the
+    // threads of this process do not leave their changes to this one.
+    if (!std::exchange(is_away, true)) combiner_.SetCollecting(false);
     const Session session{.uid = request.uid, .sequence = request.sequence};
-    if (!IsLong(request.message)) {
-      request.reply = Answer(request.message, session);
-      continue;
-    }
-    if (!StartWorker()) {  // The others wait, but are answered.
-      request.reply = Answer(request.message, session);
-      continue;
-    }
-    request.deferred = true;
-    const std::lock_guard lock(tasks_mutex_);
-    tasks_.push_back({session, std::move(request.message)});
-    tasks_changed_.notify_one();
+    request.deferred =
+        IsLong(request.message) && Defer({session, request.message});
+    // Without a thread the others wait, but are answered.
+    if (!request.deferred) request.reply = Answer(request.message, session);
   }
 }
 
-bool EngineService::StartWorker() noexcept {
-  if (worker_.joinable()) return true;
-  auto worker = StartThread([this] { RunLongTasks(); });
-  if (worker) worker_ = *std::move(worker);
-  return worker.has_value();
+bool EngineService::IsLong(std::string_view bytes) noexcept {
+  const auto message = DecodeMessage(bytes);
+  if (!message) return false;
+  switch (message->kind) {
+    case MessageKind::kCheck:
+    case MessageKind::kReset:
+    case MessageKind::kSync:
+      return true;
+    case MessageKind::kCount:
+    case MessageKind::kStats:
+      return !store_.CountsAtOnce();
+    case MessageKind::kExecute:
+    case MessageKind::kExecutePlaced:
+      return SeemsWholeCache(message->body);
+    default:
+      return false;
+  }
+}
+
+bool EngineService::Defer(LongTask task) noexcept {
+  std::unique_lock lock(tasks_mutex_);
+  if (idle_workers_ <= tasks_.size() && workers_.size() < kWorkersMax) {
+    lock.unlock();
+    auto worker = StartThread([this] { RunLongTasks(); });
+    if (worker) workers_.push_back(*std::move(worker));
+    lock.lock();
+  }
+  if (workers_.empty()) return false;
+  tasks_.push_back(std::move(task));
+  tasks_changed_.notify_one();
+  return true;
 }
 
 void EngineService::AnswerGroup(std::span<ServedRequest> requests) {
@@ -163,13 +170,21 @@ void EngineService::RunLongTasks() noexcept {
   for (;;) {
     // The server's thread may be here before the server is known: an answer
     // that goes nowhere would leave its client waiting.
+    ++idle_workers_;
     tasks_changed_.wait(lock, [this] {
       return stop_ || (server_ != nullptr && !tasks_.empty());
     });
+    --idle_workers_;
     if (stop_) return;  // Their clients ask the next holder.
     const LongTask task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();
+    if (task.message.empty()) {
+      PublishFigures();
+      figures_asked_ = false;
+      lock.lock();
+      continue;
+    }
     std::string reply = Answer(task.message, task.session);
     lock.lock();
     if (server_ != nullptr) {
@@ -190,6 +205,16 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
 
 bool EngineService::Tick() noexcept {
   store_.CloseIdleFiles();
+  if (store_.CountsAtOnce()) return PublishFigures();
+  // Until then those of before are there, with their time.
+  if (!figures_asked_.exchange(true) && !Defer({})) {
+    figures_asked_ = false;
+    return PublishFigures();
+  }
+  return true;
+}
+
+bool EngineService::PublishFigures() noexcept {
   const auto stats = store_.Stats();
   if (!stats) return false;  // The old ones stay, with their time.
   bool changed = false;

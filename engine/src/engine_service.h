@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
 #define LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <thread>
 #include <variant>
+#include <vector>
 
 #include "change_combiner.h"
 #include "command_codec.h"
@@ -25,8 +27,8 @@ namespace larder {
 inline constexpr std::size_t kHandlesPerClientMax = 64;
 
 /// Executes the messages of clients on a store. What may take long (checks,
-/// clearing, culling) runs on a thread of its own, so that it does not hold up
-/// the others.
+/// clearing, culling, counting while there is something to settle) runs on
+/// threads of its own, so that it does not hold up the others.
 ///
 /// Threads: thread-safe.
 /// Errors:  whatever is wrong with a message is answered with a status.
@@ -70,7 +72,7 @@ class EngineService final : public RequestHandler {
   };
   struct LongTask {
     Session session;
-    std::string message;
+    std::string message;  // Empty: the figures are to be published.
   };
 
   void AnswerCommands(const Message& message, const Session& session,
@@ -95,9 +97,13 @@ class EngineService final : public RequestHandler {
   // Unless its client has gone meanwhile.
   void PutHandleBack(std::uint64_t number, Handle handle) noexcept;
   void DropHandle(std::uint64_t number) noexcept;
+  // Whether a message may take so long that others should not wait for it.
+  [[nodiscard]] bool IsLong(std::string_view bytes) noexcept;
   // False: there is no thread for long tasks. Of the server's thread.
-  bool StartWorker() noexcept;
+  bool Defer(LongTask task) noexcept;
   void RunLongTasks() noexcept;
+  // True if they are others than before.
+  bool PublishFigures() noexcept;
 
   SessionStore& store_;
   MainRegion& main_;
@@ -108,10 +114,14 @@ class EngineService final : public RequestHandler {
 
   std::mutex tasks_mutex_;
   std::condition_variable tasks_changed_;
-  std::deque<LongTask> tasks_;  // Guarded by tasks_mutex_, as the next two.
+  std::deque<LongTask> tasks_;  // Guarded by tasks_mutex_, as the next three.
   SeatServer* server_ = nullptr;
   bool stop_ = false;
-  std::thread worker_;  // Started with the first task.
+  std::size_t idle_workers_ = 0;
+  // So that one long task does not hold up the next. Started as they are
+  // needed. Of the server's thread.
+  std::vector<std::thread> workers_;
+  std::atomic<bool> figures_asked_{false};  // A task will publish them.
 };
 
 }  // namespace larder

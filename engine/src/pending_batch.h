@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@
 #include "room_claim.h"
 #include "segment_log.h"
 #include "session_records.h"
+#include "tag_cutoffs.h"
 #include "told_items.h"
 
 namespace larder {
@@ -53,6 +55,8 @@ struct PendingBatch {
   std::vector<SegmentGrant> grants;
   /// What it replaces, until it is committed or given up. See BatchScope.
   ToldItems::Holds replaced;
+  /// Of each item that it replaces or deletes and that was gone with its tag.
+  std::vector<std::shared_ptr<TagCutoff>> settled;
   std::string scratch;
   std::string head;
   /// What the commit makes of a key, for RecentEntries.
@@ -108,6 +112,7 @@ struct PendingBatch {
     earliest_expiry = kNeverExpires;
     segments.clear();
     grants.clear();
+    settled.clear();
     keep_hot = false;
     constexpr std::size_t kKeepHotMax = 1024;
     if (hot.size() > kKeepHotMax) hot.clear();

@@ -588,6 +588,17 @@ std::uint64_t Rocks::access_table_count() const noexcept {
   return index_tables_->count();
 }
 
+bool Rocks::index_is_behind() noexcept {
+  // Half of where RocksDB begins to delay writes (level0_slowdown_writes_
+  // trigger).
+  constexpr int kFilesMax = 10;
+  std::string files;
+  return db_->GetProperty(access(),
+                          rocksdb::DB::Properties::kNumFilesAtLevelPrefix + "0",
+                          &files) &&
+         std::atoi(files.c_str()) >= kFilesMax;
+}
+
 std::uint64_t Rocks::index_step_bytes() const noexcept {
   return index_tables_->usual_step_bytes();
 }

@@ -195,6 +195,9 @@ class Rocks {
   /// Bytes of the tables of `access`.
   [[nodiscard]] std::uint64_t access_table_bytes() const noexcept;
   [[nodiscard]] std::uint64_t access_table_count() const noexcept;
+  /// Flushes go so much faster than what merges them that soon every write is
+  /// slowed down: whoever has time leaves off for a while. Cost: 1 us.
+  [[nodiscard]] bool index_is_behind() noexcept;
   /// What one step of our own compactions may take (see NextIndexStep).
   [[nodiscard]] std::uint64_t index_step_bytes() const noexcept;
   /// What compactions by RocksDB itself may need on top of what it has. Of

@@ -134,6 +134,10 @@ class SessionStore : public Engine, public PlacedReader {
   /// To be called about once a second.
   virtual void CloseIdleFiles() noexcept {}
 
+  /// False: Count and Stats have something to settle first (what has expired or
+  /// gone with its tag), which may take long.
+  [[nodiscard]] virtual bool CountsAtOnce() noexcept { return true; }
+
   /// What has left since the subscriber asked last; see EvictionBoard.
   [[nodiscard]] virtual EvictionNotices TakeEvictions(
       std::uint64_t subscriber) noexcept {

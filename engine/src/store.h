@@ -42,6 +42,7 @@
 #include "session_store.h"
 #include "store_hot.h"
 #include "striped.h"
+#include "tag_cutoffs.h"
 #include "told_items.h"
 #include "touch_buffer.h"
 #include "user_callbacks.h"
@@ -111,6 +112,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void LookForDirectory() noexcept override;
   void CloseIdleFiles() noexcept override;
+  [[nodiscard]] bool CountsAtOnce() noexcept override;
   void SetHotTier(HotWriter* hot) noexcept override;
   void SetLogGeneration(
       std::atomic<std::uint64_t>* published) noexcept override;
@@ -157,7 +159,9 @@ class Store final : public SessionStore, private LivenessJudge {
   struct OldItem {
     bool present = false;
     bool counted = false;  ///< In the ledger.
-    bool live = false;     ///< Counted and not expired.
+    bool live = false;     ///< Counted, not expired and not gone with its tag.
+    /// By which it has gone with its tag, if it has.
+    std::shared_ptr<TagCutoff> gone_by;
     Entry entry;
     rocksdb::PinnableSlice pin;
     std::string bytes;               ///< Of `entry`, if not in `pin`.
@@ -173,6 +177,7 @@ class Store final : public SessionStore, private LivenessJudge {
                  entry.extents.end();
     }
   };
+  class StripeLocks;
   struct FreedRecord;
   struct MovedRecord;
   struct MultiRead;
@@ -301,11 +306,13 @@ class Store final : public SessionStore, private LivenessJudge {
   bool LeaveInPlace(std::string_view key, const Entry& entry,
                     const Caller& caller, HotFill& fill, Reply& reply) noexcept;
   [[nodiscard]] bool IsKeptGhost(const Entry& entry) const noexcept;
-  [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now) const noexcept;
+  [[nodiscard]] bool IsServed(const Entry& entry, TimePoint now,
+                              const TagCutoffView& tags) const noexcept;
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept;
   [[nodiscard]] bool IsDeadForGood(const Entry& entry) const noexcept;
-  [[nodiscard]] bool IsLive(const Entry& entry, TimePoint now) const noexcept {
-    return IsCounted(entry) && entry.expires_at > now;
+  [[nodiscard]] bool IsLive(const Entry& entry, TimePoint now,
+                            const TagCutoffView& tags) const noexcept {
+    return IsCounted(entry) && entry.expires_at > now && !tags.Covers(entry);
   }
   /// The value of `entry`; `pin` holds the entry's bytes and is taken over if
   /// the value lies in them. nullopt: its bytes have gone.
@@ -408,9 +415,9 @@ class Store final : public SessionStore, private LivenessJudge {
   /// No compaction tells of `old` until the batch is committed or given up.
   /// False: it has been told of. REQUIRES: its stripe is held.
   bool HoldReplaced(const OldItem& old, PendingBatch& pending) noexcept;
-  /// A command writes over what expired and was not settled yet, or deletes it.
-  static void CountIfExpired(const OldItem& old,
-                             PendingBatch& pending) noexcept;
+  /// A command writes over what expired or has gone with its tag and was not
+  /// settled yet, or deletes it.
+  static void CountIfGone(const OldItem& old, PendingBatch& pending) noexcept;
   /// True also if the index cannot be read. Takes no locks.
   [[nodiscard]] bool IsInIndex(std::string_view key,
                                std::uint64_t version) noexcept;
@@ -471,24 +478,50 @@ class Store final : public SessionStore, private LivenessJudge {
   void SaveRecord(const Session& session,
                   std::span<const Reply> replies) noexcept;
 
-  // store_whole.cc
-  void ExecuteWhole(const Command& command, Reply& reply) noexcept;
+  // store_tag.cc
   /// The keys of some lines of a tag's index, those from `from` on.
   Status ReadTagIndex(std::string_view prefix, std::string_view from,
                       std::vector<std::string>& keys) noexcept;
   Status EvictTag(std::string_view tag, std::uint64_t& count) noexcept;
+  /// Hides all that has the tag, from everybody and for good.
+  Status CutTag(std::string_view tag,
+                std::shared_ptr<TagCutoff>& cutoff) noexcept;
+  /// Deletes all that is gone by `cutoff`, in steps.
+  Status SettleTag(TagCutoff& cutoff) noexcept;
+  /// The same of all cutoffs, until `until`.
+  Status SettleTags(std::chrono::steady_clock::time_point until) noexcept;
+  /// Between two steps of much that is deleted; no lock is held.
+  void LetIndexCatchUp() noexcept;
+  /// A part of it that keeps nobody waiting for long.
+  Status SettleTagStep(TagCutoff& cutoff) noexcept;
+  Status DeleteGone(TagCutoff& cutoff,
+                    std::span<const std::string> keys) noexcept;
+  Status EndTagCutoff(TagCutoff& cutoff) noexcept;
+  Status LoadTagCutoffs() noexcept;
+  /// Items that are counted though they have gone with their tag.
+  std::uint64_t CountGoneUnsettled(TimePoint now) noexcept;
+
+  // store_whole.cc
+  void ExecuteWhole(const Command& command, Reply& reply) noexcept;
   Status Clear(std::uint64_t& count) noexcept;
   Status Cull(std::optional<std::uint64_t> live_bytes_target,
               std::uint64_t& count) noexcept;
+  /// Gives back what dead places take, in steps.
+  Status FreeAllDead() noexcept;
   [[nodiscard]] std::int64_t EvictionTotal() const noexcept;
-  /// Deletes everything that expired up to `now`.
+  /// Deletes everything that expired up to `now` or has gone with its tag.
   Status SettleAll(TimePoint now) noexcept;
+  Status SettleAllExpired(TimePoint now) noexcept;
   /// `count`: what expired since the last time.
   Status Expire(TimePoint now, std::uint64_t& count) noexcept;
   Status LoadExpirationsTold() noexcept;
   /// At most `count_max` items of it; `more` says if some are left.
   Status SettleExpired(TimePoint now, std::uint64_t count_max,
                        std::uint64_t& count, bool& more) noexcept;
+  /// Looks `keys` up and then takes their stripes, so that others wait for
+  /// these as short as can be. REQUIRES: the caller is in write_gate_.
+  Status LookupAndLock(std::span<const std::string_view> keys,
+                       StripeLocks& locks, std::span<OldItem> items) noexcept;
   Status DeleteExpired(std::span<const std::string> lines,
                        std::uint64_t& count) noexcept;
   std::uint64_t CountExpiredUnsettled(TimePoint now) noexcept;
@@ -497,11 +530,6 @@ class Store final : public SessionStore, private LivenessJudge {
   Status DeleteKeys(std::span<const std::string> keys,
                     std::optional<Total> total, const EntryCondition& condition,
                     std::uint64_t& count) noexcept;
-  /// The same. REQUIRES: the caller is in write_gate_.
-  Status DeleteKeysLocked(std::span<const std::string> keys,
-                          std::optional<Total> total,
-                          const EntryCondition& condition,
-                          std::uint64_t& count) noexcept;
   Status SaveTotals() noexcept;
 
   // store_space.cc
@@ -534,6 +562,17 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Incoming RoomAhead() const noexcept;
   /// False: there is no more to make.
   bool MakeRoomAhead() noexcept;
+
+  // store_shrink.cc
+  /// Between two steps that each take space_mutex_.
+  void LetWaitersIn() noexcept;
+  /// Before the limit is lowered: writers have room until ShrinkToLimit.
+  void BeginShrinking() noexcept;
+  /// Takes the directory under its limit in steps.
+  Status ShrinkToLimit() noexcept;
+
+  // store_space.cc
+  static constexpr int kNoIndexSteps = -1;
   /// How much may yet be done for room.
   struct RoomEffort {
     int index_steps = 0;  ///< Compactions of the index; negative: none ever.
@@ -745,7 +784,6 @@ class Store final : public SessionStore, private LivenessJudge {
     // each time. Whoever changes an entry holds its stripe. Under the mutex.
     RecentEntries recent;
   };
-  class StripeLocks;
   [[nodiscard]] static std::uint64_t HashOf(std::string_view key) noexcept {
     return std::hash<std::string_view>()(key);
   }
@@ -798,6 +836,9 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> settings_version_{1};
   std::atomic<std::uint64_t> size_limit_{0};
   std::atomic<std::uint64_t> effective_limit_{0};
+  // While the directory is taken under a lower limit: in force if larger.
+  std::atomic<std::uint64_t> shrinking_limit_{0};
+  std::mutex shrink_mutex_;  // One at a time; right after the gate.
   std::atomic<std::uint64_t> min_free_bytes_{0};
   std::atomic<std::uint64_t> item_count_limit_{0};
   std::atomic<std::uint64_t> item_size_limit_{0};
@@ -893,6 +934,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<Duration::rep> next_expiry_{0};
   std::atomic<std::uint32_t> settle_round_{0};  // Changed under settle_mutex_.
   std::mutex settle_mutex_;
+  TagCutoffs tag_cutoffs_;
+  std::mutex settle_tags_mutex_;        // One step at a time; no gate is held.
   std::mutex expire_mutex_;             // Before the ledger's.
   std::uint64_t expirations_told_ = 0;  // Guarded by it.
 

@@ -24,6 +24,12 @@ inline constexpr std::string_view kUnloggedKey = "unlogged";
 inline constexpr std::string_view kPowerKey = "power";
 /// Of the total of expirations, what ExpireCommand has told.
 inline constexpr std::string_view kExpirationsToldKey = "expirations-told";
+/// Followed by a tag that is being evicted; the value is the cutoff, eight
+/// bytes big-endian: what has the tag and a version below it is gone.
+inline constexpr std::string_view kTagCutoffPrefix = "tag-cutoff/";
+/// Followed by a version, eight bytes big-endian, below the cutoff of its tag
+/// that was committed after it; the value is the tag.
+inline constexpr std::string_view kTagSparedPrefix = "tag-spared/";
 inline constexpr std::string_view kSettingPrefix = "setting/";
 inline constexpr std::string_view kRunPrefix = "run/";
 inline constexpr std::string_view kSessionPrefix = "session/";
@@ -76,6 +82,22 @@ inline std::optional<std::uint64_t> ParseSessionKey(std::string_view key) {
     return std::nullopt;
   }
   return LoadBigEndian64(key.data() + kSessionPrefix.size());
+}
+
+inline std::string TagCutoffKey(std::string_view tag) {
+  return std::string(kTagCutoffPrefix).append(tag);
+}
+inline std::string TagSparedKey(std::uint64_t version) {
+  std::string key(kTagSparedPrefix);
+  key.resize(kTagSparedPrefix.size() + sizeof(version));
+  StoreBigEndian64(key.data() + kTagSparedPrefix.size(), version);
+  return key;
+}
+inline std::optional<std::uint64_t> ParseTagSparedKey(std::string_view key) {
+  if (key.size() != kTagSparedPrefix.size() + sizeof(std::uint64_t)) {
+    return std::nullopt;
+  }
+  return LoadBigEndian64(key.data() + kTagSparedPrefix.size());
 }
 
 /// "sessions/" and the number of the group, four bytes big-endian.

@@ -288,6 +288,7 @@ Status Store::LoadState() noexcept {
   if (rocks_->found_logs().gap) recover_unlogged_ = true;
   LARDER_RETURN_IF_ERROR(LoadLedger());
   LARDER_RETURN_IF_ERROR(LoadExpirationsTold());
+  LARDER_RETURN_IF_ERROR(LoadTagCutoffs());
   LARDER_RETURN_IF_ERROR(LoadRuns());
   LARDER_RETURN_IF_ERROR(sessions_.Load(rocks_->db(), rocks_->counters()));
   // Before any segment is touched: what follows fails where this does.
@@ -702,7 +703,8 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
   if (!MayEvict(EvictionCause::kRoom)) {
     const std::scoped_lock lock(space_mutex_);
   }
-  // A lower limit takes effect at once.
+  // A lower limit takes effect before this returns.
+  LARDER_RETURN_IF_ERROR(ShrinkToLimit());
   RoomClaim nothing;
   Status room = MakeRoom({}, nothing);
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
@@ -721,6 +723,7 @@ Status Store::ChangeSetting(std::string_view name,
       FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
                                  SettingKey(name), *text),
                 "writing a setting"));
+  if (next->size_limit < size_limit_) BeginShrinking();
   return ApplySettings(*next);
 }
 

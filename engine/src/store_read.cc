@@ -47,9 +47,10 @@ bool Store::IsCounted(const Entry& entry) const noexcept {
              cutoffs_[RankClass(entry.rank)].load(std::memory_order_relaxed);
 }
 
-bool Store::IsServed(const Entry& entry, TimePoint now) const noexcept {
+bool Store::IsServed(const Entry& entry, TimePoint now,
+                     const TagCutoffView& tags) const noexcept {
   if (entry.epoch != epoch_.load(std::memory_order_acquire)) return false;
-  if (entry.expires_at <= now) return false;
+  if (entry.expires_at <= now || tags.Covers(entry)) return false;
   return options_.serve_evicted || IsCounted(entry);
 }
 
@@ -67,6 +68,7 @@ void Store::Get(const GetCommand& command, Reply& reply,
   for (int attempt = 0; attempt <= kReadAttemptsMax; ++attempt) {
     if (attempt == kReadAttemptsMax) stripe.emplace(*this).LockOne(command.key);
     auto pin = std::make_unique<EntryPin>();
+    const std::uint64_t tag_changes = tag_cutoffs_.changes();
     const rocksdb::Status read =
         rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
                          ToSlice(key.bytes()), &pin->slice);
@@ -86,12 +88,17 @@ void Store::Get(const GetCommand& command, Reply& reply,
       corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
       break;
     }
+    const TagCutoffView tags = tag_cutoffs_.View();
+    if (tag_changes != tag_cutoffs_.changes()) [[unlikely]] {
+      --attempt;  // Its tag may have been evicted in between.
+      continue;
+    }
     if (!command.with_value) {
-      reply.applied = IsLive(entry, now);
+      reply.applied = IsLive(entry, now, tags);
       if (reply.applied) reply.info = InfoOf(entry);
       return;
     }
-    if (!IsServed(entry, now)) {
+    if (!IsServed(entry, now, tags)) {
       fill.Absent();
       break;
     }
@@ -191,6 +198,7 @@ struct Store::MultiRead {
   std::vector<Tried> tried = {};
   std::vector<Lost> lost = {};
   bool stripes_held = false;
+  TagCutoffView tags = {};  ///< Of the moment in which the index was read.
 };
 
 void Store::AddWanted(std::size_t key_size, const Entry& entry,
@@ -218,7 +226,7 @@ void Store::ReadAhead(const MultiRead& read, std::size_t first,
     Entry entry;
     if (!command.with_value ||
         !DecodeEntry(entries[i].ToStringView(), entry).ok() ||
-        !IsServed(entry, now)) {
+        !IsServed(entry, now, read.tags)) {
       continue;
     }
     AddWanted(command.key.size(), entry, wanted);
@@ -276,8 +284,15 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
                          read.hot_value_size_max);
     }
   }
-  rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
-                        read.key_slices.data(), slices.data(), statuses.data());
+  for (bool is_one_moment = false; !is_one_moment;) {
+    for (rocksdb::PinnableSlice& slice : slices) slice.Reset();
+    const std::uint64_t tag_changes = tag_cutoffs_.changes();
+    rocks_->db().MultiGet(rocksdb::ReadOptions(), rocks_->access(), count,
+                          read.key_slices.data(), slices.data(),
+                          statuses.data());
+    read.tags = tag_cutoffs_.View();
+    is_one_moment = tag_changes == tag_cutoffs_.changes();
+  }
   TestPoint("store.multiget");
   read.lost.clear();
   ReplyOffer offer(read.replies);
@@ -308,11 +323,11 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
       continue;
     }
     if (!command.with_value) {
-      reply.applied = IsLive(entry, now);
+      reply.applied = IsLive(entry, now, read.tags);
       if (reply.applied) reply.info = InfoOf(entry);
       continue;
     }
-    if (!IsServed(entry, now)) continue;
+    if (!IsServed(entry, now, read.tags)) continue;
     ItemInfo info = InfoOf(entry);
     const Rank rank = entry.rank;
     const SegmentPlace place = PlaceForTier(entry);

@@ -50,6 +50,7 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
       scan->view_.cutoffs[c] = store.cutoffs_[c];
     }
     scan->view_.now = store.clock_.Now();
+    scan->view_.tags = store.tag_cutoffs_.View();
     if (options.with_values) scan->segments_[0] = store.log_->Snapshot();
     const rocksdb::Status status =
         rocks.db().NewIterators(read, families, &iterators);

@@ -13,6 +13,7 @@
 
 #include "read_ahead_pace.h"
 #include "store.h"
+#include "tag_cutoffs.h"
 
 namespace larder {
 
@@ -21,12 +22,13 @@ struct LivenessView {
   std::uint32_t epoch = 0;
   std::array<Rank, kRankClassCount> cutoffs{};
   TimePoint now{};
+  TagCutoffView tags;
 
   [[nodiscard]] bool IsCounted(const Entry& entry) const noexcept {
     return entry.epoch == epoch && entry.rank >= cutoffs[RankClass(entry.rank)];
   }
   [[nodiscard]] bool IsLive(const Entry& entry) const noexcept {
-    return IsCounted(entry) && entry.expires_at > now;
+    return IsCounted(entry) && entry.expires_at > now && !tags.Covers(entry);
   }
 };
 

@@ -55,12 +55,14 @@ constexpr std::uint64_t kSlackBytes = 128 * 1024;
 constexpr std::int64_t kDatabaseFactor = 3;
 constexpr std::uint64_t kSettleCountMax = 1024;
 constexpr int kReclaimRoundsMax = 4096;
+// Places that are freed while others wait.
+constexpr std::size_t kFreedCountMax = 16;
 // Compactions of the index that one writer waits for; then it evicts a row
 // before each.
 constexpr int kIndexStepsMax = 4;
-constexpr int kNoIndexSteps = -1;
 // Of one writer, too.
 constexpr int kSqueezesMax = 3;
+constexpr auto kTagRoundMax = std::chrono::milliseconds(50);
 constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
 // Of a cache that nobody uses.
 constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
@@ -86,7 +88,8 @@ struct Store::FreedRecord {
 };
 
 std::uint64_t Store::EffectiveLimit() const noexcept {
-  return effective_limit_.load(std::memory_order_relaxed);
+  return std::max(effective_limit_.load(std::memory_order_relaxed),
+                  shrinking_limit_.load(std::memory_order_relaxed));
 }
 
 std::uint64_t Store::ItemBytesMax() const noexcept {
@@ -381,12 +384,8 @@ Incoming Store::RoomAhead() const noexcept {
 
 bool Store::MakeRoomAhead() noexcept {
   constexpr int kRoundsMax = 64;
-  constexpr int kYieldsMax = 256;
   for (int i = 0; i < kRoundsMax && !HasRoom(RoomAhead()); ++i) {
-    // Who waits for room comes first: the mutex is not fair.
-    for (int n = 0; room_waiters_ != 0 && n < kYieldsMax; ++n) {
-      std::this_thread::yield();
-    }
+    LetWaitersIn();
     // Waits for the disk, now and then for long: nobody waits for this.
     if (IndexHasRoomToGive() && PressIndex()) continue;
     const std::scoped_lock lock(space_mutex_);
@@ -682,6 +681,8 @@ bool Store::IsDead(PlaceId place) const noexcept {
 Status Store::FreeDeadPlaces(std::size_t& freed) noexcept {
   freed = 0;
   std::vector<PlaceId> dead = DeadPlaces();
+  // What is left is for the next time: others may wait for the mutex.
+  if (dead.size() > kFreedCountMax) dead.resize(kFreedCountMax);
   return dead.empty() ? Status::Ok() : FreeIfDead(std::move(dead), freed);
 }
 
@@ -1191,7 +1192,8 @@ Status Store::Restamp(std::span<TouchBuffer::Touch> touches) noexcept {
     OldItem old;
     LARDER_RETURN_IF_ERROR(Lookup(touch.key, pending, old));
     if (!old.present || old.entry.version != touch.version ||
-        old.entry.epoch != epoch_ || old.entry.pinned) {
+        old.entry.epoch != epoch_ || old.entry.pinned ||
+        old.gone_by != nullptr) {
       continue;
     }
     // Of what is told of as gone nobody would be told again.
@@ -1269,6 +1271,9 @@ void Store::Housekeep() noexcept {
     std::uint64_t settled = 0;
     if (!SettleExpired(now, kSettleCountMax, settled, more).ok()) return;
   }
+  // Evictions that nobody waits for any more: a part in each round.
+  const auto until = std::chrono::steady_clock::now() + kTagRoundMax;
+  if (!SettleTags(until).ok()) return;
   if (!RestampTouched().ok() || !RestampHot().ok()) return;
   UpdateFreeSpace();
   UpdateBudget();

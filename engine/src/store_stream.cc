@@ -278,13 +278,20 @@ Result<std::unique_ptr<ValueReader>> Store::OpenReader(
     LARDER_FAIL_IF_ERROR(ValidateCommand(GetCommand{key}));
     const EntryKey entry_key(key);
     rocksdb::PinnableSlice slice;
-    const rocksdb::Status read =
-        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
-                         ToSlice(entry_key.bytes()), &slice);
+    rocksdb::Status read;
+    TagCutoffView tags;
+    for (bool is_one_moment = false; !is_one_moment;) {
+      slice.Reset();
+      const std::uint64_t tag_changes = tag_cutoffs_.changes();
+      read = rocks_->db().Get(rocksdb::ReadOptions(), rocks_->access(),
+                              ToSlice(entry_key.bytes()), &slice);
+      tags = tag_cutoffs_.View();
+      is_one_moment = tag_changes == tag_cutoffs_.changes();
+    }
     Entry entry;
     if (read.ok() && DecodeEntry(slice.ToStringView(), entry).ok() &&
         entry.kind == EntryKind::kSegments) {
-      if (!IsServed(entry, clock_.Now())) {
+      if (!IsServed(entry, clock_.Now(), tags)) {
         misses_.Add();
         return std::unique_ptr<ValueReader>();
       }

@@ -13,9 +13,12 @@
 namespace larder {
 namespace {
 
-// Deletions of one batch: they bound its memory and what it adds to the WAL.
+// Lines of the expiry index that are read at a time.
 constexpr std::size_t kDeleteCountMax = 4096;
 constexpr std::size_t kDeleteBytesMax = 64 * 1024;
+// Deletions of one commit: they bound what a writer of one of their stripes
+// waits for, and how many of the stripes are taken.
+constexpr std::size_t kStepCountMax = 32;
 
 }  // namespace
 
@@ -42,13 +45,6 @@ Status Store::DeleteKeys(std::span<const std::string> keys,
                          const EntryCondition& condition,
                          std::uint64_t& count) noexcept {
   const auto writing = write_gate_.Enter();
-  return DeleteKeysLocked(keys, total, condition, count);
-}
-
-Status Store::DeleteKeysLocked(std::span<const std::string> keys,
-                               std::optional<Total> total,
-                               const EntryCondition& condition,
-                               std::uint64_t& count) noexcept {
   PendingBatch pending;
   StartBatch(pending);
   StripeLocks locks(*this);
@@ -71,57 +67,16 @@ Status Store::DeleteKeysLocked(std::span<const std::string> keys,
   return Status::Ok();
 }
 
-// The iterator goes before anything is deleted: what it can see stays on disk
-// as long as it lives, though compactions drop it, and the disk may be full.
-Status Store::ReadTagIndex(std::string_view prefix, std::string_view from,
-                           std::vector<std::string>& keys) noexcept {
-  const std::unique_ptr<rocksdb::Iterator> it(
-      rocks_->db().NewIterator(rocksdb::ReadOptions(), rocks_->access()));
-  std::size_t bytes = 0;
-  for (it->Seek(from); it->Valid() && it->key().starts_with(prefix) &&
-                       keys.size() < kDeleteCountMax && bytes < kDeleteBytesMax;
-       it->Next()) {
-    keys.emplace_back(it->key().ToStringView().substr(prefix.size()));
-    bytes += keys.back().size();
-  }
-  return FromRocks(it->status(), "reading a tag's index");
-}
-
-Status Store::EvictTag(std::string_view tag, std::uint64_t& count) noexcept {
-  // Writers wait outside, so that what is evicted is what the tag had at one
-  // moment. An empty tag is no tag: nothing has it.
-  if (tag.empty()) return Status::Ok();
-  LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
-  write_gate_.lock();
-  Status status;
-  HotWriter* const hot = hot_.load(std::memory_order_relaxed);
-  if (hot != nullptr) hot->BeginEvictTag(tag);
-  const std::string prefix = TagIndexPrefix(tag);
-  std::string from = prefix;
-  while (status.ok()) {
-    std::vector<std::string> keys;
-    status = ReadTagIndex(prefix, from, keys);
-    if (!status.ok() || keys.empty()) break;
-    from = prefix + keys.back() + '\0';
-    RoomClaim claim;
-    ClaimToDelete(keys, tag.size(), claim);
-    status = DeleteKeysLocked(
-        keys, std::nullopt,
-        [this, tag](std::string_view key, const Entry& entry) {
-          if (entry.tag != tag) return false;
-          TellOnce(key, entry, EvictionReason::kCleared);
-          return true;
-        },
-        count);
-  }
-  if (hot != nullptr) hot->EndInvalidation();
-  write_gate_.unlock();
-  return status;
-}
-
 Status Store::Clear(std::uint64_t& count) noexcept {
   LARDER_RETURN_IF_ERROR(SettleAll(clock_.Now()));
   write_gate_.lock();
+  // What has gone with a tag is not to be counted again.
+  while (tag_cutoffs_.any()) {
+    write_gate_.unlock();
+    LARDER_RETURN_IF_ERROR(
+        SettleTags(std::chrono::steady_clock::time_point::max()));
+    write_gate_.lock();
+  }
   std::uint64_t items = 0;
   PendingBatch pending;
   {
@@ -143,13 +98,23 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   if (hot != nullptr) hot->EndInvalidation();
   write_gate_.unlock();
   LARDER_RETURN_IF_ERROR(status);
-  const std::scoped_lock space(space_mutex_);
-  std::size_t freed = 0;
-  runs_.Seal();
-  LARDER_RETURN_IF_ERROR(log_->SealOpen());
-  const Status freeing = FreeDeadPlaces(freed);
-  log_->DropSpares();
-  return freeing;
+  {
+    const std::scoped_lock space(space_mutex_);
+    runs_.Seal();
+    LARDER_RETURN_IF_ERROR(log_->SealOpen());
+  }
+  return FreeAllDead();
+}
+
+Status Store::FreeAllDead() noexcept {
+  for (std::size_t freed = 1; freed != 0;) {
+    LetWaitersIn();
+    const std::scoped_lock space(space_mutex_);
+    LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
+    log_->DropSpares();
+    TestPoint("free.step");
+  }
+  return Status::Ok();
 }
 
 Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
@@ -166,10 +131,8 @@ Status Store::Cull(std::optional<std::uint64_t> live_bytes_target,
       LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kCull, evicted));
       if (!evicted) break;
     }
-    std::size_t freed = 0;
-    LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
-    log_->DropSpares();
   }
+  LARDER_RETURN_IF_ERROR(FreeAllDead());
   RoomClaim nothing;
   LARDER_RETURN_IF_ERROR(MakeRoom({}, nothing));
   count += static_cast<std::uint64_t>(EvictionTotal() - before);
@@ -184,7 +147,7 @@ std::int64_t Store::EvictionTotal() const noexcept {
 // Who settled them does not matter, so what counts is the total that all add
 // to, and what it was when it was last told.
 Status Store::Expire(TimePoint now, std::uint64_t& count) noexcept {
-  const Status settled = SettleAll(now);
+  const Status settled = SettleAllExpired(now);
   const std::scoped_lock lock(expire_mutex_);
   std::uint64_t total = 0;
   {
@@ -219,11 +182,21 @@ Status Store::LoadExpirationsTold() noexcept {
 }
 
 Status Store::SettleAll(TimePoint now) noexcept {
+  LARDER_RETURN_IF_ERROR(SettleAllExpired(now));
+  return SettleTags(std::chrono::steady_clock::time_point::max());
+}
+
+Status Store::SettleAllExpired(TimePoint now) noexcept {
   for (bool more = true; more;) {
     std::uint64_t settled = 0;
     LARDER_RETURN_IF_ERROR(SettleExpired(now, kDeleteCountMax, settled, more));
   }
   return Status::Ok();
+}
+
+bool Store::CountsAtOnce() noexcept {
+  return !tag_cutoffs_.any() && settle_round_ % 2 == 0 &&
+         clock_.Now().time_since_epoch().count() < next_expiry_;
 }
 
 Status Store::SettleExpired(TimePoint now, std::uint64_t count_max,
@@ -266,10 +239,38 @@ Status Store::SettleExpired(TimePoint now, std::uint64_t count_max,
   }
   Status status = FromRocks(it->status(), "reading the expiry index");
   it.reset();  // What it sees stays on disk as long as it lives.
-  if (status.ok()) status = DeleteExpired(lines, count);
+  const std::span<const std::string> all(lines);
+  for (std::size_t i = 0; i < all.size() && status.ok(); i += kStepCountMax) {
+    status = DeleteExpired(
+        all.subspan(i, std::min(kStepCountMax, all.size() - i)), count);
+    TestPoint("settle.step");
+    if (status.ok()) LetIndexCatchUp();
+  }
   LowerTo(next_expiry_, status.ok() ? next : start);
   ++settle_round_;
   return status;
+}
+
+Status Store::LookupAndLock(std::span<const std::string_view> keys,
+                            StripeLocks& locks,
+                            std::span<OldItem> items) noexcept {
+  std::vector<std::uint32_t> changes;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    locks.Add(keys[i]);
+    // Before the lookup: a change after it shows.
+    changes.push_back(StripeLocks::ChangesNow(*this, keys[i]));
+    LARDER_RETURN_IF_ERROR(LookupInIndex(keys[i], items[i]));
+  }
+  locks.LockAdded();
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    OldItem& item = items[i];
+    if (changes[i] != locks.ChangesOf(keys[i])) {
+      item = OldItem();
+      LARDER_RETURN_IF_ERROR(LookupInIndex(keys[i], item));
+    }
+    item.counted = item.present && IsCounted(item.entry);  // Perhaps evicted.
+  }
+  return Status::Ok();
 }
 
 Status Store::DeleteExpired(std::span<const std::string> lines,
@@ -278,22 +279,28 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
   PendingBatch pending;
   RoomClaim claim;
   ClaimToDelete(lines, 0, claim);
+  pending.claim = &claim;
   const auto writing = write_gate_.Enter();
   StartBatch(pending);
   StripeLocks locks(*this);
+  std::vector<std::string_view> keys;
   for (const std::string& line : lines) {
-    locks.Add(ParseExpiryIndexKey(line)->key);
+    keys.push_back(ParseExpiryIndexKey(line)->key);
   }
-  locks.LockAdded();
+  std::vector<OldItem> items(keys.size());
+  LARDER_RETURN_IF_ERROR(LookupAndLock(keys, locks, items));
   std::uint64_t expired = 0;
-  for (const std::string& line : lines) {
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::string& line = lines[i];
     const ExpiryIndexParts parts = *ParseExpiryIndexKey(line);
-    OldItem old;
-    LARDER_RETURN_IF_ERROR(Lookup(parts.key, pending, old));
+    const OldItem& old = items[i];
     if (old.present && old.entry.expires_at == parts.expires_at) {
       RemoveEntry(parts.key, old, pending);
-      if (old.counted) ++expired;
-      TellOnce(parts.key, old.entry, EvictionReason::kExpired);
+      const bool is_gone = old.gone_by != nullptr;
+      if (old.counted && is_gone) pending.settled.push_back(old.gone_by);
+      if (old.counted && !is_gone) ++expired;
+      TellOnce(parts.key, old.entry,
+               is_gone ? EvictionReason::kCleared : EvictionReason::kExpired);
     } else {  // Left over: the entry has gone or has another expiry.
       LARDER_CHECK(pending.batch.Delete(rocks_->access(), line).ok());
     }
@@ -343,7 +350,9 @@ Result<std::uint64_t> Store::Count() noexcept {
     LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
     return live_items_.load();
   }
-  return live_items_.load() - CountExpiredUnsettled(clock_.Now());
+  const TimePoint now = clock_.Now();
+  return live_items_.load() - CountExpiredUnsettled(now) -
+         CountGoneUnsettled(now);
 }
 
 std::uint64_t Store::CountExpiredUnsettled(TimePoint now) noexcept {

@@ -375,7 +375,12 @@ void Store::Understand(std::string_view bytes, OldItem& old) const noexcept {
   if (!DecodeEntry(bytes, old.entry).ok()) return;
   old.present = true;
   old.counted = IsCounted(old.entry);
-  old.live = old.counted && old.entry.expires_at > clock_.Now();
+  old.gone_by.reset();
+  if (tag_cutoffs_.any()) [[unlikely]] {
+    old.gone_by = tag_cutoffs_.View().Find(old.entry);
+  }
+  old.live = old.counted && old.gone_by == nullptr &&
+             old.entry.expires_at > clock_.Now();
 }
 
 bool Store::LookupRecent(std::string_view key, OldItem& old) const noexcept {
@@ -479,7 +484,7 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
   if (!reply.status.ok()) return;
   NoteIndexCost(command.key.size(), entry);
   TellIfDead(command.key, old);
-  CountIfExpired(old, pending);
+  CountIfGone(old, pending);
   PutEntry(command.key, old, entry, pending,
            stored == nullptr ? &command.value : nullptr);
   if (entry.kind == EntryKind::kRun && pending.keep_overlay) {
@@ -515,6 +520,14 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
     entry.version = stored->version;
     entry.value_size = stored->size;
     entry.extents = stored->extents;
+    if (tag_cutoffs_.View().Covers(entry)) [[unlikely]] {
+      // It was begun before the eviction of its tag and comes after it.
+      tag_cutoffs_.Spare(entry.tag, entry.version);
+      return FromRocks(
+          pending.batch.Put(rocks_->counters(), TagSparedKey(entry.version),
+                            ToSlice(entry.tag)),
+          "building a batch");
+    }
     return Status::Ok();
   }
   const std::string_view value = command.value;
@@ -717,7 +730,11 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
                      const Entry& entry, PendingBatch& pending,
                      const std::string_view* value) noexcept {
   HoldReplaced(old, pending);
-  if (pending.keep_hot) NoteHotPut(key, entry, value, pending);
+  if (pending.keep_hot && tag_cutoffs_.View().Covers(entry)) [[unlikely]] {
+    pending.AddHot(key, PendingBatch::HotChange::Kind::kAbsent);  // Only moved.
+  } else if (pending.keep_hot) {
+    NoteHotPut(key, entry, value, pending);
+  }
   AddToKeyFilter(key, old.present);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   AddCells(key, entry, 1, pending.delta);
@@ -810,7 +827,9 @@ void Store::TellOnce(std::string_view key, const Entry& entry,
 }
 
 void Store::TellIfDead(std::string_view key, const OldItem& old) noexcept {
-  if (old.present && !old.counted) {
+  if (old.present && old.gone_by != nullptr) {
+    TellOnce(key, old.entry, EvictionReason::kCleared);
+  } else if (old.present && !old.counted) {
     TellOnce(key, old.entry, ReasonOf(old.entry));
   }
 }
@@ -827,8 +846,13 @@ bool Store::IsInIndex(std::string_view key, std::uint64_t version) noexcept {
   return found.present && found.entry.version == version;
 }
 
-void Store::CountIfExpired(const OldItem& old, PendingBatch& pending) noexcept {
-  if (old.counted && !old.live) pending.delta.Count(Total::kExpirations);
+void Store::CountIfGone(const OldItem& old, PendingBatch& pending) noexcept {
+  if (!old.counted || old.live) return;
+  if (old.gone_by != nullptr) {
+    pending.settled.push_back(old.gone_by);
+  } else {
+    pending.delta.Count(Total::kExpirations);
+  }
 }
 
 EvictionReason Store::ReasonOf(const Entry& entry) const noexcept {
@@ -941,7 +965,7 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
   reply.status = StampEntry(command.key, old, entry);
   if (!reply.status.ok()) return;
   TellIfDead(command.key, old);
-  CountIfExpired(old, pending);
+  CountIfGone(old, pending);
   PutEntry(command.key, old, entry, pending);
   pending.delta.Count(Total::kSets);
   pending.user_bytes += kInt64Size;
@@ -1010,7 +1034,7 @@ void Store::ApplyDelete(const DeleteCommand& command,
   TellIfDead(command.key, old);
   RemoveEntry(command.key, old, pending);
   if (old.live) pending.delta.Count(Total::kDeletes);
-  CountIfExpired(old, pending);
+  CountIfGone(old, pending);
   reply.applied = found;
 }
 
@@ -1054,6 +1078,7 @@ Status Store::Commit(PendingBatch& pending, Durability durability) noexcept {
     LowerTo(next_expiry_, pending.earliest_expiry.time_since_epoch().count());
   }
   user_bytes_.Add(pending.user_bytes);
+  for (const auto& cutoff : pending.settled) ++cutoff->settled;
   {
     const std::scoped_lock lock(ledger_mutex_);
     ApplyToLedger(delta);

@@ -199,9 +199,9 @@ class Cache {
 
   /// Live items, exactly. Cost: O(1) but for items that expired meanwhile.
   [[nodiscard]] Result<std::uint64_t> Count() noexcept;
-  /// Deletes every item that has the tag at one moment; how many there were.
-  /// Writers wait meanwhile. Up to 4,096 items go in one atomic commit, more in
-  /// several. No item has the empty tag.
+  /// Deletes every item that has the tag at one moment, for every reader and
+  /// after any crash; how many there were. Others write meanwhile; who counts
+  /// waits. No item has the empty tag. Cost: about 10 us an item.
   [[nodiscard]] Result<std::uint64_t> Evict(std::string_view tag) noexcept;
   /// Settles what has expired up to `now` (nullopt: the clock); how many items
   /// that freed. Reads never need it.

@@ -103,9 +103,8 @@ struct DeleteCommand {
   std::uint64_t version_expected = 0;
 };
 
-/// Evicts every item that has the tag at one moment; `count` says how many.
-/// Writers wait meanwhile. Up to 4,096 items go in one atomic commit, more in
-/// several: if the process dies in between, the rest stays.
+/// Evicts every item that has the tag at one moment, for every reader and after
+/// any crash; `count` says how many. Others write meanwhile.
 struct EvictTagCommand {
   std::string_view tag;
 };

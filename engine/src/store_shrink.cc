@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "store.h"
+#include "store_keys.h"
+#include "test_point.h"
+
+// Lowering the limit of a cache that holds more. At once it would leave no
+// writer any room until all is done, which takes seconds where the index has to
+// be compacted. So the old limit stays in force until the directory is under
+// the new one; whoever lowers it works in steps, holds no lock for longer than
+// one, and lets those in who wait for room.
+//
+// Rejected: a limit that comes down with what is taken. What is left free for a
+// compaction of the index may be as large as that, and comes and goes: writers
+// waited for it.
+
+namespace larder {
+
+// The mutex is not fair: who unlocks it has it again before a waiter is awake.
+void Store::LetWaitersIn() noexcept {
+  constexpr int kYieldsMax = 256;
+  for (int n = 0; room_waiters_ != 0 && n < kYieldsMax; ++n) {
+    std::this_thread::yield();
+  }
+}
+
+void Store::BeginShrinking() noexcept {
+  if (options_.logical_capacity != 0 || !evicts_for_room_) return;
+  RaiseTo(shrinking_limit_, EffectiveLimit());
+}
+
+Status Store::ShrinkToLimit() noexcept {
+  // Then it is left to those who write, as in any cache that is full.
+  constexpr auto kTimeMax = std::chrono::minutes(2);
+  constexpr std::uint64_t kSegmentsAhead = 2;
+  const std::scoped_lock one_at_a_time(shrink_mutex_);
+  const auto until = std::chrono::steady_clock::now() + kTimeMax;
+  std::uint64_t vain_steps = 0;  // Since one made the index smaller.
+  Status status;
+  while (shrinking_limit_ != 0 && !closed_ &&
+         std::chrono::steady_clock::now() < until) {
+    // With what is made ready for the next writes anyway, and with what is
+    // left free for the largest compaction, which comes and goes.
+    const std::uint64_t most =
+        std::max(BytesTaken(), UsedBytes() + rocks_->access_table_bytes());
+    if (most + kSegmentsAhead * segment_size_ <= effective_limit_) break;
+    TestPoint("shrink.step");
+    // What must go in any case goes before the index is compacted, which is
+    // done once then.
+    if (items_lie_in_index_ && live_bytes_ > effective_limit_ / 2) {
+      LetWaitersIn();
+      const std::scoped_lock space(space_mutex_);
+      bool evicted = false;
+      status = EvictRow(EvictionCause::kRoom, evicted);
+      if (!status.ok()) break;
+      if (evicted) continue;
+    }
+    // Waits for the disk: nobody waits for this. Each step takes another
+    // table, and only after all of them more has to be evicted.
+    if (IndexHasRoomToGive() && vain_steps <= rocks_->access_table_count()) {
+      vain_steps = PressIndex() ? 0 : vain_steps + 1;
+      continue;
+    }
+    vain_steps = 0;
+    LetWaitersIn();
+    const std::scoped_lock space(space_mutex_);
+    bool progress = false;
+    RoomEffort effort{
+        .index_steps = kNoIndexSteps, .squeezes = 0, .may_clean = true};
+    // As if so much was wanted that what is kept for new segments must go.
+    status = Reclaim({.database_bytes = shrinking_limit_}, effort, progress);
+    if (!status.ok() || !progress) break;
+  }
+  shrinking_limit_ = 0;
+  return status;
+}
+
+}  // namespace larder
