@@ -501,7 +501,8 @@ std::uint64_t ManifestBytesMax(const std::filesystem::path& path) {
 Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   std::unique_ptr<Rocks> rocks(new Rocks);
   rocks->sizes_ = options.sizes;
-  rocks->index_tables_->SetTarget(options.sizes.index_file);
+  rocks->index_tables_->SetTarget(
+      options.sizes.index_file, kIndexBaseBuffers * options.sizes.write_buffer);
   rocks->index_memtables_ =
       std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
   rocks->read_only_ = options.read_only;
@@ -617,8 +618,13 @@ std::uint64_t Rocks::compaction_headroom_bytes() const noexcept {
 }
 
 std::uint64_t Rocks::manifest_headroom_bytes() const noexcept {
-  return manifest_bytes_max_ -
-         std::min(manifest_bytes_max_, files_->manifest_bytes());
+  const std::uint64_t to_grow =
+      manifest_bytes_max_ -
+      std::min(manifest_bytes_max_, files_->manifest_bytes());
+  // A new one is written before the old one goes: where keys are long, with
+  // each change, so that the one before that may be there, too.
+  const std::uint64_t anew = index_tables_->named_bytes();
+  return to_grow + (anew < manifest_bytes_max_ / 2 ? anew : 2 * anew);
 }
 
 std::uint64_t Rocks::flush_headroom_bytes() const noexcept {
@@ -651,6 +657,8 @@ void FamilyTables::Stop() {
 }
 
 void FamilyTables::Measure(rocksdb::DB& db) {
+  // What a manifest says of a table, besides two keys.
+  constexpr std::uint64_t kNamingBytes = 128;
   // Under the lock, so that an older state does not overwrite a newer one.
   const std::scoped_lock lock(mutex_);
   if (family_ == nullptr) return;
@@ -662,14 +670,24 @@ void FamilyTables::Measure(rocksdb::DB& db) {
       family_, rocksdb::DB::Properties::kBaseLevel, &base_level);
   std::uint64_t merge = 0;
   for (const rocksdb::LevelMetaData& level : meta.levels) {
-    merge += level.size;
-    if (level.level == 0) continue;
-    if (is_known ? level.level == static_cast<int>(base_level)
-                 : level.size != 0) {
-      break;
+    if (level.level == 0) merge += level.size;
+    if (level.level == 0 || level.size == 0) continue;
+    // Or into this one, as soon as it is small enough for that.
+    const bool may_be_base = !is_known ||
+                             level.level <= static_cast<int>(base_level) ||
+                             level.size <= 2 * base_bytes_;
+    if (may_be_base) merge += level.size;
+    break;
+  }
+  std::uint64_t named = 0;
+  for (const rocksdb::LevelMetaData& level : meta.levels) {
+    for (const rocksdb::SstFileMetaData& table : level.files) {
+      named +=
+          table.smallestkey.size() + table.largestkey.size() + kNamingBytes;
     }
   }
   // Relaxed: figures, which order nothing.
+  named_bytes_.store(named, std::memory_order_relaxed);
   bytes_.store(meta.size, std::memory_order_relaxed);
   count_.store(meta.file_count, std::memory_order_relaxed);
   merge_bytes_.store(merge, std::memory_order_relaxed);
@@ -695,7 +713,8 @@ void Rocks::Resize(const RocksSizes& sizes) {
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
   sizes_ = wanted;
-  index_tables_->SetTarget(wanted.index_file);
+  index_tables_->SetTarget(wanted.index_file,
+                           kIndexBaseBuffers * wanted.write_buffer);
   index_memtables_->SetWriteBuffer(wanted.write_buffer);
   buffers_->SetBufferSize(kBuffersMax * wanted.write_buffer);
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,

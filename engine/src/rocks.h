@@ -66,8 +66,11 @@ class FamilyTables {
   void Stop();
   /// Called whenever they have changed.
   void Measure(rocksdb::DB& db);
-  /// How large each is made, about.
-  void SetTarget(std::uint64_t bytes) noexcept { target_ = bytes; }
+  /// How large each is made, about, and the level below level 0.
+  void SetTarget(std::uint64_t bytes, std::uint64_t base_bytes) noexcept {
+    target_ = bytes;
+    base_bytes_ = base_bytes;
+  }
 
   [[nodiscard]] std::uint64_t bytes() const noexcept {
     return bytes_.load(std::memory_order_relaxed);
@@ -84,6 +87,10 @@ class FamilyTables {
   [[nodiscard]] std::uint64_t count() const noexcept {
     return count_.load(std::memory_order_relaxed);
   }
+  /// The most that a new manifest says of them.
+  [[nodiscard]] std::uint64_t named_bytes() const noexcept {
+    return named_bytes_.load(std::memory_order_relaxed);
+  }
 
  private:
   std::mutex mutex_;
@@ -93,6 +100,8 @@ class FamilyTables {
   std::atomic<std::uint64_t> merge_bytes_{0};
   std::atomic<std::uint64_t> overlap_bytes_{0};
   std::atomic<std::uint64_t> target_{0};
+  std::atomic<std::uint64_t> named_bytes_{0};
+  std::atomic<std::uint64_t> base_bytes_{0};
 };
 
 /// How much of what was written to a family is in tables. Threads: thread-safe.

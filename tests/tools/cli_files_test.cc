@@ -111,9 +111,10 @@ TEST_F(CliFiles, FillCountsWhatFindsNoRoomAndGoesOn) {
             std::string::npos)
       << outcome.err;
   // What there is of it goes into another one.
-  Ok({"export", cache(), file()});
+  const std::string file = Path("export.larder");
+  Ok({"export", cache(), file});
   const Outcome import =
-      Run({"import", copy(), file(), "--setting", "when_full=fail",
+      Run({"import", Path("copy"), file, "--setting", "when_full=fail",
            "--size-limit", "16MiB", "--json"});
   EXPECT_EQ(import.json()["items"], 21 - without) << import.err;
 }
