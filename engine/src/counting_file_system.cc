@@ -163,16 +163,17 @@ class WatchedDirectory final : public rocksdb::FSDirectory {
 
   rocksdb::IOStatus Fsync(const rocksdb::IOOptions& options,
                           rocksdb::IODebugContext* context) override {
-    return owner_->NoteSync(Opened(options, context, [&](auto& directory) {
-      return directory.Fsync(options, context);
-    }));
+    return Opened(options, context, [&](auto& directory) {
+      return owner_->NoteSync(directory.Fsync(options, context));
+    });
   }
   rocksdb::IOStatus FsyncWithDirOptions(
       const rocksdb::IOOptions& options, rocksdb::IODebugContext* context,
       const rocksdb::DirFsyncOptions& what) override {
-    return owner_->NoteSync(Opened(options, context, [&](auto& directory) {
-      return directory.FsyncWithDirOptions(options, context, what);
-    }));
+    return Opened(options, context, [&](auto& directory) {
+      return owner_->NoteSync(
+          directory.FsyncWithDirOptions(options, context, what));
+    });
   }
   rocksdb::IOStatus Close(const rocksdb::IOOptions& /*options*/,
                           rocksdb::IODebugContext* /*context*/) override {

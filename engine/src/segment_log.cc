@@ -275,6 +275,7 @@ class SegmentLogOnDisk final : public SegmentLog {
       std::uint64_t* damaged_bytes) noexcept override;
 
   void ReleaseSnapshot(std::uint64_t number) noexcept;
+  void EndSnapshot(std::uint64_t number) noexcept;
 
  private:
   FilePtr Find(std::uint32_t id) const;
@@ -339,7 +340,7 @@ class SegmentLogOnDisk final : public SegmentLog {
 
   std::mutex snapshot_mutex_;  // Guards the snapshots and what they hold.
   std::uint64_t snapshot_count_ = 0;
-  // Each with the first id that did not exist yet.
+  // Each with the first id that it cannot see.
   std::map<std::uint64_t, std::uint32_t> snapshots_;
   // Removed ids that are held, and the last snapshot made before.
   std::vector<std::pair<std::uint32_t, std::uint64_t>> held_;
@@ -355,6 +356,8 @@ class LogSnapshot final : public SegmentSnapshot {
   LogSnapshot(const LogSnapshot&) = delete;
   LogSnapshot& operator=(const LogSnapshot&) = delete;
   ~LogSnapshot() override { log_.ReleaseSnapshot(number_); }
+
+  void End() noexcept override { log_.EndSnapshot(number_); }
 
  private:
   SegmentLogOnDisk& log_;
@@ -891,9 +894,10 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
     return {StatusCode::kAborted,
             "segment " + std::to_string(id) + " is still written to"};
   }
-  // What is younger than all of them nobody can see. Of two, the later one has
-  // seen more.
-  const bool hold = !snapshots_.empty() && id < snapshots_.rbegin()->second;
+  // What is younger than all of them nobody can see.
+  const bool hold =
+      std::any_of(snapshots_.begin(), snapshots_.end(),
+                  [id](const auto& snapshot) { return id < snapshot.second; });
   if (blocks == SegmentBlocks::kKeep && !hold && next_id_ < kReusedIdMax &&
       file->Retire()) {
     {
@@ -920,18 +924,25 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
 
 std::unique_ptr<SegmentSnapshot> SegmentLogOnDisk::Snapshot() noexcept {
   const std::lock_guard lock(snapshot_mutex_);
-  snapshots_.emplace(++snapshot_count_, next_id_);
+  snapshots_.emplace(++snapshot_count_, UINT32_MAX);
   return std::make_unique<LogSnapshot>(*this, snapshot_count_);
+}
+
+void SegmentLogOnDisk::EndSnapshot(std::uint64_t number) noexcept {
+  const std::lock_guard lock(snapshot_mutex_);
+  snapshots_.at(number) =
+      std::min<std::uint32_t>(snapshots_.at(number), next_id_);
 }
 
 void SegmentLogOnDisk::ReleaseSnapshot(std::uint64_t number) noexcept {
   std::vector<FilePtr> dropped;  // Unmapped outside the locks.
   const std::lock_guard lock(snapshot_mutex_);
   snapshots_.erase(number);
-  // The last one of those that there were when it was removed.
+  // By one of those that there were when it was removed.
   const auto is_seen = [&](std::uint32_t id, std::uint64_t removed_at) {
-    const auto later = snapshots_.upper_bound(removed_at);
-    return later != snapshots_.begin() && id < std::prev(later)->second;
+    return std::any_of(
+        snapshots_.begin(), snapshots_.upper_bound(removed_at),
+        [id](const auto& snapshot) { return id < snapshot.second; });
   };
   const std::unique_lock table_lock(table_mutex_);
   std::erase_if(held_, [&](const auto& entry) {

@@ -139,6 +139,9 @@ struct SegmentGrant {
 class SegmentSnapshot {
  public:
   virtual ~SegmentSnapshot() = default;
+  /// What comes from now on goes as if this were not there, so that it holds no
+  /// more than there is now.
+  virtual void End() noexcept = 0;
 };
 
 /// The segment files `log/<id>.seg` of one cache: append-only files of
@@ -293,8 +296,8 @@ class SegmentLog {
   /// Bytes written since Open, footers included.
   [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
 
-  /// Holds every present segment readable while it lives. What comes later goes
-  /// as if it were not there, so that it holds no more than there is now.
+  /// Holds every present segment readable while it lives, and those to come
+  /// until it is told to End.
   virtual std::unique_ptr<SegmentSnapshot> Snapshot() noexcept = 0;
 
   /// Calls `visit` for each whole record of a segment in order of offset,

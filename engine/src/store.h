@@ -524,6 +524,8 @@ class Store final : public SessionStore, private LivenessJudge {
                        StripeLocks& locks, std::span<OldItem> items) noexcept;
   Status DeleteExpired(std::span<const std::string> lines,
                        std::uint64_t& count) noexcept;
+  /// The figures of now, whatever is not settled yet.
+  EngineStats ReadStats() noexcept;
   std::uint64_t CountExpiredUnsettled(TimePoint now) noexcept;
   /// Deletes those of `keys` whose entry fulfils `condition`; adds those that
   /// counted to `count` and to `total`.

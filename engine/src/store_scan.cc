@@ -50,12 +50,13 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
       scan->view_.cutoffs[c] = store.cutoffs_[c];
     }
     scan->view_.now = store.clock_.Now();
-    scan->view_.tags = store.tag_cutoffs_.View();
-    if (options.with_values) scan->segments_[0] = store.log_->Snapshot();
+    if (options.with_values) scan->segments_ = store.log_->Snapshot();
     const rocksdb::Status status =
         rocks.db().NewIterators(read, families, &iterators);
     if (!status.ok()) return Fail(FromRocks(status, "opening a scan"));
-    if (options.with_values) scan->segments_[1] = store.log_->Snapshot();
+    if (options.with_values) scan->segments_->End();
+    // After: an item that is spared by its commit is so in the view.
+    scan->view_.tags = store.tag_cutoffs_.View();
   }
   std::size_t next = 0;
   scan->lines_.reset(iterators[next++]);
@@ -221,7 +222,7 @@ void StoreScan::Invalidate() noexcept {
   lines_.reset();
   entries_.reset();
   values_.reset();
-  for (auto& segments : segments_) segments.reset();
+  segments_.reset();
 }
 
 }  // namespace larder

@@ -74,7 +74,7 @@ class StoreScan final : public Scan {
   std::unique_ptr<rocksdb::Iterator> values_;
   // Of before and after the iterators were made: a segment that appeared in
   // between is in the second.
-  std::array<std::unique_ptr<SegmentSnapshot>, 2> segments_;
+  std::unique_ptr<SegmentSnapshot> segments_;
   ReadAheadPace pace_;
   bool started_ = false;
   bool invalid_ = false;

@@ -175,7 +175,13 @@ Status Store::SettleTagStep(TagCutoff& cutoff) noexcept {
   const std::string prefix = TagIndexPrefix(cutoff.tag);
   std::vector<std::string> keys;
   LARDER_RETURN_IF_ERROR(ReadTagIndex(prefix, prefix + cutoff.next_key, keys));
-  if (keys.empty()) return EndTagCutoff(cutoff);
+  if (keys.empty()) {
+    // Unlogged writes may have replaced what the cutoff covers: they must not
+    // be lost after it has gone.
+    if (unlogged_marked_) LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
+    TestPoint("tag.ending");
+    return EndTagCutoff(cutoff);
+  }
   LARDER_RETURN_IF_ERROR(DeleteGone(cutoff, keys));
   cutoff.next_key = keys.back() + '\0';
   TestPoint("tag.step");

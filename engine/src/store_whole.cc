@@ -19,6 +19,8 @@ constexpr std::size_t kDeleteBytesMax = 64 * 1024;
 // Deletions of one commit: they bound what a writer of one of their stripes
 // waits for, and how many of the stripes are taken.
 constexpr std::size_t kStepCountMax = 32;
+// Evictions of tags that come while somebody waits for their figures.
+constexpr int kSettleRoundsMax = 8;
 
 }  // namespace
 
@@ -57,6 +59,7 @@ Status Store::DeleteKeys(std::span<const std::string> keys,
     if (!old.present || !condition(key, old.entry)) continue;
     RemoveEntry(key, old, pending);
     if (old.counted) ++deleted;
+    if (old.counted && old.gone_by) pending.settled.push_back(old.gone_by);
   }
   if (pending.empty()) return Status::Ok();
   if (total) {
@@ -347,8 +350,15 @@ Result<std::uint64_t> Store::Count() noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   if (!read_only_ && !faulted_) {
-    LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
-    return live_items_.load();
+    // Another tag may be evicted meanwhile; then what was seen is half of it.
+    for (int i = 0;; ++i) {
+      const std::uint64_t changes = tag_cutoffs_.changes();
+      LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
+      const std::uint64_t items = live_items_;
+      const bool is_one_moment =
+          !tag_cutoffs_.any() && changes == tag_cutoffs_.changes();
+      if (is_one_moment || i == kSettleRoundsMax) return items;
+    }
   }
   const TimePoint now = clock_.Now();
   return live_items_.load() - CountExpiredUnsettled(now) -
@@ -389,7 +399,24 @@ Result<EngineStats> Store::Stats() noexcept {
   LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
-  if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SettleAll(clock_.Now()));
+  const TimePoint now = clock_.Now();
+  if (read_only_ || faulted_) {
+    EngineStats stats = ReadStats();
+    stats.count -= std::min(
+        stats.count, CountExpiredUnsettled(now) + CountGoneUnsettled(now));
+    return stats;
+  }
+  for (int i = 0;; ++i) {  // As in Count.
+    const std::uint64_t changes = tag_cutoffs_.changes();
+    LARDER_FAIL_IF_ERROR(SettleAll(now));
+    EngineStats stats = ReadStats();
+    const bool is_one_moment =
+        !tag_cutoffs_.any() && changes == tag_cutoffs_.changes();
+    if (is_one_moment || i == kSettleRoundsMax) return stats;
+  }
+}
+
+EngineStats Store::ReadStats() noexcept {
   EngineStats stats;
   stats.size_limit = size_limit_;
   stats.disk_bytes = UsedBytes();

@@ -367,6 +367,7 @@ TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatCameAfterIt) {
   const StoredRecord seen = Put(1, 70'000);
   ASSERT_TRUE(log_->SealOpen().ok());
   auto first = log_->Snapshot();
+  first->End();
   std::uint64_t held = 0;
   for (std::uint64_t i = 0; i < 50; ++i) {
     const StoredRecord later = Put(2 + i, 70'000);
@@ -381,6 +382,12 @@ TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatCameAfterIt) {
   const StoredRecord both = Put(60, 70'000);
   ASSERT_TRUE(log_->SealOpen().ok());
   auto second = log_->Snapshot();
+  // Until it ends it sees what comes, too.
+  const StoredRecord between = Put(61, 70'000);
+  ASSERT_TRUE(log_->SealOpen().ok());
+  second->End();
+  ASSERT_TRUE(log_->Remove(between.place.segment, SegmentBlocks::kFree).ok());
+  ExpectReadable(between);
   ASSERT_TRUE(log_->Remove(seen.place.segment, SegmentBlocks::kFree).ok());
   ASSERT_TRUE(log_->Remove(both.place.segment, SegmentBlocks::kFree).ok());
   ExpectReadable(seen);
@@ -388,6 +395,7 @@ TEST_F(SegmentLogTest, SnapshotDoesNotHoldWhatCameAfterIt) {
   second.reset();
   ExpectReadable(seen);
   ExpectFails(both, StatusCode::kNotFound);
+  ExpectFails(between, StatusCode::kNotFound);
   first.reset();
   ExpectFails(seen, StatusCode::kNotFound);
   EXPECT_EQ(log_->unlinked_bytes(), 0U);

@@ -316,6 +316,34 @@ TEST_F(CutOffEviction, AnAcknowledgedWriteAfterItStays) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// What they replaced was gone by the cutoff, which is not there any more.
+TEST_F(CutOffEviction, LostUnloggedWritesBringNothingBack) {
+  engine_.reset();
+  ForkedProcess child([&](const ForkedProcess::Pipe&) {
+    Open();
+    SetAll();
+    EvictAnd([this] {
+      for (std::uint64_t i = 0; i < kItems; ++i) {
+        const std::string key = KeyOf(i);
+        const std::string_view tag = i % 3 == 0 ? "red" : "blue";
+        Command command = SetCommand{.key = key, .value = "new", .tag = tag};
+        if (i % 3 == 2) command = DeleteCommand{.key = key};
+        Reply reply;
+        static_cast<void>(engine_->Execute({&command, 1}, {&reply, 1},
+                                           {.durability = Durability::kNone}));
+      }
+    });
+    ::kill(::getpid(), SIGKILL);
+    return 1;
+  });
+  ASSERT_EQ(child.Wait(), -SIGKILL);
+  ASSERT_NO_FATAL_FAILURE(Open());
+  for (std::uint64_t i = 0; i < kItems; ++i) {
+    EXPECT_NE(Get(KeyOf(i)), "v") << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(CutOffEviction, IsSettledInTheBackground) {
   ASSERT_NO_FATAL_FAILURE(EvictAndDie("tag.step", 1));
   ASSERT_NO_FATAL_FAILURE(Open());
@@ -341,6 +369,7 @@ TEST_F(CutOffEviction, ReadOnlyItIsGoneAndNotCounted) {
   engine_ = *std::move(engine);
   EXPECT_EQ(Hits(), 0U);
   EXPECT_EQ(*engine_->Count(), 1U);
+  EXPECT_EQ(Stats().count, 1U);
 }
 
 }  // namespace
