@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -26,10 +27,13 @@
 #include <vector>
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "larder/cache/cache.h"
+
+#include "work_directory.h"
 
 namespace larder::bench {
 namespace {
@@ -100,10 +104,10 @@ std::unique_ptr<Cache> OpenCache(const std::filesystem::path& path,
   auto cache = Cache::Open(path, options);
   if (cache) return *std::move(cache);
   std::cerr << cache.error().ToString() << '\n';
-  std::exit(1);
+  return nullptr;
 }
 
-void Fill(Cache& cache, std::string_view work, long items) {
+Status Fill(Cache& cache, std::string_view work, long items) {
   constexpr long kBatch = 1000;
   const std::string value(work == "limit" ? 100 : 40, 'v');
   SetOptions options;
@@ -114,11 +118,9 @@ void Fill(Cache& cache, std::string_view work, long items) {
     for (long k = i; k < i + kBatch; ++k) {
       batch.Set("item" + std::to_string(k), value, options);
     }
-    if (const auto status = cache.Write(batch); !status.ok()) {
-      std::cerr << status.ToString() << '\n';
-      std::exit(1);
-    }
+    if (Status status = cache.Write(batch); !status.ok()) return status;
   }
+  return {};
 }
 
 Status Work(Cache& cache, std::string_view work) {
@@ -133,21 +135,32 @@ Status Work(Cache& cache, std::string_view work) {
 }
 
 int Run(std::string_view work, long items) {
-  char path[] = "/tmp/larder-waits-XXXXXX";
-  if (::mkdtemp(path) == nullptr) return 1;
+  const auto directory =
+      WorkDirectory::Make(std::filesystem::temp_directory_path());
+  if (!directory) {
+    std::cerr << directory.error().ToString() << '\n';
+    return 1;
+  }
+  const std::filesystem::path path = directory->path() / "cache";
   void* const memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
                               MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return 1;
   auto* const shared = new (memory) Shared;
   const pid_t client = ::fork();
   if (client == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     while (!shared->is_filled) ::usleep(1000);
     const auto cache = OpenCache(path, {});
+    if (cache == nullptr) ::_exit(1);
     SetAllTheTime(*cache, *shared, "client");
     ::_exit(cache->Close().ok() ? 0 : 1);
   }
   const auto cache = OpenCache(path, work == "limit" ? "192MiB" : "2GiB");
-  Fill(*cache, work, items);
+  if (client < 0 || cache == nullptr) return 1;
+  if (const Status filled = Fill(*cache, work, items); !filled.ok()) {
+    std::cerr << filled.ToString() << '\n';
+    return 1;
+  }
   shared->is_filled = true;
   std::thread own([&] { SetAllTheTime(*cache, *shared, "holder"); });
   std::this_thread::sleep_for(std::chrono::seconds(2));
@@ -163,7 +176,6 @@ int Run(std::string_view work, long items) {
   std::printf("%s of %ld items: %s in %.0f ms\n", std::string(work).c_str(),
               items, status.ToString().c_str(), took);
   const bool is_closed = cache->Close().ok();
-  std::filesystem::remove_all(path);
   return status.ok() && is_closed && ended == 0 ? 0 : 1;
 }
 

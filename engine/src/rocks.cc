@@ -481,8 +481,9 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
 
 namespace {
 
-// When its manifest is begun anew. It names all tables: never nearly as long as
-// that, or each change would write all of it.
+// When its manifest is begun anew. It names all tables: with keys of up to some
+// hundred bytes in less than that. Longer ones may take more, and then each
+// change writes all of it.
 std::uint64_t ManifestBytesMax(const std::filesystem::path& path) {
   constexpr std::uint64_t kBytesMin = 512 * 1024;
   constexpr std::uint64_t kBytesOfTable = 1024;

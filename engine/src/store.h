@@ -550,6 +550,10 @@ class Store final : public SessionStore, private LivenessJudge {
   void ClaimToDelete(std::span<const std::string> keys, std::size_t tag_bytes,
                      RoomClaim& claim) noexcept;
   void ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Evicts nothing. False: there is not so much, and nothing was claimed.
+  bool FindRoomToFree(const Incoming& incoming, RoomClaim& claim) noexcept;
+  /// Whether there is so much or not.
+  void ClaimAnyway(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Compacts the index until there is room for what only replaces. False:
   /// there is no more to be got.
   bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim) noexcept;

@@ -52,6 +52,20 @@ inline std::optional<std::uint32_t> ParseBigEndian32(std::string_view key,
   return number;
 }
 
+/// The prefix and a number, eight bytes big-endian.
+inline std::string NumberKey(std::string_view prefix, std::uint64_t number) {
+  std::string key(prefix);
+  key.resize(prefix.size() + sizeof(number));
+  StoreBigEndian64(key.data() + prefix.size(), number);
+  return key;
+}
+/// What follows the prefix; nullopt: it is not a key of that kind.
+inline std::optional<std::uint64_t> ParseNumberKey(std::string_view key,
+                                                   std::string_view prefix) {
+  if (key.size() != prefix.size() + sizeof(std::uint64_t)) return std::nullopt;
+  return LoadBigEndian64(key.data() + prefix.size());
+}
+
 inline std::string SettingKey(std::string_view name) {
   return std::string(kSettingPrefix).append(name);
 }
@@ -72,32 +86,20 @@ inline std::optional<std::uint32_t> ParseRunKey(std::string_view key) {
 /// "session/" and the client's uid, eight bytes big-endian; the value is the
 /// sequence, eight bytes big-endian, and the encoded replies.
 inline std::string SessionKey(std::uint64_t uid) {
-  std::string key(kSessionPrefix);
-  key.resize(kSessionPrefix.size() + sizeof(uid));
-  StoreBigEndian64(key.data() + kSessionPrefix.size(), uid);
-  return key;
+  return NumberKey(kSessionPrefix, uid);
 }
 inline std::optional<std::uint64_t> ParseSessionKey(std::string_view key) {
-  if (key.size() != kSessionPrefix.size() + sizeof(std::uint64_t)) {
-    return std::nullopt;
-  }
-  return LoadBigEndian64(key.data() + kSessionPrefix.size());
+  return ParseNumberKey(key, kSessionPrefix);
 }
 
 inline std::string TagCutoffKey(std::string_view tag) {
   return std::string(kTagCutoffPrefix).append(tag);
 }
 inline std::string TagSparedKey(std::uint64_t version) {
-  std::string key(kTagSparedPrefix);
-  key.resize(kTagSparedPrefix.size() + sizeof(version));
-  StoreBigEndian64(key.data() + kTagSparedPrefix.size(), version);
-  return key;
+  return NumberKey(kTagSparedPrefix, version);
 }
 inline std::optional<std::uint64_t> ParseTagSparedKey(std::string_view key) {
-  if (key.size() != kTagSparedPrefix.size() + sizeof(std::uint64_t)) {
-    return std::nullopt;
-  }
-  return LoadBigEndian64(key.data() + kTagSparedPrefix.size());
+  return ParseNumberKey(key, kTagSparedPrefix);
 }
 
 /// "sessions/" and the number of the group, four bytes big-endian.

@@ -297,15 +297,12 @@ Status Store::ClaimToChange(std::span<const Command> commands,
   const bool is_small =
       commands.size() == 1 ||
       kDatabaseFactor * incoming.to_database() <= ReplacingReserve() / 4;
-  if (options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
-      ClaimByPressing(incoming, claim)) {
-    return Status::Ok();
-  }
-  if (MayEvict(EvictionCause::kRoom) && MakeRoom(incoming, claim).ok()) {
+  if (FindRoomToFree(incoming, claim) ||
+      (MayEvict(EvictionCause::kRoom) && MakeRoom(incoming, claim).ok())) {
     return Status::Ok();
   }
   if (is_small) {
-    ClaimToFree(incoming, claim);
+    ClaimAnyway(incoming, claim);
     return Status::Ok();
   }
   return Status::NoSpace("no room in " + directory().string() + ": " +
@@ -325,10 +322,16 @@ void Store::ClaimToDelete(std::span<const std::string> keys,
 }
 
 void Store::ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept {
-  if (options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
-      ClaimByPressing(incoming, claim)) {
-    return;
-  }
+  if (!FindRoomToFree(incoming, claim)) ClaimAnyway(incoming, claim);
+}
+
+bool Store::FindRoomToFree(const Incoming& incoming,
+                           RoomClaim& claim) noexcept {
+  return options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
+         ClaimByPressing(incoming, claim);
+}
+
+void Store::ClaimAnyway(const Incoming& incoming, RoomClaim& claim) noexcept {
   const std::scoped_lock claiming(claim_mutex_);
   claim.Take(claimed_, incoming);
 }

@@ -357,6 +357,13 @@ class ContainerTest : public OpenEngineProcessTest {
     for (off_t at = 0; ::posix_fallocate(fd, at, 4096) == 0;) at += 4096;
     ::close(fd);
   }
+  /// Opens the cache, says what "n" is then, and stays.
+  int UseAndStay(const ForkedProcess::Pipe& pipe) {
+    const auto engine = TryOpen();
+    pipe.Send(engine ? static_cast<std::uint64_t>(Incr(**engine, "n")) : 0);
+    for (;;) ::pause();
+    return 0;
+  }
   [[nodiscard]] std::size_t RegionsInCache() const {
     std::error_code none;
     return static_cast<std::size_t>(std::distance(
@@ -460,10 +467,7 @@ TEST_F(ContainerTest, ARegionDirectoryThatFillsUpLaterKeepsNoClientOut) {
       return kSkipped;
     }
     const auto use = [this](const ForkedProcess::Pipe& pipe) {
-      const auto engine = TryOpen();
-      pipe.Send(engine ? static_cast<std::uint64_t>(Incr(**engine, "n")) : 0);
-      for (;;) ::pause();
-      return 0;
+      return UseAndStay(pipe);
     };
     ForkedProcess holder(use);
     if (holder.Receive() != 1U) return 1;
@@ -499,10 +503,7 @@ TEST_F(ContainerTest, RegionsInTheCacheDoNotOutliveAnEpoch) {
       return kSkipped;
     }
     const auto use = [this](const ForkedProcess::Pipe& pipe) {
-      const auto engine = TryOpen();
-      pipe.Send(engine ? static_cast<std::uint64_t>(Incr(**engine, "n")) : 0);
-      for (;;) ::pause();
-      return 0;
+      return UseAndStay(pipe);
     };
     ForkedProcess holder(use);
     if (holder.Receive() != 1U) return 1;

@@ -14,11 +14,14 @@
 
 #include "larder/engine/limits.h"
 
+#include "open_descriptors.h"
 #include "segment_format.h"
 #include "segment_log_fixture.h"
 
 namespace larder {
 namespace {
+
+using testing::IsOpenHere;
 
 using SegmentLogTest = SegmentLogFixture;
 
@@ -55,14 +58,6 @@ TEST_F(SegmentLogTest, PayloadIsAlignedForReadingInPlace) {
                   kPayloadAlignment,
               0U);
   }
-}
-
-bool IsOpenHere(const std::filesystem::path& file) {
-  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
-    std::error_code gone;
-    if (std::filesystem::read_symlink(fd.path(), gone) == file) return true;
-  }
-  return false;
 }
 
 TEST_F(SegmentLogTest, AnIdleFileIsClosedAndGoesOn) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "in_use.h"
+#include "open_descriptors.h"
 #include "temporary_directory.h"
 #include "unique_fd.h"
 
@@ -154,16 +155,9 @@ TEST_F(SharedRegionTest, UnlinkAllKeepsOtherCachesAndTheCurrentEpoch) {
   EXPECT_TRUE(std::filesystem::exists(other.Path()));
 }
 
-bool IsOpenHere(const std::filesystem::path& file) {
-  for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
-    std::error_code gone;
-    if (std::filesystem::read_symlink(fd.path(), gone) == file) return true;
-  }
-  return false;
-}
-
 // In use as long as it is mapped; on a tmpfs without a descriptor.
 TEST(SharedRegionInUse, TheMappingSaysSo) {
+  using testing::IsOpenHere;
   using testing::TemporaryDirectory;
   for (const auto place :
        {TemporaryDirectory::Place::kDisk, TemporaryDirectory::Place::kMemory}) {
