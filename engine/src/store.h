@@ -554,9 +554,14 @@ class Store final : public SessionStore, private LivenessJudge {
   bool FindRoomToFree(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// Whether there is so much or not.
   void ClaimAnyway(const Incoming& incoming, RoomClaim& claim) noexcept;
+  enum class Pressing : std::uint8_t {
+    kAlways,
+    kIfWorthwhile,  ///< Not soon after one that gained little.
+  };
   /// Compacts the index until there is room for what only replaces. False:
   /// there is no more to be got.
-  bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim) noexcept;
+  bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
+                       Pressing pressing) noexcept;
   void MeasureSubdirectories() noexcept;
   /// Besides what is used and claimed.
   [[nodiscard]] RoomLeft MeasureRoom() const noexcept;
@@ -934,6 +939,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> unpinnings_{0};  // By streams and scans.
   std::mutex freeing_mutex_;        // One at a time makes room by pressing.
   std::uint64_t vain_written_ = 0;  // By it: so much there was when it failed.
+  std::chrono::steady_clock::time_point press_not_before_{};  // By it, too.
   std::mutex claim_mutex_;  // A leaf: from a look at the room to the claim.
 
   // The earliest expiry there may be; nothing has expired before it.

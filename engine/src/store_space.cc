@@ -273,7 +273,8 @@ Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
   }
   if (incoming.only_replaces() && !MayEvict(EvictionCause::kRoom) &&
       options_.logical_capacity == 0) {
-    return TryClaim(incoming, claim) || ClaimByPressing(incoming, claim)
+    return TryClaim(incoming, claim) ||
+                   ClaimByPressing(incoming, claim, Pressing::kIfWorthwhile)
                ? Status::Ok()
                : FullStatus();
   }
@@ -328,7 +329,7 @@ void Store::ClaimToFree(const Incoming& incoming, RoomClaim& claim) noexcept {
 bool Store::FindRoomToFree(const Incoming& incoming,
                            RoomClaim& claim) noexcept {
   return options_.logical_capacity != 0 || TryClaim(incoming, claim) ||
-         ClaimByPressing(incoming, claim);
+         ClaimByPressing(incoming, claim, Pressing::kAlways);
 }
 
 void Store::ClaimAnyway(const Incoming& incoming, RoomClaim& claim) noexcept {
@@ -336,14 +337,22 @@ void Store::ClaimAnyway(const Incoming& incoming, RoomClaim& claim) noexcept {
   claim.Take(claimed_, incoming);
 }
 
-bool Store::ClaimByPressing(const Incoming& incoming,
-                            RoomClaim& claim) noexcept {
+bool Store::ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
+                            Pressing pressing) noexcept {
+  // What gains less than that, of what was wanted, takes one part of so many of
+  // the time: each touch would else compact the index for itself.
+  constexpr std::uint64_t kWorthwhileShare = 4;
+  constexpr int kTimeShare = 4;
   // More than just enough: what a compaction of the index costs is for as many
   // as it gives room for. Half of what is kept for them.
   Incoming wanted = incoming;
   wanted.replacing_bytes += ReplacingReserve() / (2 * kDatabaseFactor);
   const std::scoped_lock lock(freeing_mutex_);
   if (TryClaim(incoming, claim)) return true;
+  const auto begin = std::chrono::steady_clock::now();
+  if (pressing == Pressing::kIfWorthwhile && begin < press_not_before_) {
+    return false;
+  }
   // Where nothing was gained, so much must be written before there may be.
   const std::uint64_t written = rocks_->files().wal_appended();
   if (vain_written_ != 0 && written < vain_written_ + ReplacingReserve() / 8) {
@@ -355,6 +364,13 @@ bool Store::ClaimByPressing(const Incoming& incoming,
   const std::uint64_t steps = rocks_->access_table_count() + 2;
   for (std::uint64_t step = 0; step < steps && !HasRoom(wanted); ++step) {
     PressDeleted();
+  }
+  wanted.replacing_bytes =
+      incoming.replacing_bytes +
+      (wanted.replacing_bytes - incoming.replacing_bytes) / kWorthwhileShare;
+  if (!HasRoom(wanted)) {
+    const auto end = std::chrono::steady_clock::now();
+    press_not_before_ = end + kTimeShare * (end - begin);
   }
   if (TryClaim(incoming, claim)) return true;
   vain_written_ = written;
