@@ -261,6 +261,9 @@ class SegmentLogOnDisk final : public SegmentLog {
     const std::int64_t bytes = environment_->counters->unlinked_bytes;
     return bytes > 0 ? static_cast<std::uint64_t>(bytes) : 0;
   }
+  [[nodiscard]] std::uint64_t snapshot_bytes() const noexcept override {
+    return held_bytes_;
+  }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept override {
     return environment_->counters->bytes_written;
   }
@@ -338,12 +341,17 @@ class SegmentLogOnDisk final : public SegmentLog {
   bool earlier_synced_ = false;                 // Under sync_mutex_.
   std::atomic<bool> directory_unsynced_{true};  // An earlier run may not have.
 
+  struct HeldSegment {
+    std::uint32_t id = 0;
+    std::uint64_t removed_at = 0;  // The last snapshot made before.
+    std::uint64_t bytes = 0;
+  };
   std::mutex snapshot_mutex_;  // Guards the snapshots and what they hold.
   std::uint64_t snapshot_count_ = 0;
   // Each with the first id that it cannot see.
   std::map<std::uint64_t, std::uint32_t> snapshots_;
-  // Removed ids that are held, and the last snapshot made before.
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> held_;
+  std::vector<HeldSegment> held_;             // Of removed ids.
+  std::atomic<std::uint64_t> held_bytes_{0};  // The sum of theirs.
 
   mutable std::shared_mutex table_mutex_;
   std::unordered_map<std::uint32_t, FilePtr> table_;
@@ -912,9 +920,11 @@ Status SegmentLogOnDisk::Remove(std::uint32_t id,
   const auto held = read_mode_.load() == ReadMode::kPread
                         ? SegmentFile::Hold::kOpen
                         : SegmentFile::Hold::kMapped;
+  const std::uint64_t bytes = file->accounted();
   LARDER_RETURN_IF_ERROR(file->Unlink(hold ? held : SegmentFile::Hold::kNo));
   if (hold) {
-    held_.emplace_back(id, snapshot_count_);
+    held_.push_back({id, snapshot_count_, bytes});
+    held_bytes_ += bytes;
   } else {
     const std::unique_lock table_lock(table_mutex_);
     table_.erase(id);
@@ -939,17 +949,18 @@ void SegmentLogOnDisk::ReleaseSnapshot(std::uint64_t number) noexcept {
   const std::lock_guard lock(snapshot_mutex_);
   snapshots_.erase(number);
   // By one of those that there were when it was removed.
-  const auto is_seen = [&](std::uint32_t id, std::uint64_t removed_at) {
+  const auto is_seen = [&](const HeldSegment& held) {
     return std::any_of(
-        snapshots_.begin(), snapshots_.upper_bound(removed_at),
-        [id](const auto& snapshot) { return id < snapshot.second; });
+        snapshots_.begin(), snapshots_.upper_bound(held.removed_at),
+        [&](const auto& snapshot) { return held.id < snapshot.second; });
   };
   const std::unique_lock table_lock(table_mutex_);
-  std::erase_if(held_, [&](const auto& entry) {
-    if (is_seen(entry.first, entry.second)) {
+  std::erase_if(held_, [&](const HeldSegment& held) {
+    if (is_seen(held)) {
       return false;
     }
-    if (const auto found = table_.find(entry.first); found != table_.end()) {
+    held_bytes_ -= held.bytes;
+    if (const auto found = table_.find(held.id); found != table_.end()) {
       dropped.push_back(std::move(found->second));
       table_.erase(found);
     }

@@ -293,6 +293,8 @@ class SegmentLog {
   /// Bytes of removed segments that handles or snapshots of this log still
   /// hold: not in disk_bytes, but not free either.
   [[nodiscard]] virtual std::uint64_t unlinked_bytes() const noexcept = 0;
+  /// Of these, what snapshots hold.
+  [[nodiscard]] virtual std::uint64_t snapshot_bytes() const noexcept = 0;
   /// Bytes written since Open, footers included.
   [[nodiscard]] virtual std::uint64_t bytes_written() const noexcept = 0;
 

@@ -86,6 +86,7 @@ constexpr std::array<std::string_view, 3> kCompressionNames = {"none", "lz4",
 constexpr std::array<std::string_view, 2> kVerifyReadsNames = {"always",
                                                                "once"};
 constexpr std::array<std::string_view, 2> kReadModeNames = {"map", "pread"};
+constexpr std::array<std::string_view, 2> kNoYesNames = {"no", "yes"};
 
 constexpr std::array kDescriptors = {
     Descriptor{"size_limit", "physical bytes of the whole directory",
@@ -136,6 +137,12 @@ constexpr std::array kDescriptors = {
         "how large values are read: map, without a copy, or pread, which "
         "outlives files that others cut",
         Choice<&Settings::read_mode>(kReadModeNames)},
+    Descriptor{"scan_hold_max",
+               "what open scans may hold of removed segments; 0 = size_limit",
+               ByteCountField{&Settings::scan_hold_max, 0, kByteCountMax}},
+    Descriptor{"scan_hold_counts",
+               "whether that counts in size_limit: no or yes",
+               Choice<&Settings::scan_hold_counts>(kNoYesNames)},
 };
 
 std::string Join(std::span<const std::string_view> names) {
@@ -304,6 +311,14 @@ Status CheckTogether(const Settings& settings) {
         "inline_value_max (" + FormatByteCount(settings.inline_value_max) +
         ") must be below large_value_min (" +
         FormatByteCount(settings.large_value_min) + ")");
+  }
+  constexpr std::uint64_t kCountingLimitMin = kSizeLimitBytesMin / 3 * 4;
+  if (settings.scan_hold_counts == ScanHoldCounts::kYes &&
+      settings.size_limit < kCountingLimitMin) {
+    return Status::InvalidArgument(
+        "scan_hold_counts=yes keeps a quarter of size_limit for scans: "
+        "size_limit must be at least " +
+        FormatByteCount(kCountingLimitMin) + " then");
   }
   return Status::Ok();
 }

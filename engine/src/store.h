@@ -563,6 +563,8 @@ class Store final : public SessionStore, private LivenessJudge {
   bool ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
                        Pressing pressing) noexcept;
   void MeasureSubdirectories() noexcept;
+  /// Ends the oldest scans while they hold more than is allowed.
+  void EndScansThatHoldTooMuch(std::uint64_t bytes_to_come) noexcept;
   /// Besides what is used and claimed.
   [[nodiscard]] RoomLeft MeasureRoom() const noexcept;
   /// What is left then. None: there is not so much, and nothing was claimed.
@@ -845,7 +847,7 @@ class Store final : public SessionStore, private LivenessJudge {
   mutable std::mutex settings_mutex_;
   Settings settings_;  // Guarded by settings_mutex_; mirrors below.
   std::atomic<std::uint64_t> settings_version_{1};
-  std::atomic<std::uint64_t> size_limit_{0};
+  std::atomic<std::uint64_t> size_limit_{0};  // Less what is kept for scans.
   std::atomic<std::uint64_t> effective_limit_{0};
   // While the directory is taken under a lower limit: in force if larger.
   std::atomic<std::uint64_t> shrinking_limit_{0};
@@ -1012,6 +1014,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::mutex scans_mutex_;
   std::list<StoreScan*> scans_;               // Guarded by scans_mutex_.
   std::atomic<std::uint64_t> scan_count_{0};  // Its size.
+  std::atomic<std::uint64_t> scan_hold_max_{UINT64_MAX};
 
   std::mutex wake_mutex_;
   std::condition_variable wake_;

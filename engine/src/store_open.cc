@@ -40,6 +40,23 @@ std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
   return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
 }
 
+std::uint64_t ScanHoldMaxFor(const Settings& settings) {
+  const std::uint64_t most = settings.scan_hold_counts == ScanHoldCounts::kYes
+                                 ? settings.size_limit / 4
+                                 : UINT64_MAX;
+  const std::uint64_t asked = settings.scan_hold_max != 0
+                                  ? settings.scan_hold_max
+                                  : settings.size_limit;
+  return std::min(asked, most);
+}
+
+// What is left of the limit for everything else.
+std::uint64_t CacheLimitFor(const Settings& settings) {
+  return settings.scan_hold_counts == ScanHoldCounts::kYes
+             ? settings.size_limit - ScanHoldMaxFor(settings)
+             : settings.size_limit;
+}
+
 // Grows with every change of RocksDB's set of files.
 std::uint64_t ManifestBytes(const std::filesystem::path& database) {
   std::uint64_t bytes = 0;
@@ -369,7 +386,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
     keeps_ghosts_ =
         settings.policy == "s3-fifo" || options_.logical_capacity != 0;
   }
-  size_limit_ = settings.size_limit;
+  size_limit_ = CacheLimitFor(settings);
   min_free_bytes_ = settings.min_free_bytes;
   item_count_limit_ = settings.item_count_limit;
   item_size_limit_ = settings.item_size_limit;
@@ -379,6 +396,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
   durability_ = settings.durability;
   verify_reads_ = settings.verify_reads;
   when_full_ = settings.when_full;
+  scan_hold_max_ = ScanHoldMaxFor(settings);
   segment_size_ = SegmentSizeFor(settings.size_limit);
   {
     const std::scoped_lock lock(ledger_mutex_);
@@ -392,7 +410,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
     log_->SetReadMode(settings.read_mode);
   }
   rocks_->Resize(SizesFor(settings.size_limit, rocks_->access_table_bytes()));
-  effective_limit_ = settings.size_limit;
+  effective_limit_ = size_limit_.load();
   settings_version_.fetch_add(1, std::memory_order_release);
   if (log_) {
     UpdateFreeSpace();
@@ -723,7 +741,7 @@ Status Store::ChangeSetting(std::string_view name,
       FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
                                  SettingKey(name), *text),
                 "writing a setting"));
-  if (next->size_limit < size_limit_) BeginShrinking();
+  if (CacheLimitFor(*next) < size_limit_) BeginShrinking();
   return ApplySettings(*next);
 }
 

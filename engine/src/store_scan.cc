@@ -69,7 +69,10 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
 }
 
 StoreScan::StoreScan(Store& store, const ScanOptions& options)
-    : store_(store), options_(options), registered_(store.scans_.end()) {}
+    : store_(store),
+      options_(options),
+      holds_segments_(options.with_values),
+      registered_(store.scans_.end()) {}
 
 StoreScan::~StoreScan() {
   Invalidate();
@@ -123,12 +126,7 @@ Result<std::vector<ScanItem>> StoreScan::Next(std::size_t count_max) noexcept {
   }
   const auto gate = store_.store_gate_.Enter();
   const std::scoped_lock lock(mutex_);
-  if (invalid_) {
-    LARDER_FAIL_IF_ERROR(store_.CheckOpen());
-    return Fail(Status(StatusCode::kAborted,
-                       "the database was reopened after a failed write; "
-                       "start the scan again"));
-  }
+  LARDER_FAIL_IF_ERROR(CheckGoesOn());
   // A page of large values is cut short: memory stays bounded.
   constexpr std::uint64_t kPageBytesMax = 64 << 20;
   std::vector<ScanItem> page;
@@ -138,6 +136,7 @@ Result<std::vector<ScanItem>> StoreScan::Next(std::size_t count_max) noexcept {
   }
   for (; !AtEnd() && page.size() < count_max && bytes < kPageBytesMax;
        Advance()) {
+    LARDER_FAIL_IF_ERROR(CheckGoesOn());
     if (options_.with_values && pace_.IsDue()) ReadAhead();
     ScanItem item;
     if (!Visit(item)) continue;
@@ -216,8 +215,35 @@ bool StoreScan::ReadValue(const Entry& entry, ScanItem& item) {
   return true;
 }
 
+Status StoreScan::CheckGoesOn() noexcept {
+  if (holding_ended_) {
+    GiveBack();
+    return {StatusCode::kAborted,
+            "open scans held more than scan_hold_max of what was removed since "
+            "they began, and this was the oldest; read faster, or less, or "
+            "raise it"};
+  }
+  if (!invalid_) return Status::Ok();
+  LARDER_RETURN_IF_ERROR(store_.CheckOpen());
+  return {StatusCode::kAborted,
+          "the database was reopened after a failed write; start the scan "
+          "again"};
+}
+
+void StoreScan::EndHolding() noexcept {
+  if (!holds_segments_) return;
+  holding_ended_ = true;
+  // Else Next sees it.
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (lock) GiveBack();
+}
+
 void StoreScan::Invalidate() noexcept {
   const std::scoped_lock lock(mutex_);
+  GiveBack();
+}
+
+void StoreScan::GiveBack() noexcept {
   invalid_ = true;
   lines_.reset();
   entries_.reset();

@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_STORE_SCAN_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -45,9 +46,15 @@ class StoreScan final : public Scan {
 
   /// The database is about to close: gives the iterators back.
   void Invalidate() noexcept;
+  /// If it holds segments: gives them back, at once or after the item at hand,
+  /// and answers kAborted from now on. Does not wait.
+  void EndHolding() noexcept;
 
  private:
   StoreScan(Store& store, const ScanOptions& options);
+  /// What must be so before each line. Under mutex_.
+  Status CheckGoesOn() noexcept;
+  void GiveBack() noexcept;  // Under mutex_.
   void SetBounds();
   void SeekFirst();
   void Advance();
@@ -78,6 +85,8 @@ class StoreScan final : public Scan {
   ReadAheadPace pace_;
   bool started_ = false;
   bool invalid_ = false;
+  const bool holds_segments_;
+  std::atomic<bool> holding_ended_{false};
   std::list<StoreScan*>::iterator registered_;
 };
 

@@ -14,6 +14,7 @@
 #include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
+#include "store_scan.h"
 
 // Keeping the directory under its limit: eviction by cutoff, freeing of dead
 // places, cleaning of partly dead ones, and the background thread.
@@ -191,6 +192,19 @@ std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
   const std::uint64_t pieces = value_size / kChunkSizeBytesMax + borders + 2;
   return value_size + borders * kBlockBytes + end_bytes +
          pieces * SegmentLog::RecordSize(key_size, 1);
+}
+
+void Store::EndScansThatHoldTooMuch(std::uint64_t bytes_to_come) noexcept {
+  const auto is_too_much = [&] {
+    const std::uint64_t held = log_->snapshot_bytes();
+    return held != 0 && held + bytes_to_come > scan_hold_max_;
+  };
+  if (!is_too_much()) return;
+  const std::scoped_lock lock(scans_mutex_);
+  for (StoreScan* scan : scans_) {
+    if (!is_too_much()) return;
+    scan->EndHolding();
+  }
 }
 
 void Store::MeasureSubdirectories() noexcept {
@@ -747,6 +761,7 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
       dead_runs.push_back(PlaceNumber(place));
       continue;
     }
+    EndScansThatHoldTooMuch(segment_size_);
     LARDER_RETURN_IF_ERROR(
         log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
     // It stays only as far as the directory fits with it.
@@ -1299,6 +1314,7 @@ void Store::Housekeep() noexcept {
   FitBuffers();
   TendKeyFilter();
   LeaveDoubtfulSegments().IgnoreError();
+  EndScansThatHoldTooMuch(0);  // One was in the midst of a page, say.
   // Where nothing may be evicted, whoever writes looks for room: to keep some
   // ready would mean to compact the index again and again.
   const bool is_over = MayEvict(EvictionCause::kRoom)

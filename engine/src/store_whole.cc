@@ -418,7 +418,7 @@ Result<EngineStats> Store::Stats() noexcept {
 
 EngineStats Store::ReadStats() noexcept {
   EngineStats stats;
-  stats.size_limit = size_limit_;
+  stats.size_limit = CurrentSettings().size_limit;
   stats.disk_bytes = UsedBytes();
   stats.restamps = restamps_.Sum();
   stats.bytes_written_user = user_bytes_.Sum();

@@ -192,7 +192,7 @@ Status Store::CheckValueSize(std::uint64_t size) const noexcept {
     return Status::TooLarge(
         "value of " + std::to_string(size) + " bytes can never fit: at most " +
         std::to_string(ItemBytesMax()) + " under a size_limit of " +
-        std::to_string(size_limit_.load()) + "; raise size_limit");
+        std::to_string(CurrentSettings().size_limit) + "; raise size_limit");
   }
   return Status::Ok();
 }

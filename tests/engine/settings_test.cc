@@ -63,7 +63,8 @@ TEST(Settings, EveryOneIsDescribedInTheOrderOfTheStruct) {
       "item_size_limit", "policy",           "objective",
       "when_full",       "durability",       "default_ttl",
       "large_value_min", "inline_value_max", "compression",
-      "compression_min", "verify_reads",     "read_mode"};
+      "compression_min", "verify_reads",     "read_mode",
+      "scan_hold_max",   "scan_hold_counts"};
   EXPECT_EQ(names, expected);
 }
 
@@ -125,7 +126,7 @@ TEST(Settings, BoundsAreAsDocumented) {
     }
     ++bounded_count;
   }
-  EXPECT_EQ(bounded_count, 7);
+  EXPECT_EQ(bounded_count, 8);
 }
 
 TEST(Settings, EachIsChangedByItsName) {

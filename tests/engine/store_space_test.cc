@@ -927,6 +927,126 @@ TEST_F(StoreSpace, AnOpenScanHoldsNoMoreThanThereWas) {
   EXPECT_EQ(Stats().held_bytes, 0U);
 }
 
+// Scans that hold what is removed, and writers that remove it.
+class HoldingScans : public StoreSpace {
+ protected:
+  static constexpr std::uint64_t kLimit = 16 * kMiB;
+  static constexpr std::size_t kSize = 20'000;
+
+  void Write(std::uint64_t count) {
+    for (const std::uint64_t end = next_ + count; next_ < end; ++next_) {
+      ASSERT_EQ(Set(KeyOf(next_), MakeValue(next_, kSize)).ToString(), "kOk");
+      const EngineStats stats = Stats();
+      held_max_ = std::max(held_max_, stats.held_bytes);
+      taken_max_ = std::max(taken_max_, stats.held_bytes + DirectoryBytes());
+    }
+  }
+  std::unique_ptr<Scan> OpenScan() {
+    return std::move(*engine_->OpenScan({.with_values = true}));
+  }
+
+  std::uint64_t next_ = 0;
+  std::uint64_t held_max_ = 0;
+  std::uint64_t taken_max_ = 0;
+};
+
+TEST_F(HoldingScans, TheOldestEndsWhenTheyHoldTooMuch) {
+  constexpr std::uint64_t kHoldMax = 4 * kMiB;
+  Open({{"size_limit", std::to_string(kLimit)},
+        {"scan_hold_max", std::to_string(kHoldMax)}});
+  ASSERT_NO_FATAL_FAILURE(Write(2 * kLimit / kSize));
+  const auto without_values = std::move(*engine_->OpenScan({}));
+  const auto old = OpenScan();
+  ASSERT_NO_FATAL_FAILURE(Write(3 * kMiB / kSize));
+  const auto young = OpenScan();
+  auto page = old->Next(1);
+  ASSERT_TRUE(page.has_value());
+  for (; page && next_ < 4 * kLimit / kSize; page = old->Next(1)) {
+    ASSERT_NO_FATAL_FAILURE(Write(10));
+  }
+  ASSERT_FALSE(page.has_value());
+  EXPECT_EQ(page.error().code(), StatusCode::kAborted);
+  EXPECT_NE(page.error().message().find("scan_hold_max"), std::string::npos);
+  EXPECT_EQ(young->Next(1).value().size(), 1U);
+  EXPECT_EQ(old->Next(1).error().code(), StatusCode::kAborted);
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  EXPECT_EQ(young->Next(1).error().code(), StatusCode::kAborted);
+  EXPECT_EQ(without_values->Next(1).value().size(), 1U);
+  EXPECT_GT(held_max_, kHoldMax / 2);
+  EXPECT_LE(held_max_, kHoldMax);
+  EXPECT_EQ(Stats().held_bytes, 0U);
+}
+
+TEST_F(HoldingScans, ALowerBoundIsObeyedAtOnce) {
+  Open({{"size_limit", std::to_string(kLimit)}});
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  const auto scan = OpenScan();
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  ASSERT_GT(Stats().held_bytes, 4 * kMiB);
+  ASSERT_TRUE(engine_->Reset("scan_hold_max", "1MiB").ok());
+  ASSERT_NO_FATAL_FAILURE(Write(kMiB / kSize));
+  EXPECT_EQ(Stats().held_bytes, 0U);
+  EXPECT_EQ(scan->Next(1).error().code(), StatusCode::kAborted);
+}
+
+TEST_F(HoldingScans, WhatTheyHoldCountsIfAsked) {
+  Open({{"size_limit", std::to_string(2 * kLimit)}});
+  ASSERT_NO_FATAL_FAILURE(Write(2 * kLimit / kSize));
+  ASSERT_TRUE(engine_->Reset("scan_hold_counts", "yes").ok());
+  taken_max_ = 0;
+  auto scan = OpenScan();
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / 4 / kSize));
+  EXPECT_TRUE(scan->Next(1).has_value());
+  ASSERT_NO_FATAL_FAILURE(Write(2 * kLimit / kSize));
+  EXPECT_GT(held_max_, kLimit / 4);
+  EXPECT_LE(held_max_, kLimit / 2);
+  EXPECT_LE(taken_max_, 2 * kLimit);
+  EXPECT_EQ(scan->Next(1).error().code(), StatusCode::kAborted);
+  EXPECT_EQ(Stats().size_limit, 2 * kLimit);
+  EXPECT_LE(DirectoryBytes(), 2 * kLimit / 4 * 3);
+  // Its part is the cache's again.
+  ASSERT_TRUE(engine_->Reset("scan_hold_counts", "no").ok());
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  EXPECT_GT(Stats().live_bytes, 2 * kLimit / 4 * 3);
+  // Too small a cache has nothing to spare.
+  ASSERT_TRUE(engine_->Reset("size_limit", "16MiB").ok());
+  EXPECT_EQ(engine_->Reset("scan_hold_counts", "yes").code(),
+            StatusCode::kInvalidArgument);
+}
+
+// One that reads while it is ended sees whole values up to there.
+TEST_F(HoldingScans, OneThatReadsMeanwhileEndsBetweenTwoItems) {
+  Open({{"size_limit", std::to_string(kLimit)}, {"scan_hold_max", "1MiB"}});
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  std::atomic<bool> stop{false};
+  std::uint64_t ended = 0;
+  std::uint64_t wrong = 0;
+  std::thread reader([&] {
+    while (!stop) {
+      const auto scan = OpenScan();
+      for (;;) {
+        auto page = scan->Next(7);
+        if (!page) {
+          ended += page.error().code() == StatusCode::kAborted ? 1 : 1'000'000;
+          break;
+        }
+        if (page->empty()) break;
+        for (const ScanItem& item : *page) {
+          wrong += item.value.size() == kSize ? 0 : 1;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
+  });
+  ASSERT_NO_FATAL_FAILURE(Write(4 * kLimit / kSize));
+  stop = true;
+  reader.join();
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_GT(ended, 0U);
+  EXPECT_LT(ended, 1'000'000U);
+  EXPECT_EQ(Stats().held_bytes, 0U);
+}
+
 // Whatever is smaller than kTooLarge is taken, whatever the cache holds.
 class LargestValue : public StoreSpace,
                      public ::testing::WithParamInterface<

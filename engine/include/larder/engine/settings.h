@@ -44,6 +44,12 @@ enum class VerifyReads : std::uint8_t { kAlways = 0, kOnce = 1 };
 ///         the setting.
 enum class ReadMode : std::uint8_t { kMap = 0, kPread = 1 };
 
+/// Whether what scans hold of removed segments counts in size_limit.
+enum class ScanHoldCounts : std::uint8_t {
+  kNo,
+  kYes,  ///< So much of it is kept for them, a quarter at most.
+};
+
 /// The settings of a cache. They live in the directory: opening a cache takes
 /// them from there, `Reset` changes them for everyone.
 ///
@@ -75,6 +81,10 @@ struct Settings {
   std::uint64_t compression_min = 1024;
   VerifyReads verify_reads = VerifyReads::kOnce;
   ReadMode read_mode = ReadMode::kMap;
+  /// Bytes of removed segments that scans with values may hold together; the
+  /// oldest scan ends with kAborted then. 0 = size_limit.
+  std::uint64_t scan_hold_max = 0;
+  ScanHoldCounts scan_hold_counts = ScanHoldCounts::kNo;
 
   friend bool operator==(const Settings&, const Settings&) = default;
 };
