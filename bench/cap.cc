@@ -14,6 +14,7 @@
 
 #include "larder/engine/settings.h"
 
+#include "cap_exact.h"
 #include "cap_report.h"
 #include "cap_run.h"
 #include "gnuplot.h"
@@ -40,6 +41,7 @@ struct Arguments {
   int repetitions = 1;
   std::uint64_t seed = 1;
   bool without_raw = false;
+  bool without_exact = false;
   bool check = false;
   bool list = false;
 };
@@ -80,6 +82,9 @@ void AddOptions(CLI::App& app, Arguments& arguments) {
   app.add_option("--plot", arguments.plot, "draw this SVG with gnuplot");
   app.add_flag("--no-raw", arguments.without_raw,
                "leave raw RocksDB out, and so the ratio");
+  app.add_flag("--no-exact", arguments.without_exact,
+               "leave out the second run, in processes that are stopped for "
+               "each look at the directory");
   app.add_flag("--check", arguments.check,
                "exit with 1 and say which if a bar is missed");
   app.add_flag("--list", arguments.list, "list the workloads");
@@ -125,6 +130,7 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   plan.options.factor = arguments.factor;
   plan.options.seed = arguments.seed;
   plan.options.with_raw = !arguments.without_raw;
+  plan.options.with_exact = !arguments.without_exact;
   plan.options.sample_period = std::chrono::microseconds(
       static_cast<std::int64_t>(1e6 / arguments.sample_rate));
   return plan;
@@ -151,6 +157,11 @@ CapResult Combine(std::vector<CapResult> runs) {
     middle.live_share_min = std::min(middle.live_share_min, run.live_share_min);
     middle.speed.latency.max =
         std::max(middle.speed.latency.max, run.speed.latency.max);
+    if (middle.exact && run.exact && &run != &runs[runs.size() / 2]) {
+      middle.exact->sample_count += run.exact->sample_count;
+      middle.exact->over_count += run.exact->over_count;
+      middle.exact->refused_count += run.exact->refused_count;
+    }
   }
   return middle;
 }
@@ -251,4 +262,9 @@ int Main(int argc, char** argv) {
 
 }  // namespace larder::bench
 
-int main(int argc, char** argv) { return larder::bench::Main(argc, argv); }
+int main(int argc, char** argv) {
+  int exit_code = 0;
+  return larder::bench::RunWriterIfAsked(argc, argv, exit_code)
+             ? exit_code
+             : larder::bench::Main(argc, argv);
+}

@@ -58,6 +58,15 @@ Json ResultJson(const CapResult& result) {
             {"values_verified", result.verified_count},
             {"overhead_bytes_per_item", result.overhead_bytes_per_item},
             {"speed", SpeedJson(result.speed)}};
+  if (result.exact) {
+    json["exact"] = {{"samples", result.exact->sample_count},
+                     {"samples_over_limit", result.exact->over_count},
+                     {"directory_ratio_max", result.exact->directory_ratio_max},
+                     {"live_share_end", result.exact->live_share_end},
+                     {"sets", result.exact->set_count},
+                     {"sets_refused", result.exact->refused_count},
+                     {"values_verified", result.exact->verified_count}};
+  }
   if (result.raw) {
     json["raw_speed"] = SpeedJson(*result.raw);
     json["raw_speed_ratio"] = RawRatio(result);
@@ -106,29 +115,44 @@ std::string PlotBlock(const CapResult& result) {
 }  // namespace
 
 std::string CapTableHead() {
-  return "| workload | limit | max directory / limit | live at end | mean live "
-         "| least live | sets/s | MB/s | / raw | p50 ms | p99 ms | max ms "
-         "| raw max ms | hits | bars |\n"
-         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+  return "| workload | limit | max directory / limit | over the limit | "
+         "refused "
+         "| live at end | mean live | least live | sets/s | MB/s | / raw "
+         "| p50 ms | p99 ms | max ms | raw max ms | hits | bars |\n"
+         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+         "\n";
 }
 
 std::string CapTableRow(const CapResult& result) {
   const CapSpeed& speed = result.speed;
-  return fmt::format(
-      "| {} | {} MiB | {:.3f} | {:.3f} | {} | {} | {:.0f} | {:.0f} | {} "
-      "| {:.3f} | {:.3f} | {:.1f} | {} | {} | {} |\n",
+  std::string row = fmt::format(
+      "| {} | {} MiB | {:.3f} | {} | {} | {:.3f} | {} | {} ",
       result.workload->name, result.limit_bytes >> 20,
-      result.directory_ratio_max, result.live_share_end,
-      ShareOrDash(result.live_share_mean), ShareOrDash(result.live_share_min),
-      speed.sets_per_second, speed.payload_bytes_per_second / 1e6,
-      result.raw ? fmt::format("{:.2f}", RawRatio(result)) : "-",
-      speed.latency.p50, speed.latency.p99, speed.latency.max,
-      result.raw ? fmt::format("{:.1f}", result.raw->latency.max) : "-",
-      speed.get_count > 0
-          ? fmt::format("{:.3f}", static_cast<double>(speed.get_hit_count) /
-                                      static_cast<double>(speed.get_count))
-          : "-",
-      MissedBars(result).empty() ? "ok" : "MISSED");
+      result.directory_ratio_max,
+      result.exact ? fmt::format("{} of {}", result.exact->over_count,
+                                 result.exact->sample_count)
+                   : "-",
+      result.exact ? std::to_string(result.exact->refused_count) : "-",
+      result.live_share_end, ShareOrDash(result.live_share_mean),
+      ShareOrDash(result.live_share_min));
+  const char* const bars = MissedBars(result).empty() ? "ok" : "MISSED";
+  if (!result.workload->is_timed) {
+    return row + fmt::format("| - | - | - | - | - | - | - | - | {} |\n", bars);
+  }
+  return row +
+         fmt::format(
+             "| {:.0f} | {:.0f} | {} | {:.3f} | {:.3f} | {:.1f} | {} | {} | {} "
+             "|\n",
+             speed.sets_per_second, speed.payload_bytes_per_second / 1e6,
+             result.raw ? fmt::format("{:.2f}", RawRatio(result)) : "-",
+             speed.latency.p50, speed.latency.p99, speed.latency.max,
+             result.raw ? fmt::format("{:.1f}", result.raw->latency.max) : "-",
+             speed.get_count > 0
+                 ? fmt::format("{:.3f}",
+                               static_cast<double>(speed.get_hit_count) /
+                                   static_cast<double>(speed.get_count))
+                 : "-",
+             bars);
 }
 
 std::string CapJson(const std::vector<CapResult>& results) {

@@ -10,6 +10,8 @@
 
 #include "larder/engine/status.h"
 
+#include "cap_driver.h"
+#include "cap_exact.h"
 #include "cap_workload.h"
 #include "disk_sampler.h"
 #include "store_adapter.h"
@@ -25,42 +27,25 @@ struct CapOptions {
   std::chrono::microseconds sample_period{20'000};
   /// Run raw RocksDB under the same sequence, for the ratio.
   bool with_raw = true;
-};
-
-/// Of single sets, in milliseconds.
-struct SetLatency {
-  double p50 = 0;
-  double p99 = 0;
-  double p999 = 0;
-  double max = 0;
-};
-
-/// How fast one engine went through a workload.
-struct CapSpeed {
-  double seconds = 0;
-  std::uint64_t set_count = 0;
-  std::uint64_t get_count = 0;
-  std::uint64_t get_hit_count = 0;
-  /// From when as much as the limit had been written to the end, gets
-  /// included.
-  double sets_per_second = 0;
-  double payload_bytes_per_second = 0;
-  SetLatency latency;
+  /// Run the workload again, in processes that are stopped for each look at the
+  /// directory. Only larder is.
+  bool with_exact = true;
 };
 
 struct CapResult {
   const CapWorkload* workload = nullptr;
   std::uint64_t limit_bytes = 0;
   EngineKind engine = EngineKind::kLarder;
-  CapSpeed speed;
+  CapSpeed speed;  ///< All zero if the workload is not timed.
   std::optional<CapSpeed> raw;
+  std::optional<ExactResult> exact;
   std::uint64_t written_bytes = 0;  ///< Payload of all sets.
   std::vector<DiskSample> samples;
   /// Longest time between two samples.
   double sample_gap_seconds_max = 0;
-  /// Largest sample over the limit.
+  /// Largest sample over the limit, exact ones included.
   double directory_ratio_max = 0;
-  /// Exact, by a scan at the end, over the limit.
+  /// By a scan at the end, over the limit; the least of both runs.
   double live_share_end = 0;
   /// Over the samples since the limit was reached; from the store's totals
   /// (see LivePayload). 0 = the store has none.

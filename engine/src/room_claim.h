@@ -41,13 +41,20 @@ struct RoomLeft {
     const auto log_bytes = static_cast<std::int64_t>(incoming.log_bytes);
     const std::int64_t added = ToDatabase(incoming.database_bytes);
     const std::int64_t all = ToDatabase(incoming.to_database());
-    // What replaces may have used what is kept for it, so that nothing is left
-    // for anything else.
-    const bool adds_nothing = incoming.database_bytes == 0 && log_bytes == 0;
-    return (adds_nothing ||
-            (added <= for_database && added + log_bytes <= for_both)) &&
-           all <= for_database + for_replacing &&
+    return DatabaseLacks(incoming) == 0 &&
+           (AddsNothing(incoming) || added + log_bytes <= for_both) &&
            all + log_bytes <= for_both + for_replacing;
+  }
+  /// What must become free for the database, of what only the log may use, say.
+  [[nodiscard]] std::uint64_t DatabaseLacks(
+      const Incoming& incoming) const noexcept {
+    std::int64_t lacks =
+        ToDatabase(incoming.to_database()) - for_database - for_replacing;
+    if (!AddsNothing(incoming)) {
+      lacks =
+          std::max(lacks, ToDatabase(incoming.database_bytes) - for_database);
+    }
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(lacks, 0));
   }
   void Take(const Incoming& incoming) noexcept {
     const std::int64_t to_database = ToDatabase(incoming.to_database());
@@ -56,6 +63,11 @@ struct RoomLeft {
   }
 
  private:
+  // What replaces may have used what is kept for it, so that nothing is left
+  // for anything else.
+  static bool AddsNothing(const Incoming& incoming) noexcept {
+    return incoming.database_bytes == 0 && incoming.log_bytes == 0;
+  }
   [[nodiscard]] std::int64_t ToDatabase(std::uint64_t bytes) const noexcept {
     return database_factor * static_cast<std::int64_t>(bytes);
   }

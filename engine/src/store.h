@@ -609,8 +609,14 @@ class Store final : public SessionStore, private LivenessJudge {
       std::uint64_t values_before = 0) const noexcept;
   /// What cleaning may use before it gives something back.
   [[nodiscard]] std::uint64_t RoomToMove() const noexcept;
+  /// Of the bytes of the log, in shares of them.
+  struct LogShares {
+    double dead = 0;
+    double dead_max = 1;  ///< Above this, cleaning pays more than evicting.
+  };
+  [[nodiscard]] LogShares MeasureLog() const noexcept;
   [[nodiscard]] std::uint64_t CleaningReserveFor(
-      double dead_share) const noexcept;
+      const LogShares& shares) const noexcept;
   /// The most that cleaning a place of `live` living bytes takes before it
   /// gives.
   [[nodiscard]] std::uint64_t BytesToMove(PlaceId place,
@@ -673,7 +679,6 @@ class Store final : public SessionStore, private LivenessJudge {
   Status CleanOne(bool& cleaned) noexcept;
   Status CleanRun(const RunTable::Run& run) noexcept;
   void SetCleaningView(std::shared_ptr<rocksdb::ManagedSnapshot> view) noexcept;
-  [[nodiscard]] double DeadShare() const noexcept;
   /// Bytes that the live items need in `access`, about.
   [[nodiscard]] std::uint64_t IndexLiveBytes() const noexcept;
   /// What the index may take before it is compacted by us.

@@ -403,7 +403,7 @@ Status Store::ApplySettings(const Settings& settings) noexcept {
     evicts_for_room_ =
         settings.when_full == WhenFull::kEvict && policy_->evicts();
   }
-  cleaning_reserve_ = CleaningReserveFor(0);
+  cleaning_reserve_ = CleaningReserveFor({});
   runs_.SetRunSize(segment_size_);
   if (log_) {
     log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));

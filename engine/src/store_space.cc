@@ -45,6 +45,16 @@ namespace {
 // Share of the log that may be dead before cleaning is preferred to evicting.
 // Lower keeps more alive and moves more.
 constexpr double kDeadShareMax = 0.13;
+// Less may be where that leaves less than so much of the limit alive: the
+// larger the records, the less it costs to move a byte. For an average record
+// of 2 KiB, and of 6 KiB.
+constexpr double kLiveShareOfSmall = 0.76;
+constexpr double kLiveShareOfLarge = 0.86;
+constexpr double kSmallRecordBytes = 2048;
+constexpr double kLargeRecordBytes = 6144;
+constexpr double kDeadShareMin = 0.05;
+// Nor less than so many segments: those that are open cannot be cleaned.
+constexpr double kDeadSegmentsMin = 3;
 // Nothing fuller than this is cleaned: it would move nearly all to gain little.
 constexpr double kVictimLiveShareMax = 0.90;
 // The index may hold this share of the limit in dead lines, besides a quarter
@@ -516,14 +526,14 @@ Status Store::Reclaim(const Incoming& incoming, RoomEffort& effort,
     LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
     progress = freed != 0;
     if (progress) return Status::Ok();
-    const double dead_share = DeadShare();
-    cleaning_reserve_ = CleaningReserveFor(dead_share);
+    const LogShares shares = MeasureLog();
+    cleaning_reserve_ = CleaningReserveFor(shares);
     if (effort.index_steps > 0 && IndexHasRoomToGive()) {
       --effort.index_steps;
       progress = PressIndex();
       if (progress) return Status::Ok();
     }
-    if (effort.may_clean && dead_share > kDeadShareMax) {
+    if (effort.may_clean && shares.dead > shares.dead_max) {
       LARDER_RETURN_IF_ERROR(CleanOne(progress));
       if (progress) return Status::Ok();
     }
@@ -676,13 +686,9 @@ bool Store::IsDeadForGood(const Entry& entry) const noexcept {
 }
 
 bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
-  const std::uint64_t limit = EffectiveLimit();
-  const std::uint64_t taken =
-      BytesTaken() +
-      kDatabaseFactor * (claimed_.database_bytes + incoming.to_database());
+  const std::uint64_t lacks = MeasureRoom().DatabaseLacks(incoming);
   // More than just enough, or the next write is here again.
-  return taken > limit &&
-         log_->ShrinkReusable(taken - limit + segment_size_ / 4);
+  return lacks != 0 && log_->ShrinkReusable(lacks + segment_size_ / 4);
 }
 
 void Store::KeepWithinLimit(std::uint64_t log_bytes_before) noexcept {
@@ -878,29 +884,50 @@ Status Store::DropPositions(std::uint64_t first, std::uint64_t end) noexcept {
       "dropping a dead range");
 }
 
-std::uint64_t Store::CleaningReserveFor(double dead_share) const noexcept {
+std::uint64_t Store::CleaningReserveFor(
+    const LogShares& shares) const noexcept {
   // Where nothing may be evicted only cleaning gives room, so some is kept for
   // it from the beginning.
-  const bool is_wanted = dead_share > kDeadShareMax / 2 || !evicts_for_room_;
+  const bool is_wanted = shares.dead > shares.dead_max / 2 || !evicts_for_room_;
   return is_wanted && options_.logical_capacity == 0
              ? segment_size_ + BytesToMove(PlaceOfSegment(1), 0)
              : 0;
 }
 
-double Store::DeadShare() const noexcept {
+Store::LogShares Store::MeasureLog() const noexcept {
   std::uint64_t total = log_->disk_bytes();
   total -= std::min(total, log_->reusable_bytes());
   for (const RunTable::Run& run : runs_.Runs()) total += run.bytes;
-  if (total == 0) return 0.0;
+  LogShares shares{.dead = 0, .dead_max = kDeadShareMax};
+  if (total == 0) return shares;
   std::int64_t live = 0;
+  std::int64_t items = 0;
   {
     const std::scoped_lock lock(ledger_mutex_);
     for (const auto& [place, use] : ledger_.places()) {
-      if (place != kPlaceInline) live += use.bytes;
+      if (place == kPlaceInline) continue;
+      live += use.bytes;
+      items += use.items;
     }
   }
-  return std::max(0.0,
-                  1.0 - static_cast<double>(live) / static_cast<double>(total));
+  const auto log_bytes = static_cast<double>(total);
+  shares.dead = std::max(0.0, 1.0 - static_cast<double>(live) / log_bytes);
+  const double record = static_cast<double>(live) /
+                        static_cast<double>(std::max<std::int64_t>(items, 1));
+  const double largeness = std::clamp(
+      (record - kSmallRecordBytes) / (kLargeRecordBytes - kSmallRecordBytes),
+      0.0, 1.0);
+  if (largeness > 0) {
+    const double wanted =
+        std::lerp(kLiveShareOfSmall, kLiveShareOfLarge, largeness) *
+        static_cast<double>(EffectiveLimit());
+    const double least = std::max(
+        kDeadShareMin,
+        kDeadSegmentsMin * static_cast<double>(segment_size_) / log_bytes);
+    shares.dead_max = std::max(1.0 - wanted / log_bytes, least);
+    shares.dead_max = std::min(shares.dead_max, kDeadShareMax);
+  }
+  return shares;
 }
 
 Status Store::CleanOne(bool& cleaned) noexcept {
