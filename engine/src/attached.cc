@@ -115,7 +115,7 @@ class Reader {
   void ReadSlots() {
     for (std::size_t i = 0; i < kSlotCountMax; ++i) {
       const ClientSlot& slot = main_.slots[i];
-      if (Load(slot.uid) == 0) continue;
+      if (!IsMarked(Load(slot.uid), LaneMark::kReady)) continue;
       AttachedProcess* const process =
           Find({.pid = Load(slot.pid),
                 .start_time = Load(slot.start_time),

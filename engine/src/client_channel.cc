@@ -4,13 +4,16 @@
 //    any before it.
 // 2. "Not applied" is said of a change only if no holder ever claimed it;
 //    else it is kOutcomeUnknown.
-// 3. The rings are made afresh for each holder, by the client, while no holder
+// 3. A place that was lost between two calls is noticed before anything is sent
+//    on it: the first step of a request is to declare it under way.
+// 4. The rings are made afresh for each holder, by the client, while no holder
 //    looks at them (ring_generation is another one until they are ready).
 
 #include "client_channel.h"
 
 #include <algorithm>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include "check.h"
@@ -31,7 +34,7 @@ struct ClientChannel::Lane {
   RingConsumer replies;
   MessageAssembler assembler;
   AdaptiveSpin spin;
-  bool evicted = false;
+  bool evicted = false;  // Its place is lost.
   // This request was claimed by a holder that is gone.
   bool maybe_applied = false;
   ClientChannel::Effect effect = ClientChannel::Effect::kChange;
@@ -41,6 +44,10 @@ namespace {
 
 constexpr std::string_view kNotApplied = "not applied";
 constexpr std::string_view kUnknown = "outcome unknown";
+constexpr std::string_view kNoPlace =
+    "all places for calls were in use; not applied";
+// How often one looks who finds even the queue full.
+constexpr std::chrono::milliseconds kQueueFullPause{5};
 
 Status ClosedStatus(std::string_view outcome) {
   return Status::Closed("the cache was closed; " + std::string(outcome));
@@ -69,10 +76,11 @@ Result<ClientChannel::Lane*> ClientChannel::TakeLane(
       auto lane = AttachLane(deadline);
       lock.lock();
       --attaching_;
-      if (!lane) {
+      if (!lane || *lane == nullptr) {
         CloseLockFileIfIdle();
         lane_free_.notify_all();
-        return Fail(std::move(lane.error()));
+        if (!lane) return Fail(std::move(lane.error()));
+        return nullptr;
       }
       lanes_.push_back(std::move(*lane));
       if (closed_.load(std::memory_order_relaxed)) {
@@ -94,7 +102,10 @@ Result<ClientChannel::Lane*> ClientChannel::TakeLane(
 
 void ClientChannel::GiveLane(Lane* lane) noexcept {
   const std::lock_guard lock(mutex_);
-  if (lane->evicted || seat_is_here_.load(std::memory_order_relaxed) ||
+  // Relaxed: written before the answer that was read.
+  if (lane->evicted ||
+      lane->shared->recalled.load(std::memory_order_relaxed) != 0 ||
+      seat_is_here_.load(std::memory_order_relaxed) ||
       closed_.load(std::memory_order_relaxed)) {
     DropLane(lane);
   } else {
@@ -118,50 +129,91 @@ void ClientChannel::CloseLockFileIfIdle() noexcept {
   if (lanes_.empty() && attaching_ == 0) lock_fd_.Reset();
 }
 
-// A slot whose byte is ours now. REQUIRES: the control section.
-Result<std::size_t> ClientChannel::ClaimSlot() noexcept {
-  MainRegion& main = seat_.main();
-  for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
-    // Skips our own, whose locks would be granted again.
-    const std::uint64_t uid =
-        main.slots[slot].uid.load(std::memory_order_relaxed);
-    if (uid != 0 && seat_.IsSlotAlive(slot)) continue;
-    const Result<bool> locked =
-        TryOfdLock(lock_fd_.get(), kSlotByte + slot, OfdLock::kExclusive);
-    if (!locked) return Fail(locked.error());
-    if (!*locked) continue;
-    if (uid != 0) {
-      // Its process died, and no holder was there to see it.
-      seat_.UnlinkClientRegion(uid);
-    }
-    return slot;
+// Whether a call that has no place yet may go on; ok if so.
+Status ClientChannel::MayWait(SteadyTime deadline) const noexcept {
+  if (closed_.load(std::memory_order_seq_cst)) return ClosedStatus(kNotApplied);
+  if (std::chrono::steady_clock::now() >= deadline) {
+    return seat_.DescribeTimeout(kNoPlace);
   }
-  return Fail(Status::NoSpace(
-      "the " + std::to_string(kSlotCountMax) + " places for clients of " +
-      seat_.directory().string() + " are taken: close some"));
+  return {};
 }
 
+// A place that is ours, but for the region. If nobody waits it is a free one.
+Result<std::size_t> ClientChannel::ClaimSlot(std::uint64_t uid,
+                                             SteadyTime deadline) noexcept {
+  MainRegion& main = seat_.main();
+  if (main.lane_queue.wanted()) return AwaitSlot(uid, deadline);
+  for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+    std::uint64_t free = 0;
+    if (main.slots[slot].uid.load(std::memory_order_relaxed) == 0 &&
+        main.slots[slot].uid.compare_exchange_strong(
+            free, Marked(uid, LaneMark::kBegun))) {
+      return slot;
+    }
+  }
+  return AwaitSlot(uid, deadline);
+}
+
+// The holder gives us one when it is our turn. kSlotCountMax: the seat is here.
+Result<std::size_t> ClientChannel::AwaitSlot(std::uint64_t uid,
+                                             SteadyTime deadline) noexcept {
+  MainRegion& main = seat_.main();
+  for (;;) {
+    if (seat_is_here_.load(std::memory_order_seq_cst)) return kSlotCountMax;
+    LARDER_FAIL_IF_ERROR(MayWait(deadline));
+    LaneWaiter* const entry = main.lane_queue.Enter(uid, deadline);
+    if (entry == nullptr) {
+      std::this_thread::sleep_for(kQueueFullPause);
+      continue;
+    }
+    main.doorbell.Nudge();
+    TestPoint("lane.waiting");
+    while (!seat_is_here_.load(std::memory_order_seq_cst) &&
+           MayWait(deadline).ok() &&
+           LaneQueue::Sleep(
+               *entry, uid,
+               std::min<SteadyTime::duration>(
+                   deadline - std::chrono::steady_clock::now(), kWaitSlice))) {
+    }
+    if (LaneQueue::Leave(*entry, uid)) continue;
+    for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+      if (main.slots[slot].uid.load(std::memory_order_seq_cst) ==
+          Marked(uid, LaneMark::kBegun)) {
+        return slot;
+      }
+    }
+  }
+}
+
+// nullptr: the seat is here.
 Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
     SteadyTime deadline) noexcept {
-  auto control = seat_.LockControl(deadline);
-  if (!control) return Fail(std::move(control.error()));
   LARDER_FAIL_IF_ERROR(OpenLockFile());
   const auto random = CacheId::Random();
   if (!random) return Fail(random.error());
   auto lane = std::make_unique<Lane>();
-  lane->uid = random->low | 1;  // Not 0.
-  auto region = seat_.CreateClientRegion(lane->uid);
-  if (!region) return Fail(std::move(region.error()));
-  lane->region = std::move(*region);
-  lane->shared = lane->region->At<ClientRegion>(0);
-  TestPoint("lane.region_created");
-  const Result<std::size_t> slot = ClaimSlot();
-  if (!slot) {
-    seat_.UnlinkClientRegion(lane->uid);
-    return Fail(slot.error());
-  }
+  lane->uid = Marked(random->low, LaneMark::kReady);
+  // As long as it is ours, so is every place and entry that names the lane.
+  const Result<bool> locked =
+      TryOfdLock(lock_fd_.get(), LaneByte(lane->uid), OfdLock::kExclusive);
+  if (!locked) return Fail(locked.error());
+  if (!*locked) return Fail(Status::Internal("a lane's number was not random"));
+  Status filled = FillLane(*lane, deadline);
+  if (!filled.ok() || lane->region == nullptr) DetachLane(*lane);
+  if (!filled.ok()) return Fail(std::move(filled));
+  return lane->region == nullptr ? nullptr : std::move(lane);
+}
+
+// Without a region: the seat is here.
+Status ClientChannel::FillLane(Lane& lane, SteadyTime deadline) noexcept {
+  const Result<std::size_t> slot = ClaimSlot(lane.uid, deadline);
+  if (!slot) return slot.error();
+  if (*slot == kSlotCountMax) return {};
+  lane.slot = *slot;
   TestPoint("lane.slot_claimed");
-  lane->slot = *slot;
+  auto region = seat_.CreateClientRegion(lane.uid);
+  if (!region) return std::move(region.error());
+  TestPoint("lane.region_created");
   ClientSlot& shared = seat_.main().slots[*slot];
   const ProcessIdentity self = ProcessIdentity::Self();
   shared.pid.store(self.pid, std::memory_order_relaxed);
@@ -170,18 +222,27 @@ Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
   shared.requests.store(0, std::memory_order_relaxed);
   shared.bytes.store(0, std::memory_order_relaxed);
   // Release pairs with the holder's acquire: the region is there.
-  shared.uid.store(lane->uid, std::memory_order_release);
+  std::uint64_t begun = Marked(lane.uid, LaneMark::kBegun);
+  if (!shared.uid.compare_exchange_strong(begun, lane.uid)) {
+    return Status::Internal("place " + std::to_string(*slot) +
+                            " was given to two clients");
+  }
   TestPoint("lane.published");
-  return lane;
+  lane.shared = (*region)->At<ClientRegion>(0);
+  lane.region = std::move(*region);
+  return {};
 }
 
+// Gives up whatever it has, and its place, if it has one still.
 void ClientChannel::DetachLane(Lane& lane) noexcept {
   MainRegion& main = seat_.main();
-  std::uint64_t uid = lane.uid;
-  main.slots[lane.slot].uid.compare_exchange_strong(uid, 0);
+  for (const LaneMark mark : {LaneMark::kReady, LaneMark::kBegun}) {
+    std::uint64_t uid = Marked(lane.uid, mark);
+    main.slots[lane.slot].uid.compare_exchange_strong(uid, 0);
+  }
   seat_.UnlinkClientRegion(lane.uid);
   static_cast<void>(
-      TryOfdLock(lock_fd_.get(), kSlotByte + lane.slot, OfdLock::kNone));
+      TryOfdLock(lock_fd_.get(), LaneByte(lane.uid), OfdLock::kNone));
   main.doorbell.Ring(lane.slot);
 }
 
@@ -191,6 +252,17 @@ void ClientChannel::SetSeatIsHere(bool here) noexcept {
   if (!here) return;
   for (Lane* lane : std::exchange(free_, {})) DropLane(lane);
   for (const auto& lane : lanes_) lane->shared->client.WakeIfAsleep();
+}
+
+void ClientChannel::DropTaken() noexcept {
+  if (guard_.InChild()) return;
+  const std::lock_guard lock(mutex_);
+  const auto taken = std::stable_partition(
+      free_.begin(), free_.end(),
+      [](const Lane* lane) { return !lane->shared->request_state.IsTaken(); });
+  const std::vector<Lane*> gone(taken, free_.end());
+  free_.erase(taken, free_.end());
+  for (Lane* lane : gone) DropLane(lane);
 }
 
 void ClientChannel::DropLane(Lane* lane) noexcept {
@@ -222,21 +294,31 @@ Result<std::string> ClientChannel::Call(std::string_view message,
   }
   if (seat_is_here_.load(std::memory_order_seq_cst))
     return run_here(message, 0, 0);
-  const Result<Lane*> lane = TakeLane(deadline);
-  if (!lane) return Fail(lane.error());
-  (*lane)->effect = effect;
-  auto reply = Run(**lane, message, deadline, run_here);
-  // Not before run_here is done: with the lane its session record goes.
-  GiveLane(*lane);
-  return reply;
+  for (;;) {
+    const Result<Lane*> lane = TakeLane(deadline);
+    if (!lane) return Fail(lane.error());
+    if (*lane == nullptr) return run_here(message, 0, 0);
+    RequestState& state = (*lane)->shared->request_state;
+    if (!state.Begin((*lane)->sequence + 1)) {
+      (*lane)->evicted = true;
+      GiveLane(*lane);
+      continue;
+    }
+    ++(*lane)->sequence;
+    TestPoint("call.begun");
+    (*lane)->effect = effect;
+    auto reply = Run(**lane, message, deadline, run_here);
+    // Not before run_here is done: with the place its session record goes.
+    state.Finish((*lane)->sequence);
+    GiveLane(*lane);
+    return reply;
+  }
 }
 
 Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
                                        SteadyTime deadline,
                                        const RunHere& run_here) noexcept {
-  ++lane.sequence;
   lane.maybe_applied = false;
-  lane.shared->request_state.Offer(lane.sequence);
   std::string reply;
   for (;;) {
     std::uint32_t generation = 0;

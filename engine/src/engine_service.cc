@@ -203,6 +203,18 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
   store_.ForgetClient(uid);
 }
 
+bool EngineService::NeedsPlace(std::uint64_t uid) noexcept {
+  {
+    const std::lock_guard lock(handles_mutex_);
+    if (std::any_of(handles_.begin(), handles_.end(), [uid](const auto& entry) {
+          return entry.second.uid == uid;
+        })) {
+      return true;
+    }
+  }
+  return store_.HasGrants(uid);
+}
+
 bool EngineService::Tick() noexcept {
   store_.CloseIdleFiles();
   if (store_.CountsAtOnce()) return PublishFigures();

@@ -43,6 +43,7 @@ class EngineService final : public RequestHandler {
 
   void Execute(std::span<ServedRequest> requests) noexcept override;
   void ClientGone(std::uint64_t uid) noexcept override;
+  bool NeedsPlace(std::uint64_t uid) noexcept override;
   /// Publishes the store's figures for whoever looks.
   bool Tick() noexcept override;
   void SetPolling(bool polling) noexcept override {

@@ -7,6 +7,7 @@
 
 #include "doorbell.h"
 #include "futex.h"
+#include "lane_queue.h"
 #include "process_identity.h"
 #include "shared_region.h"
 
@@ -53,8 +54,10 @@ class Generation {
   std::atomic<std::uint32_t> word_{0};  // 0: nobody has served yet.
 };
 
-/// One attached client. Taken by holding the lock on its byte of `seat.lock`;
-/// `uid` names the client (0 = none) and with it its region.
+/// A place for a client (a lane). Taken by a change of `uid` from 0 to the
+/// client's; it names the client and with it its region, which is there unless
+/// the mark is kBegun. Who has it is alive while its byte of `seat.lock` is
+/// locked (LaneByte).
 struct alignas(64) ClientSlot {
   std::atomic<std::uint64_t> uid;
   std::atomic<std::uint64_t> pid;  ///< With the next two for people only.
@@ -76,7 +79,7 @@ struct MemberEntry {
 };
 static_assert(sizeof(MemberEntry) == 32);
 /// More processes than that may attach; the rest are not listed.
-inline constexpr std::size_t kMemberCountMax = 256;
+inline constexpr std::size_t kMemberCountMax = 2048;
 
 /// Figures that the holder publishes for whoever looks (`larder top`).
 struct alignas(64) ServerFigures {
@@ -128,6 +131,7 @@ struct MainRegion {
   alignas(64) std::array<std::atomic<std::uint64_t>, 64> totals;
   std::array<ClientSlot, kSlotCountMax> slots;
   std::array<MemberEntry, kMemberCountMax> members;
+  LaneQueue lane_queue;
 
   [[nodiscard]] std::atomic<std::uint64_t>& total(StoreTotal which) noexcept {
     return totals[static_cast<std::size_t>(which)];
@@ -146,7 +150,7 @@ struct MainRegion {
   }
 };
 static_assert(std::is_standard_layout_v<MainRegion>);
-static_assert(sizeof(MainRegion) < 32 * 1024);
+static_assert(sizeof(MainRegion) < 160 * 1024);
 
 }  // namespace larder
 

@@ -30,8 +30,10 @@ inline constexpr std::uint64_t kSeatByte = 0;
 inline constexpr std::uint64_t kAttachedByte = 1;
 /// Under it slots are handed out.
 inline constexpr std::uint64_t kControlByte = 2;
-/// kSlotByte + slot: that client is alive.
-inline constexpr std::uint64_t kSlotByte = 1000;
+/// LaneByte(uid): that client is alive.
+[[nodiscard]] constexpr std::uint64_t LaneByte(std::uint64_t uid) noexcept {
+  return std::uint64_t{1} << 62 | uid >> 2;  // Whatever its mark is.
+}
 /// kMemberByte + entry: that member is alive.
 inline constexpr std::uint64_t kMemberByte = 2000;
 
@@ -129,9 +131,9 @@ class Seat {
   [[nodiscard]] Result<std::unique_ptr<SharedRegion>> OpenClientRegion(
       std::uint64_t uid) const noexcept;
   void UnlinkClientRegion(std::uint64_t uid) const noexcept;
-  /// Whether another lock owner holds the slot's byte.
-  [[nodiscard]] bool IsSlotAlive(std::size_t slot) const noexcept {
-    return IsOfdLocked(lock_fd_.get(), kSlotByte + slot).value_or(true);
+  /// Whether the client is alive, whatever the mark of its uid.
+  [[nodiscard]] bool IsLaneAlive(std::uint64_t uid) const noexcept {
+    return IsOfdLocked(lock_fd_.get(), LaneByte(uid)).value_or(true);
   }
   /// Opens `seat.lock` once more, for locks of another owner. Errors: kGone
   /// (it was replaced), kPermissionDenied, kIoError.

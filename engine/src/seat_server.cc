@@ -5,6 +5,10 @@
 // 2. Rings are touched only while they are made for this generation.
 // 3. Nothing a client does or omits makes the loop wait: an answer that does
 //    not fit into its ring goes on when the client rings.
+// 4. A client loses its place between two requests only: the change of its
+//    request's state from idle to taken decides it, against the change from
+//    idle to pending. Then it has a uid that nobody has any more, and nothing
+//    under way.
 
 #include "seat_server.h"
 
@@ -23,6 +27,16 @@ constexpr std::chrono::seconds kTick{1};
 constexpr std::chrono::seconds kIdleTickMax{4};
 // Answers longer than this are not kept for reuse of their memory.
 constexpr std::size_t kBufferKeptMax = 1U << 20;
+// A place changes hands if it was not used for so long; or after an answer, if
+// its client has had it for a turn. Each change takes this thread about 0.2 ms,
+// so turns of all places take half of its time.
+constexpr std::chrono::milliseconds kIdleMin{5};
+constexpr std::chrono::milliseconds kTurn{100};
+// Between two looks while somebody waits; how many are lent at a time.
+constexpr std::chrono::milliseconds kLendingPause{1};
+constexpr int kLentAtOnceMax = 8;
+// How often the dead are looked for while somebody waits.
+constexpr std::chrono::milliseconds kRescuePause{50};
 
 }  // namespace
 
@@ -39,6 +53,8 @@ struct SeatServer::Client {
   std::size_t answering_size = 0;  // Of the request; 0: it is answered.
   std::string outgoing;
   std::size_t outgoing_sent = 0;
+  SteadyTime opened_at;
+  SteadyTime used_at;  // Its last request was taken.
   bool broken = false;
 };
 
@@ -87,6 +103,7 @@ void SeatServer::Run() noexcept {
       tick = handler_.Tick() ? kTick : std::min(2 * tick, kIdleTickMax);
       next_tick = now + tick;
     }
+    const bool anybody_waits = LendPlaces(now);
     busy = busy || worked;
     if (worked) continue;
     Doorbell& doorbell = main_.doorbell;
@@ -99,7 +116,9 @@ void SeatServer::Run() noexcept {
       doorbell.Wait(std::chrono::nanoseconds(0));
     } else {
       handler_.SetPolling(false);
-      doorbell.Wait(next_tick - now);
+      doorbell.Wait(std::min<SteadyTime::duration>(
+          next_tick - now, anybody_waits ? SteadyTime::duration(kLendingPause)
+                                         : SteadyTime::duration::max()));
     }
   }
   handler_.SetPolling(false);
@@ -138,7 +157,8 @@ void SeatServer::Visit(std::size_t slot) noexcept {
   const std::uint64_t uid =
       main_.slots[slot].uid.load(std::memory_order_acquire);
   if (clients_[slot] != nullptr && clients_[slot]->uid != uid) DropClient(slot);
-  if (clients_[slot] == nullptr && uid != 0) OpenClient(slot, uid);
+  if (!IsMarked(uid, LaneMark::kReady)) return;
+  if (clients_[slot] == nullptr) OpenClient(slot, uid);
   Client* client = clients_[slot].get();
   if (client == nullptr) return;
   // Acquire pairs with the client's release: the rings are empty and new.
@@ -174,7 +194,15 @@ void SeatServer::OpenClient(std::size_t slot, std::uint64_t uid) noexcept {
     main_.slots[slot].uid.compare_exchange_strong(expected, 0);
     return;
   }
+  if ((*region)->At<ClientRegion>(0)->request_state.IsTaken()) {
+    // By a holder that died before it had lent the place.
+    std::uint64_t expected = uid;
+    main_.slots[slot].uid.compare_exchange_strong(expected, 0);
+    ForgetLane(uid);
+    return;
+  }
   auto client = std::make_unique<Client>();
+  client->opened_at = std::chrono::steady_clock::now();
   client->slot = slot;
   client->uid = uid;
   client->shared = (*region)->At<ClientRegion>(0);
@@ -194,9 +222,15 @@ SeatServer::Client* SeatServer::FindClient(std::uint64_t uid) const noexcept {
 
 void SeatServer::DropClient(std::size_t slot) noexcept {
   const std::unique_ptr<Client> client = std::move(clients_[slot]);
-  seat_.UnlinkClientRegion(client->uid);
   client_count_.fetch_sub(1, std::memory_order_relaxed);
-  handler_.ClientGone(client->uid);
+  ForgetLane(client->uid);
+}
+
+// It never comes again, and may not have come before.
+void SeatServer::ForgetLane(std::uint64_t word) noexcept {
+  const std::uint64_t uid = Marked(word, LaneMark::kReady);
+  seat_.UnlinkClientRegion(uid);
+  handler_.ClientGone(uid);
 }
 
 void SeatServer::EvictClient(std::size_t slot) noexcept {
@@ -252,7 +286,8 @@ void SeatServer::Admit(Client& client) noexcept {
   const FrameHeader header = client.assembler.first();
   std::string message = client.assembler.Release();
   const SteadyTime deadline{std::chrono::nanoseconds(header.deadline_ns)};
-  if (std::chrono::steady_clock::now() >= deadline ||
+  client.used_at = std::chrono::steady_clock::now();
+  if (client.used_at >= deadline ||
       !client.shared->request_state.Claim(header.sequence)) {
     main_.figures.cancelled.fetch_add(1, std::memory_order_relaxed);
     return;
@@ -305,6 +340,12 @@ void SeatServer::Answer(Client& client, std::string reply) noexcept {
   client.outgoing = std::move(reply);
   client.outgoing_sent = 0;
   client.answering_size = 0;
+  if (main_.lane_queue.wanted() &&
+      std::chrono::steady_clock::now() - client.opened_at >= kTurn &&
+      !handler_.NeedsPlace(client.uid)) {
+    // Relaxed: seen with the answer.
+    client.shared->recalled.store(1, std::memory_order_relaxed);
+  }
   SendRest(client);
   if (client.broken) EvictClient(client.slot);
 }
@@ -368,12 +409,111 @@ void SeatServer::SweepDead() noexcept {
   for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
     std::uint64_t uid = main_.slots[slot].uid.load(std::memory_order_acquire);
     if (uid == 0 && clients_[slot] == nullptr) continue;
-    if (uid != 0 && seat_.IsSlotAlive(slot)) continue;
+    if (uid != 0 && seat_.IsLaneAlive(uid)) continue;
     // Its process is gone. If somebody takes the slot right now, the exchange
     // fails or the new uid is written after it.
-    if (uid != 0) main_.slots[slot].uid.compare_exchange_strong(uid, 0);
+    if (uid != 0 && main_.slots[slot].uid.compare_exchange_strong(uid, 0) &&
+        FindClient(Marked(uid, LaneMark::kReady)) == nullptr) {
+      ForgetLane(uid);
+    }
     if (clients_[slot] != nullptr) DropClient(slot);
   }
+  main_.lane_queue.DropDead(
+      [this](std::uint64_t uid) { return seat_.IsLaneAlive(uid); });
+}
+
+// Gives places to those that wait for one; true if some go on waiting.
+bool SeatServer::LendPlaces(SteadyTime now) noexcept {
+  LaneQueue& queue = main_.lane_queue;
+  if (!queue.wanted()) return false;
+  if (now < next_lending_) return true;
+  bool anybody_waits = false;
+  int lent = 0;
+  for (const LaneQueue::Seen& waiter : queue.Waiting()) {
+    if (waiter.deadline <= now || !seat_.IsLaneAlive(waiter.uid)) {
+      queue.Drop(waiter);
+      continue;
+    }
+    const auto slot =
+        lent < kLentAtOnceMax ? LendPlace(waiter.uid, now) : std::nullopt;
+    if (!slot) {
+      anybody_waits = true;
+      break;
+    }
+    ++lent;
+    TestPoint("server.place_lent");
+    if (queue.Grant(waiter)) continue;
+    // It has given up.
+    std::uint64_t expected = Marked(waiter.uid, LaneMark::kBegun);
+    main_.slots[*slot].uid.compare_exchange_strong(expected, 0);
+  }
+  if (!anybody_waits) queue.Settle();
+  next_lending_ = anybody_waits ? now + kLendingPause : now;
+  return anybody_waits;
+}
+
+// A place that is the lane's now, but for the region.
+std::optional<std::size_t> SeatServer::LendPlace(std::uint64_t uid,
+                                                 SteadyTime now) noexcept {
+  const std::uint64_t begun = Marked(uid, LaneMark::kBegun);
+  for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+    // A holder that died before it could say so.
+    if (main_.slots[slot].uid.load(std::memory_order_relaxed) == begun) {
+      return slot;
+    }
+  }
+  const auto find_free = [&]() -> std::optional<std::size_t> {
+    for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+      if (TakePlace(slot, begun)) return slot;
+    }
+    return std::nullopt;
+  };
+  if (auto slot = find_free()) return slot;
+  for (const std::size_t slot : IdleSince(now - kIdleMin)) {
+    Client& client = *clients_[slot];
+    if (handler_.NeedsPlace(client.uid) ||
+        !client.shared->request_state.Take()) {
+      continue;
+    }
+    TestPoint("server.place_taken");
+    std::uint64_t expected = client.uid;
+    const bool taken =
+        main_.slots[slot].uid.compare_exchange_strong(expected, begun);
+    // Its process may not come by for long.
+    client.region->Empty();
+    DropClient(slot);
+    if (taken) return slot;
+  }
+  if (now < next_rescue_) return std::nullopt;
+  next_rescue_ = now + kRescuePause;
+  SweepDead();
+  return find_free();
+}
+
+bool SeatServer::TakePlace(std::size_t slot, std::uint64_t uid) noexcept {
+  std::uint64_t expected = 0;
+  if (main_.slots[slot].uid.load(std::memory_order_relaxed) != 0 ||
+      !main_.slots[slot].uid.compare_exchange_strong(expected, uid)) {
+    return false;
+  }
+  if (clients_[slot] != nullptr) DropClient(slot);  // It has left.
+  return true;
+}
+
+// The places of clients that have asked for nothing since, the longest first.
+std::vector<std::size_t> SeatServer::IdleSince(
+    SteadyTime before) const noexcept {
+  std::vector<std::size_t> idle;
+  for (const auto& client : clients_) {
+    if (client != nullptr && client->used_at <= before &&
+        client->answering_size == 0 && client->shared->request_state.IsIdle()) {
+      idle.push_back(client->slot);
+    }
+  }
+  std::sort(idle.begin(), idle.end(), [this](std::size_t a, std::size_t b) {
+    return clients_[a]->used_at < clients_[b]->used_at;
+  });
+  return idle;
 }
 
 }  // namespace larder

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -45,6 +46,12 @@ class RequestHandler {
   virtual void Execute(std::span<ServedRequest> requests) noexcept = 0;
   /// The client is gone; its uid never comes again.
   virtual void ClientGone(std::uint64_t uid) noexcept = 0;
+  /// Between its requests, too, the client has something that goes with its
+  /// place: that is not lent to another. Asked while others wait for one.
+  [[nodiscard]] virtual bool NeedsPlace(std::uint64_t uid) noexcept {
+    static_cast<void>(uid);
+    return false;
+  }
   /// Called about once a second, and up to four times less often as long as it
   /// returns false: nothing has happened since the last time.
   virtual bool Tick() noexcept { return false; }
@@ -56,8 +63,10 @@ class RequestHandler {
 };
 
 /// The holder's side of the rings: takes requests of all clients, has them
-/// executed together, and answers. What it reads from a client is copied
-/// before it is checked; a malformed message ends that client and no other.
+/// executed together, and answers. Clients that find no free place are given
+/// those of idle ones, in the order in which they came. What it reads from a
+/// client is copied before it is checked; a malformed message ends that client
+/// and no other.
 ///
 /// Threads:   thread-safe; it runs a thread of its own.
 /// Processes: in the holder of the seat. Clients may die at any time.
@@ -93,6 +102,7 @@ class SeatServer {
   [[nodiscard]] Client* FindClient(std::uint64_t uid) const noexcept;
   void OpenClient(std::size_t slot, std::uint64_t uid) noexcept;
   void DropClient(std::size_t slot) noexcept;
+  void ForgetLane(std::uint64_t word) noexcept;
   void EvictClient(std::size_t slot) noexcept;
   void TakeRequests(Client& client) noexcept;
   [[nodiscard]] Result<bool> TakeFrame(Client& client) noexcept;
@@ -102,6 +112,12 @@ class SeatServer {
   void Answer(Client& client, std::string reply) noexcept;
   void SendRest(Client& client) noexcept;
   void SweepDead() noexcept;
+  bool LendPlaces(SteadyTime now) noexcept;
+  [[nodiscard]] std::optional<std::size_t> LendPlace(std::uint64_t uid,
+                                                     SteadyTime now) noexcept;
+  bool TakePlace(std::size_t slot, std::uint64_t uid) noexcept;
+  [[nodiscard]] std::vector<std::size_t> IdleSince(
+      SteadyTime before) const noexcept;
 
   Seat& seat_;
   RequestHandler& handler_;
@@ -120,6 +136,8 @@ class SeatServer {
   AdaptiveSpin spin_{AdaptiveSpin::kPauseLong};
   // Slots to look at although they did not ring.
   Doorbell::Slots again_{};
+  SteadyTime next_lending_{};
+  SteadyTime next_rescue_{};
   std::atomic<std::size_t> client_count_{0};
   std::atomic<bool> stop_{false};
   std::thread thread_;

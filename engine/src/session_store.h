@@ -104,6 +104,11 @@ class SessionStore : public Engine, public PlacedReader {
     static_cast<void>(uid);
     static_cast<void>(version);
   }
+  /// Whether it has space that it has not used yet.
+  [[nodiscard]] virtual bool HasGrants(std::uint64_t uid) noexcept {
+    static_cast<void>(uid);
+    return false;
+  }
   /// The client will never come again: its record may go, and its grants do.
   virtual void ForgetClient(std::uint64_t uid) noexcept = 0;
   /// So may the records of all clients that are not among `uids`.

@@ -199,6 +199,7 @@ void SharedEngine::Member::Watch() noexcept {
                                [this] { return watch_stops_; })) {
     lock.unlock();
     hot_view_->LetOldGo();
+    channel_->DropTaken();
     const Status name = seat_->anchor()->CheckName();
     const Status parts = seat_->CheckParts();
     const bool parts_gone = parts.code() == StatusCode::kGone;
@@ -296,7 +297,7 @@ void SharedEngine::Member::RetainClients() noexcept {
   std::vector<std::uint64_t> uids;
   for (const ClientSlot& slot : seat_->main().slots) {
     const std::uint64_t uid = slot.uid.load(std::memory_order_acquire);
-    if (uid != 0) uids.push_back(uid);
+    if (IsMarked(uid, LaneMark::kReady)) uids.push_back(uid);
   }
   store_->RetainClients(uids);
 }

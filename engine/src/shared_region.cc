@@ -129,6 +129,11 @@ class MappedSharedRegion final : public SharedRegion {
     return {};
   }
 
+  void Empty() noexcept override {
+    constexpr std::size_t kPage = 4096;
+    if (size_ > kPage) ::madvise(data_ + kPage, size_ - kPage, MADV_REMOVE);
+  }
+
   bool LetGo() noexcept override {
     const bool read_only = access_ == Access::kReadOnly;
     // Made elsewhere first: what cannot be mapped must not leave a hole.

@@ -38,7 +38,7 @@ static_assert(sizeof(RegionHeader) == 64);
 
 inline constexpr std::uint64_t kRegionMagic = 0x4E4F494745524452;  // RDREGION
 /// Of all regions together: processes with different ones do not share.
-inline constexpr std::uint32_t kRegionLayoutVersion = 4;
+inline constexpr std::uint32_t kRegionLayoutVersion = 5;
 inline constexpr std::string_view kRegionDirectoryDefault = "/dev/shm";
 
 /// What a region is for.
@@ -103,6 +103,11 @@ class SharedRegion {
   /// Allocates memory up to `end`, if this object does not know that it is.
   /// Errors: kNoSpace, kReadOnly, kNotFound (the file was removed), kIoError.
   virtual Status Allocate(std::uint64_t end) noexcept = 0;
+
+  /// Gives the memory of all but its first page free, in all processes: what
+  /// is read there is zeros, and what is written there takes memory again. As
+  /// far as the file system can.
+  virtual void Empty() noexcept = 0;
 
   /// Gives its memory free although threads may be reading it, or writing to
   /// it: from now on zeros are in its place, and what is written there nobody

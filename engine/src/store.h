@@ -108,6 +108,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void ExecuteGroup(std::span<ClientChange> changes) noexcept override;
   [[nodiscard]] std::optional<std::string> FindReply(
       const Session& session) noexcept override;
+  bool HasGrants(std::uint64_t uid) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
   void LookForDirectory() noexcept override;

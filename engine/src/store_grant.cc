@@ -89,6 +89,13 @@ bool Store::AnyGrants() noexcept {
   return !grants_.empty();
 }
 
+bool Store::HasGrants(std::uint64_t uid) noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  return std::any_of(grants_.begin(), grants_.end(), [uid](const auto& grant) {
+    return grant.second.uid == uid;
+  });
+}
+
 void Store::DropGrants(std::uint64_t uid) noexcept {
   const std::scoped_lock lock(grants_mutex_);
   std::erase_if(grants_,

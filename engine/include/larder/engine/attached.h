@@ -72,7 +72,7 @@ struct AttachedFigures {
 
 struct AttachedView {
   /// Nobody, or all that are attached, the holder first, then by pid. At most
-  /// 256 are listed.
+  /// 2048 are listed.
   std::vector<AttachedProcess> processes;
   /// Somebody has the store open. False while it is being opened.
   bool serving = false;
