@@ -84,6 +84,7 @@ UniqueFd OpenOwn(const std::filesystem::path& file) noexcept {
   return std::move(*fd);
 }
 
+// "ctl" is of regions before layout 5.
 constexpr const char* kMutexKinds[] = {"seat", "ctl"};
 
 void RemoveEpoch(const std::filesystem::path& directory, const Epoch& epoch) {

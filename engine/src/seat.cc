@@ -47,8 +47,8 @@ constexpr int kEpochAttemptsMax = 16;
 // Pause of a monitor whose callback gave the seat back.
 constexpr std::chrono::milliseconds kSeatRetryPause{100};
 
-std::string MutexName(const SeatControl& control, const char* what) {
-  return EpochMutexName(control.id, control.epoch, what);
+std::string MutexName(const SeatControl& control) {
+  return EpochMutexName(control.id, control.epoch, "seat");
 }
 
 // 0.2 to 2 ms, other in each process, so that two that wait for each other
@@ -352,7 +352,7 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
                                sizeof(MainRegion), sizeof(MainRegion));
       if (region) {
         region_ = std::move(*region);
-        OpenMutexes();
+        OpenMutex();
         return {};
       }
       last = std::move(region.error());
@@ -364,22 +364,21 @@ Status Seat::CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept {
   return last;
 }
 
-// Whatever has their names keeps nobody out.
-void Seat::OpenMutexes() noexcept {
-  for (auto [mutex, what] :
-       {std::pair(&seat_mutex_, "seat"), std::pair(&control_mutex_, "ctl")}) {
-    auto opened = NamedMutex::Open(MutexName(control_, what));
-    if (opened) *mutex = std::move(*opened);
-  }
+// Whatever has its name keeps nobody out.
+void Seat::OpenMutex() noexcept {
+  auto opened = NamedMutex::Open(MutexName(control_));
+  if (opened) seat_mutex_ = std::move(*opened);
 }
 
 // The kernel's lock is what counts: a mutex that is damaged is left alone.
-void Seat::AdoptMutex(std::unique_ptr<NamedMutex>& mutex) noexcept {
-  if (mutex != nullptr && !mutex->Adopt().ok()) mutex.reset();
+void Seat::AdoptMutex() noexcept {
+  if (seat_mutex_ != nullptr && !seat_mutex_->Adopt().ok()) seat_mutex_.reset();
 }
 
-void Seat::UnlockMutex(std::unique_ptr<NamedMutex>& mutex) noexcept {
-  if (mutex != nullptr && !mutex->Unlock().ok()) mutex.reset();
+void Seat::UnlockMutex() noexcept {
+  if (seat_mutex_ != nullptr && !seat_mutex_->Unlock().ok()) {
+    seat_mutex_.reset();
+  }
 }
 
 // False: not there (yet).
@@ -405,7 +404,7 @@ Result<bool> Seat::JoinEpoch() noexcept {
   }
   if ((*region)->size() < sizeof(MainRegion)) return false;
   region_ = std::move(*region);
-  OpenMutexes();
+  OpenMutex();
   attached_ = true;
   return true;
 }
@@ -427,7 +426,7 @@ Result<bool> Seat::TryTake() noexcept {
 Status Seat::Win() noexcept {
   // Of a directory that is there no more, or has become another cache's.
   LARDER_RETURN_IF_ERROR(CheckParts());
-  AdoptMutex(seat_mutex_);
+  AdoptMutex();
   TestPoint("take.adopted");
   const ProcessIdentity self = ProcessIdentity::Self();
   main().SetHolder(self);
@@ -453,7 +452,7 @@ Status Seat::Release() noexcept {
   main().SetHolder({});
   TestPoint("release.announced");
   held_.store(false, std::memory_order_release);
-  UnlockMutex(seat_mutex_);
+  UnlockMutex();
   TestPoint("release.unlocked");
   const Result<bool> freed =
       TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone);
@@ -515,38 +514,10 @@ void Seat::StopMonitor() noexcept {
   }
 }
 
-Result<Seat::ControlLock> Seat::LockControl(SteadyTime deadline) noexcept {
-  if (InChild()) return Fail(ClosedInChild());
-  if (!control_section_.try_lock_until(deadline)) {
-    return Fail(DescribeTimeout("not applied"));
-  }
-  for (;;) {
-    Result<bool> locked =
-        TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kExclusive);
-    if (locked && *locked) break;
-    if (!locked || std::chrono::steady_clock::now() >= deadline) {
-      control_section_.unlock();
-      return Fail(locked ? DescribeTimeout("not applied")
-                         : std::move(locked.error()));
-    }
-    BackOff();
-  }
-  AdoptMutex(control_mutex_);
-  TestPoint("control.locked");
-  return ControlLock(*this);
-}
-
-void Seat::UnlockControl() noexcept {
-  UnlockMutex(control_mutex_);
-  static_cast<void>(TryOfdLock(lock_fd_.get(), kControlByte, OfdLock::kNone));
-  control_section_.unlock();
-}
-
 void Seat::RemoveRegions(const SeatControl& control) noexcept {
   SharedRegion::UnlinkAll(control.region_directory, control.id, 0);
   SharedRegion::UnlinkAll(anchor_->Path() / kRegionsName, control.id, 0);
-  NamedMutex::Remove(MutexName(control, "seat"));
-  NamedMutex::Remove(MutexName(control, "ctl"));
+  NamedMutex::Remove(MutexName(control));
 }
 
 // What never became a cache is left as it was found. Whoever waits at the door

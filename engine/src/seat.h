@@ -28,8 +28,6 @@ inline constexpr std::uint64_t kSeatByte = 0;
 /// Held shared by everyone who is attached: whoever gets it exclusively knows
 /// that nobody is.
 inline constexpr std::uint64_t kAttachedByte = 1;
-/// Under it slots are handed out.
-inline constexpr std::uint64_t kControlByte = 2;
 /// LaneByte(uid): that client is alive.
 [[nodiscard]] constexpr std::uint64_t LaneByte(std::uint64_t uid) noexcept {
   return std::uint64_t{1} << 62 | uid >> 2;  // Whatever its mark is.
@@ -96,22 +94,6 @@ class Seat {
   /// Gives the seat to the next. The store must be closed.
   Status Release() noexcept;
 
-  /// Serializes the handing out of slots between processes and threads.
-  /// Errors: kTimedOut.
-  class ControlLock {
-   public:
-    explicit ControlLock(Seat& seat) noexcept : seat_(&seat) {}
-    ControlLock(ControlLock&& other) noexcept
-        : seat_(std::exchange(other.seat_, nullptr)) {}
-    ~ControlLock() {
-      if (seat_ != nullptr) seat_->UnlockControl();
-    }
-
-   private:
-    Seat* seat_;
-  };
-  [[nodiscard]] Result<ControlLock> LockControl(SteadyTime deadline) noexcept;
-
   /// Ends membership; the last one removes the regions.
   Status Detach() noexcept;
 
@@ -171,13 +153,12 @@ class Seat {
   Status FoundEpoch() noexcept;
   Result<bool> JoinEpoch() noexcept;
   Status CreateRegions(CacheId id, std::uint64_t epoch_min) noexcept;
-  void OpenMutexes() noexcept;
-  static void AdoptMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
-  static void UnlockMutex(std::unique_ptr<NamedMutex>& mutex) noexcept;
+  void OpenMutex() noexcept;
+  void AdoptMutex() noexcept;
+  void UnlockMutex() noexcept;
   void EnterMembers() noexcept;
   void LeaveMembers() noexcept;
   Status Win() noexcept;
-  void UnlockControl() noexcept;
   void RunMonitor();
   static void* MonitorMain(void* seat);
   [[nodiscard]] RegionAddress FallbackAddress(std::uint64_t client_uid) const;
@@ -193,12 +174,9 @@ class Seat {
   ForkSafeFd lock_fd_;
   SeatControl control_;
   std::unique_ptr<SharedRegion> region_;
-  // Both may be absent (no /dev/shm, or somebody else wrote to them); the
-  // kernel's locks carry the proof. Guarded by these locks.
+  // May be absent (no /dev/shm, or somebody else wrote to it); the kernel's
+  // lock carries the proof. Guarded by that lock.
   std::unique_ptr<NamedMutex> seat_mutex_;
-  std::unique_ptr<NamedMutex> control_mutex_;
-  // Held over a whole control section. Lock order: first.
-  std::timed_mutex control_section_;
   std::atomic<bool> held_{false};
   SeatCallback won_;
   pthread_t monitor_{};

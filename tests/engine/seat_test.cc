@@ -117,17 +117,13 @@ TEST_F(SeatTest, AScribbledMutexEndsNobody) {
   auto first = Attach();
   const auto second = Attach();
   ASSERT_TRUE(first->TryTake().value());
-  for (const char* what : {"seat", "ctl"}) {
-    const SeatControl control = Control();
-    const std::string file =
-        "/dev/shm/sem." + EpochMutexName(control.id, control.epoch, what);
-    std::ofstream(file, std::ios::binary) << std::string(32, '\xff');
-  }
-  EXPECT_TRUE(first->LockControl(std::chrono::steady_clock::now() + 20s));
+  const SeatControl control = Control();
+  const std::string file =
+      "/dev/shm/sem." + EpochMutexName(control.id, control.epoch, "seat");
+  std::ofstream(file, std::ios::binary) << std::string(32, '\xff');
   EXPECT_FALSE(second->TryTake().value());
   ASSERT_TRUE(first->Release().ok());
   EXPECT_TRUE(second->TryTake().value());
-  EXPECT_TRUE(Attach()->LockControl(std::chrono::steady_clock::now() + 20s));
   EXPECT_FALSE(first->TryTake().value());
   ASSERT_TRUE(second->Release().ok());
 }
@@ -385,16 +381,6 @@ TEST_F(SeatTest, TheMutexesOfOthersAreNotTaken) {
   EXPECT_NE(MutexCount(), -1);
 }
 
-TEST_F(SeatTest, ControlSectionsExcludeEachOther) {
-  const auto first = Attach();
-  const auto second = Attach();
-  auto lock = first->LockControl(std::chrono::steady_clock::now() + 20s);
-  ASSERT_TRUE(lock.has_value());
-  EXPECT_FALSE(second->LockControl(std::chrono::steady_clock::now() + 20ms));
-  lock = Fail(Status());
-  EXPECT_TRUE(second->LockControl(std::chrono::steady_clock::now() + 20s));
-}
-
 TEST(SeatControlFile, OneDamagedCopyDoesNotMatter) {
   const TemporaryDirectory directory;
   const auto file = directory.path() / "seat.ctl";
@@ -483,7 +469,7 @@ void DieAtPoint(const char* name) {
 class SeatPointTest : public SeatTest,
                       public ::testing::WithParamInterface<const char*> {};
 
-// Goes through attach, control section, take, release and detach, and is killed
+// Goes through attach, take, release and detach, and is killed
 // on the way; then everything must work for the others.
 TEST_P(SeatPointTest, AnotherProcessTakesOver) {
   deadly_point = GetParam();
@@ -496,8 +482,6 @@ TEST_P(SeatPointTest, AnotherProcessTakesOver) {
       test_point_hook = &DieAtPoint;
       auto seat = Seat::Attach(Options());
       if (!seat) return 1;
-      const auto deadline = std::chrono::steady_clock::now() + 20s;
-      { const auto lock = (*seat)->LockControl(deadline); }
       if (!(*seat)->TryTake().value()) return 2;
       (*seat)->Serve();
       (*seat)->Release().IgnoreError();
@@ -513,7 +497,6 @@ TEST_P(SeatPointTest, AnotherProcessTakesOver) {
     heir->Serve();
     EXPECT_TRUE(Generation::IsServing(heir->main().generation.Load()));
     EXPECT_EQ(MutexCount(), 0);
-    ASSERT_TRUE(heir->LockControl(std::chrono::steady_clock::now() + 20s));
     if (witness != nullptr) {
       EXPECT_EQ(witness->epoch(), heir->epoch());
       EXPECT_FALSE(witness->TryTake().value());
@@ -523,19 +506,20 @@ TEST_P(SeatPointTest, AnotherProcessTakesOver) {
   EXPECT_EQ(RegionCount(), 0U);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryPoint, SeatPointTest,
-    ::testing::Values("attach.alone", "attach.old_removed",
-                      "attach.regions_created", "attach.founded",
-                      "attach.shared", "control.locked", "take.locked",
-                      "take.adopted", "take.told", "release.announced",
-                      "release.unlocked", "detach.upgraded", "detach.removed"),
-    [](const auto& point) {
-      std::string name = point.param;
-      std::replace(name.begin(), name.end(), '.', '0');
-      std::replace(name.begin(), name.end(), '_', '1');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(EveryPoint, SeatPointTest,
+                         ::testing::Values("attach.alone", "attach.old_removed",
+                                           "attach.regions_created",
+                                           "attach.founded", "attach.shared",
+                                           "take.locked", "take.adopted",
+                                           "take.told", "release.announced",
+                                           "release.unlocked",
+                                           "detach.upgraded", "detach.removed"),
+                         [](const auto& point) {
+                           std::string name = point.param;
+                           std::replace(name.begin(), name.end(), '.', '0');
+                           std::replace(name.begin(), name.end(), '_', '1');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace larder
