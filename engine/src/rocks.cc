@@ -485,7 +485,7 @@ namespace {
 // hundred bytes in less than that. Longer ones may take more, and then each
 // change writes all of it.
 std::uint64_t ManifestBytesMax(const std::filesystem::path& path) {
-  constexpr std::uint64_t kBytesMin = 64 * 1024;
+  constexpr std::uint64_t kBytesMin = 256 * 1024;
   constexpr std::uint64_t kBytesOfTable = 1024;
   std::uint64_t tables = 0;
   const auto count = [&](std::string_view name) {
