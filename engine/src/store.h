@@ -351,6 +351,9 @@ class Store final : public SessionStore, private LivenessJudge {
   /// False if a Set of `key` just now would replace an item, or items are not
   /// limited.
   [[nodiscard]] bool MayAddItem(std::string_view key) noexcept;
+  /// Each stores a value in the index in place of one that is as large.
+  [[nodiscard]] bool OverwritesWithoutMore(
+      std::span<const Command> commands) noexcept;
   /// `left`: gets what is too large to be popped for a client; nullptr: the
   /// caller is none.
   void Apply(const Command& command, std::vector<PlacedValue>* left,
@@ -541,7 +544,8 @@ class Store final : public SessionStore, private LivenessJudge {
   Status MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept;
   Status MakeRoomSlowly(const Incoming& incoming, RoomClaim& claim) noexcept;
   /// What a batch needs. Deletions evict nothing, if they need not, and are
-  /// refused only if many at once need more than is kept for them.
+  /// refused only if many at once need more than is kept for them; so are
+  /// overwrites in the index that take no more than what they replace.
   /// Errors: kNoSpace.
   Status ClaimToChange(std::span<const Command> commands,
                        const Incoming& incoming, RoomClaim& claim) noexcept;

@@ -316,7 +316,13 @@ Status Store::ClaimToChange(std::span<const Command> commands,
                             const Incoming& incoming,
                             RoomClaim& claim) noexcept {
   if (!FreesSpace(commands)) {
-    return incoming.empty() ? Status::Ok() : MakeRoom(incoming, claim);
+    if (incoming.empty()) return Status::Ok();
+    Status room = MakeRoom(incoming, claim);
+    if (room.code() != StatusCode::kNoSpace ||
+        !OverwritesWithoutMore(commands)) {
+      return room;
+    }
+    return MakeRoom({.replacing_bytes = incoming.to_database()}, claim);
   }
   // One command is never refused, nor are a few: they take little.
   const bool is_small =

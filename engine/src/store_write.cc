@@ -237,6 +237,26 @@ bool Store::MayAddItem(std::string_view key) noexcept {
   return !LookupInIndex(key, old).ok() || !old.counted;
 }
 
+bool Store::OverwritesWithoutMore(std::span<const Command> commands) noexcept {
+  return std::all_of(
+      commands.begin(), commands.end(), [this](const Command& command) {
+        std::uint64_t size = sizeof(std::int64_t);
+        std::string_view tag;
+        if (const auto* set = std::get_if<SetCommand>(&command)) {
+          size = set->value.size();
+          tag = set->tag;
+        } else if (const auto* incr = std::get_if<IncrCommand>(&command)) {
+          tag = incr->tag;
+        } else {
+          return FreesSpace({&command, 1});
+        }
+        OldItem old;
+        return size <= inline_value_max_ &&
+               LookupInIndex(KeyOf(command), old).ok() && old.counted &&
+               old.entry.value_size >= size && old.entry.tag == tag;
+      });
+}
+
 Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
                      std::span<Reply> replies,
                      const ExecuteOptions& options) noexcept {

@@ -1259,6 +1259,48 @@ TEST_P(FullStore, TouchesAreTaken) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+TEST_P(FullStore, WhatLiesInTheIndexIsOverwritten) {
+  constexpr std::uint64_t kLimit = 16 * kMiB;
+  constexpr std::uint64_t kCounters = 100;
+  constexpr std::uint64_t kRounds = 2;
+  constexpr std::uint64_t kOverwrites = 5000;
+  const std::size_t size = GetParam();
+  Open({{"size_limit", std::to_string(kLimit)}, {"when_full", "fail"}});
+  for (std::uint64_t i = 0; i < kCounters; ++i) {
+    ASSERT_EQ(Run(IncrCommand{.key = "n" + KeyOf(i)}).status.ToString(), "kOk");
+  }
+  std::uint64_t count = 0;
+  while (Set(KeyOf(count), MakeValue(count, size)).ok()) ++count;
+  const std::uint64_t all = Stats().count;
+  std::uint64_t refused = 0;
+  std::vector<std::uint64_t> counted(kCounters, 1);
+  for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    for (std::uint64_t n = 0; n < kOverwrites; ++n) {
+      const Reply counting =
+          Run(IncrCommand{.key = "n" + KeyOf(n % kCounters)});
+      if (counting.status.ok()) ++counted[n % kCounters];
+      const std::string key = KeyOf(n * count / kOverwrites);
+      const Status written = Set(key, MakeValue(n, 100));
+      for (const Status& status : {counting.status, written}) {
+        if (status.ok()) continue;
+        ASSERT_EQ(status.code(), StatusCode::kNoSpace) << status.ToString();
+        ++refused;
+      }
+      if (written.ok()) {
+        ASSERT_TRUE(Get(key) == MakeValue(n, 100)) << key;
+      }
+    }
+    ASSERT_LE(DirectoryBytes(), kLimit) << round;
+  }
+  EXPECT_LE(refused, 2 * kRounds * kOverwrites / 10);
+  EXPECT_EQ(Stats().count, all);
+  for (std::uint64_t i = 0; i < kCounters; ++i) {
+    EXPECT_EQ(Run(IncrCommand{.key = "n" + KeyOf(i)}).integer,
+              static_cast<std::int64_t>(counted[i] + 1));
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, FullStore,
                          ::testing::Values(std::size_t{100}, std::size_t{1000}),
                          ::testing::PrintToStringParamName());
