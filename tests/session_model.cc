@@ -109,6 +109,13 @@ std::optional<std::string> SessionModel::FindReply(
   return it->second.second;
 }
 
+PolicyInForce SessionModel::policy() const noexcept {
+  const std::lock_guard lock(disk_->mutex);
+  const bool runs = std::find(policies_.begin(), policies_.end(),
+                              disk_->policy) != policies_.end();
+  return {.set = disk_->policy, .running = runs ? disk_->policy : "adaptive"};
+}
+
 void SessionModel::ForgetClient(std::uint64_t uid) noexcept {
   const std::lock_guard lock(disk_->mutex);
   disk_->records.erase(uid);

@@ -1,6 +1,7 @@
 #ifndef LARDER_TESTS_SESSION_MODEL_H_
 #define LARDER_TESTS_SESSION_MODEL_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "hot_writer.h"
 #include "model_engine.h"
@@ -22,6 +24,7 @@ struct SessionDisk {
   std::map<std::uint64_t, std::pair<std::uint64_t, std::string>> records;
   std::uint64_t hot_hits = 0;  ///< Answered by tiers that are closed.
   std::uint64_t hot_misses = 0;
+  std::string policy;  ///< That is set; guarded by `mutex`.
 };
 
 /// A model engine that can serve other processes: the contract of SessionStore
@@ -73,6 +76,14 @@ class SessionModel final : public SessionStore {
   }
   Status Sync() noexcept override { return inner_->Sync(); }
   Status Close() noexcept override { return inner_->Close(); }
+  /// Runs it if `policies` names it, else "adaptive".
+  void SetPolicies(std::vector<std::string> policies) {
+    policies_ = std::move(policies);
+  }
+  PolicyInForce policy() const noexcept override;
+  /// As a store that has failed.
+  void SetMayBeGivenAway(bool may) { may_be_given_away_ = may; }
+  bool MayBeGivenAway() noexcept override { return may_be_given_away_; }
   const std::filesystem::path& directory() const noexcept override {
     return inner_->directory();
   }
@@ -94,6 +105,8 @@ class SessionModel final : public SessionStore {
 
   const std::shared_ptr<SessionDisk> disk_;
   const std::unique_ptr<Engine> inner_;
+  std::vector<std::string> policies_;
+  std::atomic<bool> may_be_given_away_{true};
   HotWriter* hot_ = nullptr;  // Guarded by disk_->mutex, as below.
   std::uint64_t hot_hits_seen_ = 0;
   std::uint64_t hot_misses_seen_ = 0;

@@ -16,6 +16,12 @@ namespace {
 
 // stats ----------------------------------------------------------------------
 
+// null: the cache is open read-only, so none does.
+Json PolicyRunningJson(const EngineStats& stats) {
+  return stats.policy_running.empty() ? Json(nullptr)
+                                      : Json(stats.policy_running);
+}
+
 Json StatsJson(const EngineStats& stats) {
   return {
       {"count", stats.count},
@@ -31,6 +37,7 @@ Json StatsJson(const EngineStats& stats) {
       {"expirations", stats.expirations},
       {"corruptions", stats.corruptions},
       {"policy", stats.policy},
+      {"policy_running", PolicyRunningJson(stats)},
       {"segments", stats.segments},
       {"segments_cleaned", stats.segments_cleaned},
       {"bytes_moved", stats.bytes_moved},
@@ -43,6 +50,16 @@ Json StatsJson(const EngineStats& stats) {
       {"eviction_events_dropped", stats.eviction_events_dropped},
       {"callbacks_failed", stats.callbacks_failed},
   };
+}
+
+// What is to be said of a policy that does not run; empty if it does.
+std::string PolicyNote(const EngineStats& stats) {
+  if (stats.policy_running.empty() || stats.policy_running == stats.policy) {
+    return {};
+  }
+  return fmt::format(
+      "(not registered in the process that holds the store; {} runs)",
+      stats.policy_running);
 }
 
 double Percent(std::uint64_t part, std::uint64_t whole) {
@@ -74,7 +91,8 @@ std::string StatsText(const EngineStats& stats) {
   line("disk bytes", bytes(stats.disk_bytes));
   line("size limit", fmt::format("{}, {:.1f} % used", bytes(stats.size_limit),
                                  Percent(stats.disk_bytes, stats.size_limit)));
-  line("policy", stats.policy);
+  const std::string note = PolicyNote(stats);
+  line("policy", note.empty() ? stats.policy : stats.policy + " " + note);
   line("hits", fmt::format("{} ({:.1f} %)", stats.hits,
                            Percent(stats.hits, stats.hits + stats.misses)));
   line("misses", fmt::format("{}", stats.misses));
@@ -183,38 +201,54 @@ struct SettingsOptions {
   std::optional<std::string> value;
 };
 
-void PrintSettings(const Settings& settings, const OutputFormat& format) {
+void PrintSettings(const Settings& settings, const EngineStats& stats,
+                   const OutputFormat& format) {
+  const std::string note = PolicyNote(stats);
   Json all;
   for (const SettingText& setting : DescribeSettings(settings)) {
     all[setting.name] = setting.value;
     if (!format.json) {
+      const bool noted = setting.name == "policy" && !note.empty();
       Print(fmt::format("{:<18} {:<22} {}\n", setting.name, setting.value,
-                        setting.description));
+                        noted ? note : setting.description));
     }
   }
   if (format.json) {
-    PrintJson({{"settings", all}});
+    PrintJson(
+        {{"settings", all}, {"policy_running", PolicyRunningJson(stats)}});
   }
+}
+
+void PrintSetting(const std::string& name, const std::string& value,
+                  const EngineStats& stats, const OutputFormat& format) {
+  if (!format.json) {
+    const std::string note = name == "policy" ? PolicyNote(stats) : "";
+    Print(note.empty() ? value + "\n" : value + " " + note + "\n");
+    return;
+  }
+  Json json = {{"name", name}, {"value", value}};
+  if (name == "policy") json["running"] = PolicyRunningJson(stats);
+  PrintJson(json);
 }
 
 Result<int> ShowOrChangeSetting(Cache& cache, const SettingsOptions& options,
                                 const OutputFormat& format) {
-  if (!options.name) {
-    PrintSettings(cache.CurrentSettings(), format);
-    return kExitOk;
-  }
   if (options.value) {
     LARDER_FAIL_IF_ERROR(cache.Reset(*options.name, *options.value));
+  }
+  // Without figures the settings are shown all the same.
+  const bool shows_policy = !options.name || *options.name == "policy";
+  const EngineStats stats =
+      shows_policy ? cache.Stats().value_or(EngineStats()) : EngineStats();
+  if (!options.name) {
+    PrintSettings(cache.CurrentSettings(), stats, format);
+    return kExitOk;
   }
   const auto text = FormatSetting(cache.CurrentSettings(), *options.name);
   if (!text) {
     return Fail(text.error());
   }
-  if (format.json) {
-    PrintJson({{"name", *options.name}, {"value", *text}});
-  } else {
-    Print(*text + "\n");
-  }
+  PrintSetting(*options.name, *text, stats, format);
   return kExitOk;
 }
 

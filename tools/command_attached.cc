@@ -61,9 +61,28 @@ Json ProcessesJson(const AttachedView& view) {
                          {"since", FormatTime(process.since)},
                          {"slots", slots},
                          {"requests", process.requests},
-                         {"bytes", process.bytes}});
+                         {"bytes", process.bytes},
+                         {"has_policy", process.has_policy}});
   }
   return processes;
+}
+
+Json NameJson(const std::string& name) {
+  return name.empty() ? Json(nullptr) : Json(name);
+}
+
+// Only where a policy of somebody's own does not run.
+std::string PolicyText(const AttachedView& view) {
+  if (view.policy == view.policy_running) return {};
+  std::string text = fmt::format(
+      "policy {} (not registered in the process that holds the store; {} "
+      "runs)\n",
+      view.policy, view.policy_running);
+  for (const AttachedProcess& process : view.processes) {
+    text += fmt::format("{:>8}  {} it\n", process.pid,
+                        process.has_policy ? "has" : "lacks");
+  }
+  return text;
 }
 
 std::string ProcessesText(const AttachedView& view) {
@@ -93,11 +112,13 @@ int RunAttach(const std::string& directory, const OutputFormat& format) {
     PrintJson({{"holder", HolderJson(*view)},
                {"serving", view->serving},
                {"region_directory", view->region_directory.string()},
+               {"policy", NameJson(view->policy)},
+               {"policy_running", NameJson(view->policy_running)},
                {"processes", ProcessesJson(*view)}});
   } else if (view->processes.empty()) {
     Print("nobody has it open\n");
   } else {
-    Print(ProcessesText(*view));
+    Print(ProcessesText(*view) + PolicyText(*view));
   }
   return kExitOk;
 }
@@ -133,6 +154,8 @@ Json TopJson(const AttachedView& view, const AttachedRates& rates) {
   const AttachedFigures& figures = view.figures;
   return {{"holder", HolderJson(view)},
           {"serving", view.serving},
+          {"policy", NameJson(view.policy)},
+          {"policy_running", NameJson(view.policy_running)},
           {"processes", ProcessesJson(view)},
           {"operations_per_second", OptionalJson(rates.operations_per_second)},
           {"hot_reads_per_second", rates.hot_reads_per_second},
@@ -221,7 +244,7 @@ std::string TopScreen(const std::string& directory, const AttachedView& view,
                             FormatRoughBytes(figures.bytes_in),
                             FormatRoughBytes(figures.bytes_out),
                             figures.cancelled, figures.clients_evicted));
-  return text + "\n" + ProcessesText(view);
+  return text + "\n" + ProcessesText(view) + PolicyText(view);
 }
 
 int RunTop(const TopOptions& options, const OutputFormat& format) {

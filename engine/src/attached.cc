@@ -64,6 +64,8 @@ class Reader {
                    IsOfdLocked(lock_fd_, kSeatByte).value_or(false);
     view.region_directory = control_.region_directory;
     view.figures = figures_;
+    view.policy = main_.policy.set_name.Load();
+    view.policy_running = main_.policy.running_name.Load();
     for (auto& [key, process] : processes_) {
       view.processes.push_back(std::move(process));
     }
@@ -83,15 +85,21 @@ class Reader {
   }
 
   // One process may be attached several times; its first time counts.
-  void Add(const ProcessIdentity& identity, std::uint64_t since_us) {
+  void Add(const ProcessIdentity& identity, const MemberEntry& entry) {
     const ProcessState state = StateOf(identity);
     if (state == ProcessState::kDead || Find(identity) != nullptr) return;
     AttachedProcess process;
     process.pid = identity.pid;
     process.state = StateFor(state);
-    process.since = TimeAt(since_us);
+    process.since = TimeAt(static_cast<std::uint64_t>(
+        entry.since_us.load(std::memory_order_relaxed)));
     const ProcessIdentity holder = main_.holder();
     process.holds_seat = holder == identity;
+    // Acquire pairs with PolicyOffers::Publish: the names are read later.
+    const std::uint64_t set = main_.policy.set.load(std::memory_order_acquire);
+    process.has_policy =
+        set != 0 &&
+        set == Load(process.holds_seat ? main_.policy.running : entry.policy);
     processes_.emplace(Key(identity.pid, identity.pid_namespace),
                        std::move(process));
   }
@@ -107,8 +115,7 @@ class Reader {
           !IsOfdLocked(lock_fd_, kMemberByte + i).value_or(false)) {
         continue;
       }
-      Add(identity, static_cast<std::uint64_t>(
-                        entry.since_us.load(std::memory_order_relaxed)));
+      Add(identity, entry);
     }
   }
 

@@ -292,12 +292,13 @@ Result<std::string> ClientChannel::Call(std::string_view message,
   if (closed_.load(std::memory_order_seq_cst)) {
     return Fail(ClosedStatus(kNotApplied));
   }
-  if (seat_is_here_.load(std::memory_order_seq_cst))
-    return run_here(message, 0, 0);
   for (;;) {
+    if (seat_is_here()) {
+      if (auto reply = run_here(message, 0, 0)) return *std::move(reply);
+    }
     const Result<Lane*> lane = TakeLane(deadline);
     if (!lane) return Fail(lane.error());
-    if (*lane == nullptr) return run_here(message, 0, 0);
+    if (*lane == nullptr) continue;  // The seat has come here.
     RequestState& state = (*lane)->shared->request_state;
     if (!state.Begin((*lane)->sequence + 1)) {
       (*lane)->evicted = true;
@@ -323,8 +324,15 @@ Result<std::string> ClientChannel::Run(Lane& lane, std::string_view message,
   for (;;) {
     std::uint32_t generation = 0;
     const bool served = AwaitHolder(generation, deadline);
-    if (seat_is_here_.load(std::memory_order_seq_cst)) {
-      return run_here(message, lane.uid, lane.sequence);
+    if (seat_is_here()) {
+      auto here = run_here(message, lane.uid, lane.sequence);
+      if (here) return *std::move(here);
+      continue;
+    }
+    // The seat was here, and has been given away since.
+    if (!served && !closed_.load(std::memory_order_seq_cst) &&
+        std::chrono::steady_clock::now() < deadline) {
+      continue;
     }
     Wait wait = Wait::kTimedOut;
     if (served) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,8 +57,9 @@ class ClientChannel {
   /// Executes a message in this process, which holds the seat, and returns the
   /// reply. Whoever had the seat before may have executed it already: look at
   /// the session record of `uid` for `sequence` first. `uid` 0: it was never
-  /// sent, and needs no record.
-  using RunHere = std::function<std::string(
+  /// sent, and needs no record. nullopt: this process has just given the seat
+  /// away, and nothing was executed.
+  using RunHere = std::function<std::optional<std::string>(
       std::string_view message, std::uint64_t uid, std::uint64_t sequence)>;
   /// Returns the answer. `run_here` is called if this process gets the seat
   /// before there is one. REQUIRES: `message` is not empty and at most
@@ -76,6 +78,9 @@ class ClientChannel {
   /// for itself); false: not any more. Lanes are given back with true. To be
   /// called before SeatServer::Start.
   void SetSeatIsHere(bool here) noexcept;
+  [[nodiscard]] bool seat_is_here() const noexcept {
+    return seat_is_here_.load(std::memory_order_seq_cst);
+  }
 
   /// Lets go of lanes whose places were taken away, and of their memory. To be
   /// called now and then. Cost: a few loads.

@@ -56,8 +56,10 @@ enum class MessageKind : std::uint8_t {
   /// As kExecute, and large values of the replies may be left where they lie.
   kExecutePlaced = 19,
   kEvictions = 20,  ///< subscriber's number -> EncodeEvictions.
+  /// As kReset of `policy`, by a client that has registered it.
+  kResetPolicy = 21,
 };
-inline constexpr std::uint8_t kMessageKindMax = 20;
+inline constexpr std::uint8_t kMessageKindMax = 21;
 
 /// A message taken apart; `body` is a view of it.
 struct Message {

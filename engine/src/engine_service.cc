@@ -8,6 +8,7 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/settings.h"
 
+#include "policy_offers.h"
 #include "reply_offer.h"
 #include "start_thread.h"
 
@@ -39,7 +40,7 @@ EngineService::EngineService(SessionStore& store, MainRegion& main) noexcept
   std::random_device seed;
   random_.seed(std::uint64_t{seed()} << 32 | seed());
   store_.SetLogGeneration(&main_.log_generation);
-  PublishSettingsVersion();
+  PublishSettings();
   Tick();
 }
 
@@ -69,12 +70,27 @@ void EngineService::Execute(std::span<ServedRequest> requests) noexcept {
     // Whatever else is asked for may take as long as it likes: meanwhile the
     // threads of this process do not leave their changes to this one.
     if (!std::exchange(is_away, true)) combiner_.SetCollecting(false);
-    const Session session{.uid = request.uid, .sequence = request.sequence};
-    request.deferred =
-        IsLong(request.message) && Defer({session, request.message});
-    // Without a thread the others wait, but are answered.
-    if (!request.deferred) request.reply = Answer(request.message, session);
+    ExecuteAlone(request);
   }
+}
+
+void EngineService::ExecuteAlone(ServedRequest& request) noexcept {
+  const Session session{.uid = request.uid, .sequence = request.sequence};
+  const bool is_long = IsLong(request.message);
+  const bool lasts = is_long || Opens(request.message);
+  request.deferred = lasts && !BeginLasting({session, request.message});
+  if (request.deferred) return;
+  request.deferred = is_long && Defer({session, request.message});
+  // Without a thread the others wait, but are answered.
+  if (!request.deferred) request.reply = Answer(request.message, session);
+  if (lasts) EndLasting();
+}
+
+bool EngineService::Opens(std::string_view bytes) noexcept {
+  const auto message = DecodeMessage(bytes);
+  return message && (message->kind == MessageKind::kScanOpen ||
+                     message->kind == MessageKind::kWriterOpen ||
+                     message->kind == MessageKind::kReaderOpen);
 }
 
 bool EngineService::IsLong(std::string_view bytes) noexcept {
@@ -83,6 +99,7 @@ bool EngineService::IsLong(std::string_view bytes) noexcept {
   switch (message->kind) {
     case MessageKind::kCheck:
     case MessageKind::kReset:
+    case MessageKind::kResetPolicy:
     case MessageKind::kSync:
       return true;
     case MessageKind::kCount:
@@ -97,6 +114,7 @@ bool EngineService::IsLong(std::string_view bytes) noexcept {
 }
 
 bool EngineService::Defer(LongTask task) noexcept {
+  const std::lock_guard starting(workers_mutex_);
   std::unique_lock lock(tasks_mutex_);
   if (idle_workers_ <= tasks_.size() && workers_.size() < kWorkersMax) {
     lock.unlock();
@@ -178,19 +196,72 @@ void EngineService::RunLongTasks() noexcept {
     if (stop_) return;  // Their clients ask the next holder.
     const LongTask task = std::move(tasks_.front());
     tasks_.pop_front();
+    ++busy_workers_;
     lock.unlock();
     if (task.message.empty()) {
       PublishFigures();
       figures_asked_ = false;
       lock.lock();
+      --busy_workers_;
       continue;
     }
     std::string reply = Answer(task.message, task.session);
     lock.lock();
+    --busy_workers_;
     if (server_ != nullptr) {
       server_->Complete(task.session.uid, task.session.sequence,
                         std::move(reply));
     }
+  }
+}
+
+bool EngineService::IsIdle() noexcept {
+  {
+    const std::lock_guard lock(handles_mutex_);
+    if (!handles_.empty() || beginning_ != 0) return false;
+  }
+  const std::lock_guard lock(tasks_mutex_);
+  return tasks_.empty() && busy_workers_ == 0;
+}
+
+bool EngineService::BeginLasting(LongTask task) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  if (holding_) {
+    held_.push_back(std::move(task));
+    return false;
+  }
+  ++beginning_;
+  return true;
+}
+
+void EngineService::EndLasting() noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  --beginning_;
+}
+
+void EngineService::Hold() noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  holding_ = true;
+}
+
+void EngineService::Resume() noexcept {
+  std::vector<LongTask> held;
+  {
+    const std::lock_guard lock(handles_mutex_);
+    holding_ = false;
+    held.swap(held_);
+  }
+  for (LongTask& task : held) {
+    if (Defer(task)) continue;
+    if (task.message.empty()) {
+      figures_asked_ = false;  // The next tick asks.
+      continue;
+    }
+    std::string reply = Answer(task.message, task.session);
+    const std::lock_guard lock(tasks_mutex_);
+    if (server_ == nullptr) continue;
+    server_->Complete(task.session.uid, task.session.sequence,
+                      std::move(reply));
   }
 }
 
@@ -199,6 +270,8 @@ void EngineService::ClientGone(std::uint64_t uid) noexcept {
     const std::lock_guard lock(handles_mutex_);
     std::erase_if(handles_,
                   [uid](const auto& entry) { return entry.second.uid == uid; });
+    std::erase_if(held_,
+                  [uid](const LongTask& t) { return t.session.uid == uid; });
   }
   store_.ForgetClient(uid);
 }
@@ -219,11 +292,13 @@ bool EngineService::Tick() noexcept {
   store_.CloseIdleFiles();
   if (store_.CountsAtOnce()) return PublishFigures();
   // Until then those of before are there, with their time.
-  if (!figures_asked_.exchange(true) && !Defer({})) {
-    figures_asked_ = false;
-    return PublishFigures();
-  }
-  return true;
+  if (figures_asked_.exchange(true)) return true;
+  if (!BeginLasting({})) return true;  // Resume does it.
+  const bool deferred = Defer({});
+  EndLasting();
+  if (deferred) return true;
+  figures_asked_ = false;
+  return PublishFigures();
 }
 
 bool EngineService::PublishFigures() noexcept {
@@ -382,14 +457,18 @@ void EngineService::AnswerStore(const Message& message, std::string& out) {
       EncodeSettings(out, list);
       return;
     }
-    case MessageKind::kReset: {
+    case MessageKind::kReset:
+    case MessageKind::kResetPolicy: {
       const auto list = DecodeSettings(message.body);
       if (!list || list->size() != 1) {
         PutOutcome(out, list ? Status::InvalidArgument("one setting at a time")
                              : list.error());
         return;
       }
-      PutOutcome(out, Reset((*list)[0].first, (*list)[0].second));
+      const auto& [name, value] = (*list)[0];
+      PutOutcome(out, message.kind == MessageKind::kResetPolicy
+                          ? ResetPolicy(value)
+                          : Reset(name, value));
       return;
     }
     case MessageKind::kSync:
@@ -409,19 +488,35 @@ void EngineService::AnswerStore(const Message& message, std::string& out) {
 }
 
 // Other than any that another holder published.
-void EngineService::PublishSettingsVersion() noexcept {
+void EngineService::PublishSettings() noexcept {
+  const std::lock_guard lock(publish_mutex_);
   main_.read_mode.store(
       static_cast<std::uint64_t>(store_.CurrentSettings().read_mode),
       std::memory_order_relaxed);
-  main_.settings_version.store(std::uint64_t{main_.generation.Load()} << 32 |
-                                   (store_.settings_version() & 0xFFFFFFFF),
-                               std::memory_order_release);
+  PolicyOffers::Publish(main_, store_.policy());
+  // The same before this holder serves and while it does.
+  const std::uint64_t holder = (std::uint64_t{main_.generation.Load()} + 1) / 2;
+  main_.settings_version.store(
+      holder << 32 | (store_.settings_version() & 0xFFFFFFFF),
+      std::memory_order_release);
 }
 
 Status EngineService::Reset(std::string_view name,
                             std::string_view value) noexcept {
   Status status = store_.Reset(name, value);
-  PublishSettingsVersion();
+  PublishSettings();
+  return status;
+}
+
+Status EngineService::ResetPolicy(std::string_view name) noexcept {
+  Status status = store_.ResetPolicy(name);
+  PublishSettings();
+  return status;
+}
+
+Status EngineService::RunSetPolicy() noexcept {
+  Status status = store_.RunSetPolicy();
+  PublishSettings();
   return status;
 }
 

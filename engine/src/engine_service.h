@@ -53,6 +53,22 @@ class EngineService final : public RequestHandler {
 
   /// Changes a setting and tells all processes that something has changed.
   Status Reset(std::string_view name, std::string_view value) noexcept;
+  /// The same of `policy`, for a client that has registered `name`.
+  Status ResetPolicy(std::string_view name) noexcept;
+
+  /// As ResetPolicy, of a policy that is set and was registered since; writes
+  /// no setting.
+  Status RunSetPolicy() noexcept;
+  /// Tells all processes what the settings are, if that has changed.
+  void PublishSettings() noexcept;
+
+  /// Nothing is open or under way that would be lost or waited for if another
+  /// process took over now.
+  [[nodiscard]] bool IsIdle() noexcept;
+  /// From now on what clients ask for that would make it not idle waits: for
+  /// the next holder, or for Resume.
+  void Hold() noexcept;
+  void Resume() noexcept;
 
   /// Executes one command of this process that changes one key, maybe together
   /// with those of clients.
@@ -89,7 +105,12 @@ class EngineService final : public RequestHandler {
                     std::string& out);
   void AnswerReader(const Message& message, const Session& session,
                     std::string& out);
-  void PublishSettingsVersion() noexcept;
+  // Whether a message opens what lives on.
+  [[nodiscard]] static bool Opens(std::string_view bytes) noexcept;
+  void ExecuteAlone(ServedRequest& request) noexcept;
+  // Of what opens something or becomes a task. False: Resume executes it.
+  [[nodiscard]] bool BeginLasting(LongTask task) noexcept;
+  void EndLasting() noexcept;
   Result<std::uint64_t> KeepHandle(std::uint64_t uid, Handle handle) noexcept;
   // Takes it out, so that nobody else uses it meanwhile. Any lane of the
   // process that opened it may use it; the number is the proof. Errors: kGone.
@@ -100,7 +121,7 @@ class EngineService final : public RequestHandler {
   void DropHandle(std::uint64_t number) noexcept;
   // Whether a message may take so long that others should not wait for it.
   [[nodiscard]] bool IsLong(std::string_view bytes) noexcept;
-  // False: there is no thread for long tasks. Of the server's thread.
+  // False: there is no thread for long tasks.
   bool Defer(LongTask task) noexcept;
   void RunLongTasks() noexcept;
   // True if they are others than before.
@@ -111,7 +132,12 @@ class EngineService final : public RequestHandler {
   ChangeCombiner combiner_;
   std::mutex handles_mutex_;
   std::map<std::uint64_t, OpenHandle> handles_;  // Guarded by handles_mutex_.
-  std::mt19937_64 random_;                       // Guarded by handles_mutex_.
+  std::mt19937_64 random_;  // Guarded by handles_mutex_, as the next three.
+  bool holding_ = false;
+  std::vector<LongTask> held_;
+  std::size_t beginning_ = 0;  // Opens something, or is becoming a task.
+
+  std::mutex publish_mutex_;  // From a look at the settings to all told.
 
   std::mutex tasks_mutex_;
   std::condition_variable tasks_changed_;
@@ -119,8 +145,10 @@ class EngineService final : public RequestHandler {
   SeatServer* server_ = nullptr;
   bool stop_ = false;
   std::size_t idle_workers_ = 0;
+  std::size_t busy_workers_ = 0;  // Guarded by tasks_mutex_, too.
+  std::mutex workers_mutex_;      // Before tasks_mutex_.
   // So that one long task does not hold up the next. Started as they are
-  // needed. Of the server's thread.
+  // needed. Guarded by workers_mutex_.
   std::vector<std::thread> workers_;
   std::atomic<bool> figures_asked_{false};  // A task will publish them.
 };

@@ -15,14 +15,18 @@ Result<std::unique_ptr<EvictionNotifier>> EvictionNotifier::Start(
 }
 
 EvictionNotifier::~EvictionNotifier() {
+  Finish();
+  // The callback calls exit: it does not come back.
+  if (thread_.get_id() == std::this_thread::get_id()) thread_.detach();
+  if (thread_.joinable()) thread_.join();
+}
+
+void EvictionNotifier::Finish() noexcept {
   {
     const std::scoped_lock lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_one();
-  // The callback calls exit: it does not come back.
-  if (thread_.get_id() == std::this_thread::get_id()) thread_.detach();
-  if (thread_.joinable()) thread_.join();
 }
 
 void EvictionNotifier::Add(std::string_view key, std::uint64_t size_bytes,
@@ -44,13 +48,14 @@ void EvictionNotifier::Run() noexcept {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;
+      if (queue_.empty()) break;
       batch.swap(queue_);
     }
     for (const EvictionNotice& notice : batch) {
       callback_(notice.key, notice.size_bytes, notice.reason);
     }
   }
+  ended_.store(true);
 }
 
 }  // namespace larder

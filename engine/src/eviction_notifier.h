@@ -35,6 +35,11 @@ class EvictionNotifier {
   EvictionNotifier(const EvictionNotifier&) = delete;
   EvictionNotifier& operator=(const EvictionNotifier&) = delete;
 
+  /// Nothing more is added: what waits is told, then the thread ends.
+  void Finish() noexcept;
+  /// It has, so destruction does not wait.
+  [[nodiscard]] bool ended() const noexcept { return ended_.load(); }
+
   void Add(std::string_view key, std::uint64_t size_bytes,
            EvictionReason reason) noexcept;
   [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_; }
@@ -46,6 +51,7 @@ class EvictionNotifier {
 
   const EvictionCallback callback_;
   std::atomic<std::uint64_t> dropped_{0};
+  std::atomic<bool> ended_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<EvictionNotice> queue_;  // Guarded by mutex_.

@@ -48,6 +48,14 @@ EvictionPoller::~EvictionPoller() {
   if (thread_.joinable()) thread_.join();
 }
 
+void EvictionPoller::Wake() noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    woken_ = true;
+  }
+  wake_.notify_one();
+}
+
 bool EvictionPoller::Poll(bool& any) noexcept {
   const auto taken = ask_(subscriber_);
   if (!taken) return false;
@@ -61,15 +69,23 @@ bool EvictionPoller::Poll(bool& any) noexcept {
 
 void EvictionPoller::Run() noexcept {
   std::chrono::milliseconds interval = kIntervalMin;
+  bool store_is_here = false;
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, interval, [this] { return stopping_; });
+      const auto is_due = [this] { return stopping_ || woken_; };
+      if (store_is_here) {
+        wake_.wait(lock, is_due);
+      } else {
+        wake_.wait_for(lock, interval, is_due);
+      }
       if (stopping_) return;
+      woken_ = false;
     }
     bool any = false;
-    if (!Poll(any)) return;
-    interval = any ? kIntervalMin : std::min(2 * interval, kIntervalMax);
+    store_is_here = !Poll(any);
+    interval = any || store_is_here ? kIntervalMin
+                                    : std::min(2 * interval, kIntervalMax);
   }
 }
 

@@ -17,14 +17,16 @@ namespace larder {
 
 /// Tells a client's callback of items that left, on a thread of its own, which
 /// asks the process that has the store: every 20 ms while items leave, once a
-/// second while none do. What leaves between the death of that process and the
-/// first question to its successor is not told.
+/// second while none do, and not at all while that is this one. What leaves
+/// between the death of that process and the first question to its successor is
+/// not told.
 ///
 /// Threads: thread-compatible.
 class EvictionPoller {
  public:
   /// What has left since the last call; nullopt: this process has the store now
-  /// and is told by it. May fail, then it is asked again.
+  /// and is told by it, so nothing is asked before Wake. May fail, then it is
+  /// asked again.
   using Ask = std::function<std::optional<Result<EvictionNotices>>(
       std::uint64_t subscriber)>;
 
@@ -36,6 +38,9 @@ class EvictionPoller {
   ~EvictionPoller();
   EvictionPoller(const EvictionPoller&) = delete;
   EvictionPoller& operator=(const EvictionPoller&) = delete;
+
+  /// Another process has the store now: asks at once. Threads: thread-safe.
+  void Wake() noexcept;
 
  private:
   EvictionPoller(EvictionCallback callback, Ask ask) noexcept;
@@ -49,6 +54,7 @@ class EvictionPoller {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;  // Guarded by mutex_.
+  bool woken_ = false;     // The same.
   std::thread thread_;
 };
 

@@ -1,9 +1,13 @@
 #ifndef LARDER_ENGINE_SRC_MAIN_REGION_H_
 #define LARDER_ENGINE_SRC_MAIN_REGION_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
 
 #include "doorbell.h"
 #include "futex.h"
@@ -76,10 +80,51 @@ struct MemberEntry {
   std::atomic<std::uint64_t> start_time;
   std::atomic<std::uint64_t> pid_namespace;
   std::atomic<std::int64_t> since_us;  ///< When it attached, Unix time.
+  /// PolicyWords::set if it can run that, else 0, and when it said so last.
+  std::atomic<std::uint64_t> policy;
+  std::atomic<std::int64_t> offered_at_ns;  ///< CLOCK_MONOTONIC.
 };
-static_assert(sizeof(MemberEntry) == 32);
+static_assert(sizeof(MemberEntry) == 48);
 /// More processes than that may attach; the rest are not listed.
 inline constexpr std::size_t kMemberCountMax = 2048;
+
+/// The beginning of a name, for people. Zeros behind it.
+class SharedName {
+ public:
+  void Store(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      std::uint64_t word = 0;
+      const std::size_t at = std::min(i * sizeof(word), name.size());
+      std::memcpy(&word, name.data() + at,
+                  std::min(sizeof(word), name.size() - at));
+      words_[i].store(word, std::memory_order_relaxed);
+    }
+  }
+  [[nodiscard]] std::string Load() const {
+    std::string name;
+    for (const auto& shared : words_) {
+      const std::uint64_t word = shared.load(std::memory_order_relaxed);
+      name.append(reinterpret_cast<const char*>(&word), sizeof(word));
+    }
+    name.resize(std::min(name.find('\0'), name.size()));
+    return name;
+  }
+
+ private:
+  std::array<std::atomic<std::uint64_t>, 8> words_;
+};
+
+/// Which policy is set and which one the holder runs, and for whom the seat is
+/// kept; see PolicyOffers.
+struct PolicyWords {
+  std::atomic<std::uint64_t> set;  ///< Hash of its name | 1; 0: not yet.
+  std::atomic<std::uint64_t> running;
+  std::atomic<std::uint64_t> seat_for;  ///< Entry of MainRegion::members.
+  std::atomic<std::int64_t> seat_kept_until_ns;  ///< CLOCK_MONOTONIC.
+  SharedName set_name;
+  SharedName running_name;
+};
+static_assert(sizeof(PolicyWords) == 160);
 
 /// Figures that the holder publishes for whoever looks (`larder top`).
 struct alignas(64) ServerFigures {
@@ -126,6 +171,7 @@ struct MainRegion {
   alignas(64) std::atomic<std::uint64_t> holder_pid;
   std::atomic<std::uint64_t> holder_start_time;
   std::atomic<std::uint64_t> holder_pid_namespace;
+  alignas(64) PolicyWords policy;
   ServerFigures figures;
   /// By StoreTotal; the rest is free.
   alignas(64) std::array<std::atomic<std::uint64_t>, 64> totals;

@@ -71,7 +71,7 @@ constexpr std::array<CheckField, 10> kCheckFields = {
   [[maybe_unused]] auto& [o1, o2, o3, o4, o5, o6] = o;
   [[maybe_unused]] auto& [s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12,
                           s13, s14, s15, s16, s17, s18, s19, s20, s21, s22, s23,
-                          s24, s25, s26] = s;
+                          s24, s25, s26, s27] = s;
   [[maybe_unused]] auto& [r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12] =
       r;
 }
@@ -205,6 +205,7 @@ void EncodeStats(std::string& out, const EngineStats& stats) {
   PutVarint(out, kStatsFields.size());
   for (const StatsField field : kStatsFields) PutVarint(out, stats.*field);
   PutString(out, stats.policy);
+  PutString(out, stats.policy_running);
 }
 
 Result<EngineStats> DecodeStats(std::string_view body) noexcept {
@@ -216,6 +217,7 @@ Result<EngineStats> DecodeStats(std::string_view body) noexcept {
     if (i < kStatsFields.size()) stats.*kStatsFields[i] = value;
   }
   stats.policy = in.String();
+  stats.policy_running = in.String();
   if (!in.AtEnd()) return Fail(Malformed("statistics"));
   return stats;
 }

@@ -9,6 +9,7 @@
 #include "larder/engine/policy.h"
 
 #include "builtin_policies.h"
+#include "running_policy.h"
 #include "text_units.h"
 
 namespace larder {
@@ -112,6 +113,18 @@ std::vector<std::string> PolicyNames() {
   const std::lock_guard lock(registry.mutex);
   for (const auto& [name, factory] : registry.added) names.push_back(name);
   return names;
+}
+
+bool IsPolicyRegistered(std::string_view name) {
+  const std::vector<std::string> names = PolicyNames();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Result<RunningPolicy> MakeRunningPolicy(std::string_view set) {
+  const std::string_view name = IsPolicyRegistered(set) ? set : kFallbackPolicy;
+  auto policy = MakePolicy(name);
+  if (!policy) return Fail(std::move(policy.error()));
+  return RunningPolicy{.name = std::string(name), .policy = *std::move(policy)};
 }
 
 }  // namespace larder

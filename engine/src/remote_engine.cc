@@ -11,7 +11,10 @@
 #include "coding.h"
 #include "message_codec.h"
 #include "remote_stream.h"
+#include "running_policy.h"
 #include "session_store.h"
+#include "stored_setting.h"
+#include "text_units.h"
 
 namespace larder {
 namespace {
@@ -380,7 +383,7 @@ Result<Settings> RemoteEngine::AskSettings(
   if (!list) return Fail(list.error());
   Settings settings;
   for (const auto& [name, value] : *list) {
-    auto changed = WithSetting(settings, name, value);
+    auto changed = WithStoredSetting(settings, name, value);
     // A holder of another version may have settings that we do not know.
     if (changed) settings = std::move(*changed);
   }
@@ -414,9 +417,12 @@ Status RemoteEngine::Reset(std::string_view name,
   LARDER_RETURN_IF_ERROR(CheckOpen());
   std::string body;
   EncodeSettings(body, {{std::string(name), std::string(value)}});
-  const auto answer =
-      caller_->Ask(MessageKind::kReset, body, RemoteCaller::Patience::kLong,
-                   RemoteCaller::Effect::kChange);
+  // The holder may lack a policy that this process can run.
+  const bool vouch =
+      name == "policy" && IsPolicyRegistered(internal::TrimSpaces(value));
+  const auto answer = caller_->Ask(
+      vouch ? MessageKind::kResetPolicy : MessageKind::kReset, body,
+      RemoteCaller::Patience::kLong, RemoteCaller::Effect::kChange);
   return answer ? Status() : answer.error();
 }
 

@@ -241,6 +241,7 @@ void Seat::EnterMembers() noexcept {
       entry.start_time.store(self.start_time, std::memory_order_relaxed);
       entry.pid_namespace.store(self.pid_namespace, std::memory_order_relaxed);
       entry.since_us.store(UnixMicroseconds(), std::memory_order_relaxed);
+      entry.policy.store(0, std::memory_order_relaxed);
       entry.pid.store(self.pid, std::memory_order_release);
       member_ = i;
       return;
@@ -416,9 +417,11 @@ Result<bool> Seat::TryTake() noexcept {
       TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kExclusive);
   if (!locked || !*locked) return locked;
   TestPoint("take.locked");
-  Status won = Win();
-  if (won.ok()) return true;
+  const bool may_take = !may_take_ || may_take_();
+  Status won = may_take ? Win() : Status();
+  if (may_take && won.ok()) return true;
   static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
+  if (!may_take) return false;
   return Fail(std::move(won));
 }
 
@@ -486,8 +489,9 @@ void Seat::RunMonitor() {
     ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ignored);
     if (error == 0) {
       if (monitor_stops_.load(std::memory_order_relaxed)) return;
-      const Status won = Win();
-      if (won.ok() && won_()) return;
+      const bool may_take = !may_take_ || may_take_();
+      const Status won = may_take ? Win() : Status();
+      if (may_take && won.ok() && won_()) return;
       if (held()) Release().IgnoreError();  // The next one tries.
       static_cast<void>(TryOfdLock(lock_fd_.get(), kSeatByte, OfdLock::kNone));
       if (won.code() == StatusCode::kGone) return;

@@ -73,6 +73,12 @@ class Seat {
   Seat(const Seat&) = delete;
   Seat& operator=(const Seat&) = delete;
 
+  /// Asked by whoever has just got the seat's lock, before anything is changed;
+  /// false: the seat is to be another's, and the lock is given back. To be set
+  /// before TryTake and StartMonitor. Must be quick.
+  void SetMayTake(std::function<bool()> may_take) noexcept {
+    may_take_ = std::move(may_take);
+  }
   /// Takes the seat if it is free. Afterwards the generation is odd.
   [[nodiscard]] Result<bool> TryTake() noexcept;
   /// Called on the monitor's thread when this process has just got the seat.
@@ -116,6 +122,14 @@ class Seat {
   /// Whether the client is alive, whatever the mark of its uid.
   [[nodiscard]] bool IsLaneAlive(std::uint64_t uid) const noexcept {
     return IsOfdLocked(lock_fd_.get(), LaneByte(uid)).value_or(true);
+  }
+  /// Whether another process is the member of that entry.
+  [[nodiscard]] bool IsMemberAlive(std::size_t entry) const noexcept {
+    return IsOfdLocked(lock_fd_.get(), kMemberByte + entry).value_or(false);
+  }
+  /// Our entry of MainRegion::members, if there was one to be had.
+  [[nodiscard]] std::optional<std::size_t> member() const noexcept {
+    return member_;
   }
   /// Opens `seat.lock` once more, for locks of another owner. Errors: kGone
   /// (it was replaced), kPermissionDenied, kIoError.
@@ -179,6 +193,7 @@ class Seat {
   std::unique_ptr<NamedMutex> seat_mutex_;
   std::atomic<bool> held_{false};
   SeatCallback won_;
+  std::function<bool()> may_take_;  // May be empty.
   pthread_t monitor_{};
   bool monitor_runs_ = false;  // Guarded by monitor_mutex_, as monitor_ is.
   std::mutex monitor_mutex_;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 
 namespace larder {
 
+class EvictionNotifier;
 class HotWriter;
 
 /// Which request of which client. Sequences of a client only grow; it never
@@ -52,6 +54,12 @@ struct ClientChange {
   ExecuteOptions options;
   Status status;                        ///< Of the call, when it is done.
   std::vector<PlacedValue> found = {};  ///< As PlacedValues::found.
+};
+
+/// The names of the policy that is set and of the one that runs.
+struct PolicyInForce {
+  std::string set = {};
+  std::string running = {};
 };
 
 /// What a store offers so that clients in other processes can use it, and each
@@ -134,6 +142,31 @@ class SessionStore : public Engine, public PlacedReader {
   /// Looks whether the files of the store are still in their place; if not,
   /// every call is kGone from now on. Cost: three system calls.
   virtual void LookForDirectory() noexcept {}
+
+  /// As Reset("policy", name), for a client that has registered it, which this
+  /// process need not have: then kFallbackPolicy runs until somebody has the
+  /// store who can run it.
+  [[nodiscard]] virtual Status ResetPolicy(std::string_view name) noexcept {
+    return Reset("policy", name);
+  }
+
+  [[nodiscard]] virtual PolicyInForce policy() const noexcept { return {}; }
+
+  /// If the policy that is set does not run but can be run here, as it was
+  /// registered since, it does from now on. Writes no setting. Errors: kAborted
+  /// (its factory failed; the one that ran goes on), kClosed, kGone.
+  [[nodiscard]] virtual Status RunSetPolicy() noexcept { return {}; }
+
+  /// False: somebody else might not be able to open or to write it, so that it
+  /// is better off here.
+  [[nodiscard]] virtual bool MayBeGivenAway() noexcept { return true; }
+
+  /// As long as it is kept, Close does not wait for an eviction callback that
+  /// runs, and what is still to be told is told. nullptr: nobody is.
+  [[nodiscard]] virtual std::shared_ptr<EvictionNotifier>
+  KeepTelling() noexcept {
+    return nullptr;
+  }
 
   /// Gives back the descriptors of files that have not been used for a while.
   /// To be called about once a second.

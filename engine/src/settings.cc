@@ -11,6 +11,7 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/policy.h"
 
+#include "stored_setting.h"
 #include "text_units.h"
 
 /// Every setting is one row of a table: its name, what it is for, and a field
@@ -359,8 +360,13 @@ Result<std::string> FormatSetting(const Settings& settings,
   return FormatDescriptor(*descriptor, settings);
 }
 
-Result<Settings> WithSetting(Settings settings, std::string_view name,
-                             std::string_view value) {
+namespace {
+
+// Whether a policy has to be registered in this process.
+enum class PolicyName : std::uint8_t { kRegistered, kAny };
+
+Result<Settings> With(Settings settings, std::string_view name,
+                      std::string_view value, PolicyName policy) {
   const Descriptor* const descriptor = FindDescriptor(name);
   if (descriptor == nullptr) {
     return Fail(UnknownSetting(name));
@@ -372,9 +378,25 @@ Result<Settings> WithSetting(Settings settings, std::string_view name,
     return Fail(
         Status(parsed.code(), std::string(name) + ": " + parsed.message()));
   }
+  if (policy == PolicyName::kAny && !settings.policy.empty() &&
+      std::holds_alternative<PolicyField>(descriptor->field)) {
+    return settings;
+  }
   LARDER_FAIL_IF_ERROR(CheckDescriptor(*descriptor, settings));
   LARDER_FAIL_IF_ERROR(CheckTogether(settings));
   return settings;
+}
+
+}  // namespace
+
+Result<Settings> WithSetting(Settings settings, std::string_view name,
+                             std::string_view value) {
+  return With(std::move(settings), name, value, PolicyName::kRegistered);
+}
+
+Result<Settings> WithStoredSetting(Settings settings, std::string_view name,
+                                   std::string_view value) {
+  return With(std::move(settings), name, value, PolicyName::kAny);
 }
 
 Status ValidateSettings(const Settings& settings) {

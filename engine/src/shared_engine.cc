@@ -3,7 +3,13 @@
 // A member becomes the holder in this order: the seat; the store (which loads
 // the session records); the hot tier; "the seat is here" for calls under way;
 // then the generation becomes even. It leaves in the opposite order. A member
-// that has become the holder stays it until it closes or dies.
+// that has become the holder stays it until it closes or dies, or gives the
+// store to one that can run the policy that is set, which it cannot itself.
+//
+// 1. A call is in the store of this process only with a pass of the gate. Who
+//    gives the store away shuts that, so a call is wholly here or, not begun,
+//    the next holder's.
+// 2. A store is given away only while nothing that it has handed out is open.
 
 #include "shared_engine.h"
 
@@ -16,14 +22,18 @@
 #include "check.h"
 #include "client_channel.h"
 #include "engine_service.h"
+#include "eviction_notifier.h"
 #include "eviction_poller.h"
 #include "fork_guard.h"
 #include "hot_view.h"
 #include "hot_writer.h"
+#include "policy_offers.h"
 #include "process_bound.h"
+#include "role_gate.h"
 #include "seat_server.h"
 #include "start_thread.h"
 #include "test_point.h"
+#include "text_units.h"
 
 namespace larder {
 namespace {
@@ -41,6 +51,65 @@ bool IsSmallChange(const Command& command) noexcept {
 
 // Two looks in a second, and some time for the answer.
 constexpr std::chrono::milliseconds kWatchPeriod{400};
+// How long calls may wait for others to end when the store is given away; each
+// time that was too short, a little more.
+constexpr std::chrono::milliseconds kShutTimeMin{20};
+constexpr std::chrono::milliseconds kShutTimeStep{5};
+constexpr std::chrono::milliseconds kShutTimeMax{50};
+// Between two attempts that came to nothing, each time twice as long as before.
+constexpr std::chrono::milliseconds kRetryPauseMax{10'000};
+// Between two times that one member gives the store away, the same. Once is
+// enough as a rule.
+constexpr std::chrono::seconds kHandOverPauseMin{10};
+constexpr std::chrono::seconds kHandOverPauseMax{640};
+
+// Pauses, each twice as long as the one before.
+class Backoff {
+ public:
+  Backoff(std::chrono::milliseconds min, std::chrono::milliseconds max) noexcept
+      : min_(min), max_(max), pause_(min) {}
+  [[nodiscard]] bool IsDue() const noexcept {
+    return std::chrono::steady_clock::now() >= from_;
+  }
+  void Pause() noexcept {
+    from_ = std::chrono::steady_clock::now() + pause_;
+    pause_ = std::min(2 * pause_, max_);
+  }
+  void Reset() noexcept {
+    from_ = {};
+    pause_ = min_;
+  }
+
+ private:
+  const std::chrono::milliseconds min_;
+  const std::chrono::milliseconds max_;
+  std::chrono::milliseconds pause_;
+  SteadyTime from_{};
+};
+
+// A call that may take so long that the store is not given away meanwhile, nor
+// others kept waiting for its end.
+class LongCall {
+ public:
+  explicit LongCall(std::atomic<int>& count) noexcept : count_(count) {
+    count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~LongCall() { count_.fetch_sub(1, std::memory_order_relaxed); }
+  LongCall(const LongCall&) = delete;
+  LongCall& operator=(const LongCall&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
+bool IsWholeCache(std::span<const Command> commands) noexcept {
+  return std::any_of(commands.begin(), commands.end(), [](const Command& c) {
+    return std::holds_alternative<EvictTagCommand>(c) ||
+           std::holds_alternative<ClearCommand>(c) ||
+           std::holds_alternative<ExpireCommand>(c) ||
+           std::holds_alternative<CullCommand>(c);
+  });
+}
 
 // Shared by what it has handed out. It keeps itself until its engine goes, as a
 // forked child must not even give up its share of its parent's.
@@ -72,24 +141,88 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
     return local_.load(std::memory_order_acquire);
   }
   [[nodiscard]] RemoteEngine& remote() noexcept { return *remote_; }
-  // Whoever executes: the store, or the way to it.
-  [[nodiscard]] Engine& target() noexcept {
+  // Calls `call` with the store, as long as this process has it.
+  template <typename Call>
+  auto WithLocal(Call&& call)
+      -> std::optional<std::invoke_result_t<Call, SessionStore&>> {
+    if (local() == nullptr) return std::nullopt;
+    const auto pass = gate_.Enter();
     SessionStore* const store = local();
-    return store != nullptr ? static_cast<Engine&>(*store) : *remote_;
+    if (store == nullptr) return std::nullopt;
+    return call(*store);
   }
+  // The same with whoever executes: the store, or the way to it.
+  template <typename Call>
+  std::invoke_result_t<Call, Engine&> WithTarget(Call&& call) {
+    auto done = WithLocal([&call](SessionStore& store) {
+      return call(static_cast<Engine&>(store));
+    });
+    return done ? *std::move(done) : call(static_cast<Engine&>(*remote_));
+  }
+  // Opens what lives on, and keeps what it is a part of.
+  template <typename Open>
+  auto OpenWithTarget(Open&& open) -> std::invoke_result_t<Open, Engine&> {
+    auto opened = WithLocal([&](SessionStore& store) {
+      return BoundToProcess(
+          open(static_cast<Engine&>(store)),
+          std::make_shared<Owners>(Owners{shared_from_this(), store_}));
+    });
+    if (opened) return *std::move(opened);
+    return BoundToProcess(open(static_cast<Engine&>(*remote_)),
+                          shared_from_this());
+  }
+  // The process's way to large values.
+  [[nodiscard]] PlacedReader& places() noexcept { return places_; }
   [[nodiscard]] HotView& hot() noexcept { return *hot_view_; }
   [[nodiscard]] const FileIdentity& identity() const noexcept {
     return seat_->anchor()->identity();
   }
-  [[nodiscard]] EngineService* service() noexcept { return service_.get(); }
-  // REQUIRES: local().
+  // REQUIRES: in WithLocal, as the next one.
+  [[nodiscard]] EngineService& service() noexcept { return *service_; }
   [[nodiscard]] bool HasClients() const noexcept {
     return server_->client_count() != 0;
   }
+  [[nodiscard]] std::atomic<int>& long_calls() noexcept { return long_calls_; }
 
  private:
+  // Of what a store has handed out; see invariant 2.
+  struct Owners {
+    std::shared_ptr<Member> member;
+    std::shared_ptr<SessionStore> store;
+  };
+  class Places final : public PlacedReader {
+   public:
+    explicit Places(Member& member) noexcept : member_(member) {}
+    Result<ValueHandle> ReadPlaced(
+        std::string_view key, std::uint64_t version,
+        const SegmentPlace& place) noexcept override {
+      auto value = member_.WithLocal([&](SessionStore& store) {
+        return store.ReadPlaced(key, version, place);
+      });
+      return value ? *std::move(value)
+                   : member_.remote().ReadPlaced(key, version, place);
+    }
+    std::size_t ReadAheadPlaced(
+        std::span<WantedRecord> wanted) noexcept override {
+      const auto count = member_.WithLocal(
+          [&](SessionStore& store) { return store.ReadAheadPlaced(wanted); });
+      return count ? *count : member_.remote().ReadAheadPlaced(wanted);
+    }
+
+   private:
+    Member& member_;
+  };
+
   Status Join() noexcept;
+  Status StartMonitor() noexcept;
   Status Take(bool by_open) noexcept;
+  Status OpenAndServe(bool by_open) noexcept;
+  void LookForPolicy() noexcept;
+  bool RunSetPolicy(const std::string& name) noexcept;
+  void HandOver(std::size_t taker) noexcept;
+  bool ShutOut() noexcept;
+  [[nodiscard]] bool IsFree() noexcept;
+  void GiveAway(std::size_t taker) noexcept;
   Status AwaitHolder(SteadyTime deadline) noexcept;
   void OpenHotTier() noexcept;
   void OpenHotTierSoon() noexcept;
@@ -113,8 +246,12 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   std::unique_ptr<ClientChannel> channel_;
   std::unique_ptr<RemoteEngine> remote_;
   std::unique_ptr<HotView> hot_view_;
-  // Of the holder. Written by the thread that takes the seat, before local_.
-  std::unique_ptr<SessionStore> store_;
+  std::unique_ptr<PolicyOffers> offers_;
+  Places places_{*this};
+  RoleGate gate_;
+  // Of the holder. Written by the thread that takes the seat, before local_,
+  // and by the watch, which gives it away. Shared: see Owners.
+  std::shared_ptr<SessionStore> store_;
   std::unique_ptr<HotWriter> hot_writer_;
   std::unique_ptr<EngineService> service_;
   std::unique_ptr<SeatServer> server_;
@@ -132,6 +269,15 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   std::mutex watch_mutex_;
   std::condition_variable watch_wake_;
   bool watch_stops_ = false;  // Guarded by watch_mutex_.
+  std::atomic<int> long_calls_{0};
+  // Of the watch, then of Leave.
+  Backoff hand_over_{kHandOverPauseMin, kHandOverPauseMax};
+  Backoff attempt_{kWatchPeriod, kRetryPauseMax};
+  std::chrono::milliseconds shut_time_{kShutTimeMin};
+  Backoff run_policy_{kWatchPeriod, kRetryPauseMax};
+  std::string run_policy_failure_;  // The last that was logged.
+  // Tell what left stores that were given away.
+  std::vector<std::shared_ptr<EvictionNotifier>> tellers_;
 };
 
 Status SharedEngine::Member::Join() noexcept {
@@ -145,13 +291,18 @@ Status SharedEngine::Member::Join() noexcept {
   channel_ = ClientChannel::Open(*seat_);
   RemoteCaller::Options remote;
   remote.timeout = options_.timeout;
-  remote.run_here = [this](std::string_view message, std::uint64_t uid,
-                           std::uint64_t sequence) {
+  remote.run_here = [this](
+                        std::string_view message, std::uint64_t uid,
+                        std::uint64_t sequence) -> std::optional<std::string> {
+    const auto pass = gate_.Enter();
+    if (!channel_->seat_is_here()) return std::nullopt;
     return service_->Answer(message, {.uid = uid, .sequence = sequence});
   };
   remote_ =
       std::make_unique<RemoteEngine>(*seat_, *channel_, std::move(remote));
   hot_view_ = std::make_unique<HotView>(*seat_, *options_.clock);
+  offers_ = std::make_unique<PolicyOffers>(*seat_, options_.policy_names);
+  seat_->SetMayTake([this] { return !offers_->SeatIsForAnother(); });
   const Result<bool> taken = seat_->TryTake();
   if (!taken) return taken.error();
   if (*taken) {
@@ -159,17 +310,10 @@ Status SharedEngine::Member::Join() noexcept {
     BeginWatch();
     return {};
   }
-  LARDER_RETURN_IF_ERROR(seat_->StartMonitor([this] {
-    // Who made the cache may have died before it was one; then we make it.
-    const Status status = Take(/*by_open=*/!joined_.load());
-    if (!status.ok()) {
-      Log("got the seat of " + seat_->directory().string() +
-          " but cannot open it: " + status.ToString());
-    }
-    return status.ok();
-  }));
+  LARDER_RETURN_IF_ERROR(StartMonitor());
   LARDER_RETURN_IF_ERROR(AwaitHolder(deadline));
   joined_.store(true);
+  offers_->Offer();
   // While somebody serves, what is there are the cache's parts.
   if (local() == nullptr) {
     LARDER_RETURN_IF_ERROR(seat_->anchor()->HoldParts());
@@ -177,6 +321,18 @@ Status SharedEngine::Member::Join() noexcept {
   if (options_.on_eviction) ListenToHolder();
   BeginWatch();
   return {};
+}
+
+Status SharedEngine::Member::StartMonitor() noexcept {
+  return seat_->StartMonitor([this] {
+    // Who made the cache may have died before it was one; then we make it.
+    const Status status = Take(/*by_open=*/!joined_.load());
+    if (!status.ok()) {
+      Log("got the seat of " + seat_->directory().string() +
+          " but cannot open it: " + status.ToString());
+    }
+    return status.ok();
+  });
 }
 
 void SharedEngine::Member::BeginWatch() noexcept {
@@ -209,6 +365,9 @@ void SharedEngine::Member::Watch() noexcept {
         state_->compare_exchange_strong(open, State::kGone)) {
       Log((parts_gone ? parts : name).message());
     }
+    offers_->Offer();
+    LookForPolicy();
+    std::erase_if(tellers_, [](const auto& teller) { return teller->ended(); });
     lock.lock();
   }
 }
@@ -251,8 +410,121 @@ Status SharedEngine::Member::AwaitHolder(SteadyTime deadline) noexcept {
   }
 }
 
-// The seat is ours: opens the store and serves the others.
+// If this process cannot run the policy that is set: by now it may be
+// registered, or somebody else can. As the holder's own thread, so that nobody
+// else gives the store away.
+void SharedEngine::Member::LookForPolicy() noexcept {
+  if (local() == nullptr) return;
+  service_->PublishSettings();  // Anybody may have written there.
+  const PolicyInForce policy = local()->policy();
+  if (policy.set == policy.running) {
+    attempt_.Reset();
+    return;
+  }
+  if (offers_->CanRun(policy.set) && RunSetPolicy(policy.set)) return;
+  if (!hand_over_.IsDue() || !attempt_.IsDue()) return;
+  if (const auto taker = offers_->FindTaker()) HandOver(*taker);
+}
+
+// True: it runs, or another one is set by now.
+bool SharedEngine::Member::RunSetPolicy(const std::string& name) noexcept {
+  if (!run_policy_.IsDue()) return false;
+  const Status status = service_->RunSetPolicy();
+  if (status.ok()) {
+    run_policy_.Reset();
+    run_policy_failure_.clear();
+    return true;
+  }
+  run_policy_.Pause();
+  std::string failure = "cannot run policy " + internal::QuoteForMessage(name) +
+                        ": " + status.ToString();
+  if (failure != run_policy_failure_) Log(failure);
+  run_policy_failure_ = std::move(failure);
+  return false;
+}
+
+void SharedEngine::Member::HandOver(std::size_t taker) noexcept {
+  seat_->StopMonitor();  // It may still be about to end what Take began.
+  if (!ShutOut()) return attempt_.Pause();
+  attempt_.Reset();
+  shut_time_ = kShutTimeMin;
+  hand_over_.Pause();
+  TestPoint("hand_over.shut");
+  // Nobody of this process is inside. From here on its calls are a client's,
+  // of the server as long as that runs, then of the next holder.
+  local_.store(nullptr, std::memory_order_release);
+  channel_->SetSeatIsHere(false);
+  gate_.Open();
+  server_->Stop();
+  service_->SetServer(nullptr);
+  GiveAway(taker);
+  // Not before: whom the callback waits for may be waiting for a holder.
+  Log("gave the store to a process that has registered its policy");
+  const Status status = StartMonitor();
+  if (!status.ok()) Log("never the holder again: " + status.ToString());
+  if (!options_.on_eviction) return;
+  if (poller_ == nullptr) {
+    ListenToHolder();
+  } else {
+    poller_->Wake();
+  }
+}
+
+// True: the gate is shut, the service holds, and nothing is lost if the store
+// is given away.
+bool SharedEngine::Member::ShutOut() noexcept {
+  // Before anybody is kept waiting.
+  if (long_calls_.load() != 0 || !IsFree()) return false;
+  service_->Hold();
+  if (!gate_.TryShut(shut_time_)) {
+    shut_time_ = std::min(shut_time_ + kShutTimeStep, kShutTimeMax);
+    service_->Resume();
+    return false;
+  }
+  if (IsFree()) return true;
+  gate_.Open();
+  service_->Resume();
+  return false;
+}
+
+bool SharedEngine::Member::IsFree() noexcept {
+  return store_.use_count() == 1 && service_->IsIdle() &&
+         store_->MayBeGivenAway();
+}
+
+void SharedEngine::Member::GiveAway(std::size_t taker) noexcept {
+  StopHotOpener();
+  hot_opener_stops_ = false;
+  if (auto teller = store_->KeepTelling())
+    tellers_.push_back(std::move(teller));
+  TestPoint("hand_over.stopped");
+  const Status closed = store_->Close();
+  store_->SetHotTier(nullptr);
+  if (closed.ok() && hot_writer_ != nullptr) hot_writer_->CloseCleanly();
+  server_.reset();
+  service_.reset();
+  hot_writer_.reset();
+  const std::shared_ptr<SessionStore> store = std::move(store_);
+  // As for who opened as a client.
+  joined_.store(true);
+  seat_->anchor()->HoldParts().IgnoreError();  // They are held already.
+  TestPoint("hand_over.closed");
+  offers_->KeepSeatFor(taker);
+  seat_->Release().IgnoreError();  // The lock goes with the process.
+  TestPoint("hand_over.released");
+  if (!closed.ok()) Log("closing the store: " + closed.ToString());
+}
+
+// The seat is ours.
 Status SharedEngine::Member::Take(bool by_open) noexcept {
+  Status status = OpenAndServe(by_open);
+  offers_->SeatIsTaken();
+  if (!status.ok()) offers_->Withdraw();
+  return status;
+}
+
+// Opens the store and serves the others.
+Status SharedEngine::Member::OpenAndServe(bool by_open) noexcept {
   TestPoint("member.seated");
   auto store =
       options_.open_store({.by_open = by_open, .directory = seat_->anchor()});
@@ -274,6 +546,7 @@ Status SharedEngine::Member::Take(bool by_open) noexcept {
   auto server = SeatServer::Start(*seat_, *service_);
   if (!server) {
     channel_->SetSeatIsHere(false);
+    gate_.AwaitLeaving();  // A call of this process may be in the service.
     store_->SetHotTier(nullptr);
     service_.reset();
     hot_writer_.reset();
@@ -383,6 +656,7 @@ Status SharedEngine::Member::Leave() noexcept {
   if (seat_ == nullptr) return {};
   EndWatch();
   poller_.reset();
+  tellers_.clear();
   seat_->StopMonitor();
   Status closed;
   if (store_ != nullptr) {
@@ -392,6 +666,8 @@ Status SharedEngine::Member::Leave() noexcept {
     TestPoint("member.stopped");
     closed = store_->Close();
     store_->SetHotTier(nullptr);
+    // It is the next holder's word then.
+    store_->SetLogGeneration(nullptr);
     if (closed.ok() && hot_writer_ != nullptr) hot_writer_->CloseCleanly();
     TestPoint("member.closed");
     Status released = seat_->Release();
@@ -482,16 +758,16 @@ Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
       [this] { return Member::Make(options_, identity_, state_); });
 }
 
-Result<Engine*> SharedEngine::Target() const noexcept {
+Result<SharedEngine::Member*> SharedEngine::Callable() const noexcept {
   LARDER_FAIL_IF_ERROR(options_.callbacks->CheckMayCall());
-  const Result<Member*> member = Current();
-  if (!member) return Fail(member.error());
-  return &(*member)->target();
+  return Current();
 }
 
 Capabilities SharedEngine::capabilities() const noexcept {
-  const Result<Engine*> target = Target();
-  return target ? (*target)->capabilities() : Capabilities();
+  const Result<Member*> member = Callable();
+  if (!member) return {};
+  return (*member)->WithTarget(
+      [](Engine& target) { return target.capabilities(); });
 }
 
 Status SharedEngine::Execute(std::span<const Command> commands,
@@ -499,31 +775,30 @@ Status SharedEngine::Execute(std::span<const Command> commands,
                              const ExecuteOptions& options) noexcept {
   const Result<Member*> member = Current();
   if (!member) return member.error();
-  SessionStore* const local = (*member)->local();
-  RemoteEngine& remote = (*member)->remote();
-  if ((*member)->hot().Answer(
-          commands,
-          local != nullptr ? static_cast<PlacedReader&>(*local) : remote,
-          ReplyOffer(replies))) {
+  if ((*member)->hot().Answer(commands, (*member)->places(),
+                              ReplyOffer(replies))) {
     return {};
   }
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayCall());
-  if (local != nullptr) {
+  std::optional<LongCall> long_call;
+  if (IsWholeCache(commands)) long_call.emplace((*member)->long_calls());
+  auto status = (*member)->WithLocal([&](SessionStore& store) {
     if (commands.size() == 1 && (*member)->HasClients() &&
         IsSmallChange(commands[0])) {
-      return (*member)->service()->Execute(commands[0], replies[0], options);
+      return (*member)->service().Execute(commands[0], replies[0], options);
     }
-    return local->Execute(commands, replies, options);
-  }
-  return remote.Execute(commands, replies, options);
+    return store.Execute(commands, replies, options);
+  });
+  if (status) return *std::move(status);
+  return (*member)->remote().Execute(commands, replies, options);
 }
 
 Result<std::unique_ptr<Scan>> SharedEngine::OpenScan(
     const ScanOptions& options) noexcept {
   const Result<Member*> member = Current();
   if (!member) return Fail(member.error());
-  return BoundToProcess((*member)->target().OpenScan(options),
-                        (*member)->shared_from_this());
+  return (*member)->OpenWithTarget(
+      [&](Engine& target) { return target.OpenScan(options); });
 }
 
 Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
@@ -531,45 +806,51 @@ Result<std::unique_ptr<ValueWriter>> SharedEngine::OpenWriter(
     const ExecuteOptions& options) noexcept {
   const Result<Member*> member = Current();
   if (!member) return Fail(member.error());
-  return BoundToProcess(
-      (*member)->target().OpenWriter(command, size_expected, options),
-      (*member)->shared_from_this());
+  return (*member)->OpenWithTarget([&](Engine& target) {
+    return target.OpenWriter(command, size_expected, options);
+  });
 }
 
 Result<std::unique_ptr<ValueReader>> SharedEngine::OpenReader(
     std::string_view key) noexcept {
   const Result<Member*> member = Current();
   if (!member) return Fail(member.error());
-  return BoundToProcess((*member)->target().OpenReader(key),
-                        (*member)->shared_from_this());
+  return (*member)->OpenWithTarget(
+      [&](Engine& target) { return target.OpenReader(key); });
 }
 
 Result<std::uint64_t> SharedEngine::Count() noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  return (*target)->Count();
+  const Result<Member*> member = Callable();
+  if (!member) return Fail(member.error());
+  return (*member)->WithTarget([](Engine& target) { return target.Count(); });
 }
 
 Result<EngineStats> SharedEngine::Stats() noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  Result<EngineStats> stats = (*target)->Stats();
-  // A store in this process has added them itself.
-  if (stats && !(*target)->capabilities().holds_store) {
-    stats->callbacks_failed += options_.callbacks->failed();
-  }
-  return stats;
+  const Result<Member*> member = Callable();
+  if (!member) return Fail(member.error());
+  return (*member)->WithTarget([this](Engine& target) {
+    Result<EngineStats> stats = target.Stats();
+    // A store in this process has added them itself.
+    if (stats && !target.capabilities().holds_store) {
+      stats->callbacks_failed += options_.callbacks->failed();
+    }
+    return stats;
+  });
 }
 
 Result<CheckReport> SharedEngine::Check(bool repair) noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return Fail(target.error());
-  return (*target)->Check(repair);
+  const Result<Member*> member = Callable();
+  if (!member) return Fail(member.error());
+  const LongCall long_call((*member)->long_calls());
+  return (*member)->WithTarget(
+      [repair](Engine& target) { return target.Check(repair); });
 }
 
 Settings SharedEngine::CurrentSettings() const noexcept {
-  const Result<Engine*> target = Target();
-  return target ? (*target)->CurrentSettings() : Settings();
+  const Result<Member*> member = Callable();
+  if (!member) return {};
+  return (*member)->WithTarget(
+      [](Engine& target) { return target.CurrentSettings(); });
 }
 
 std::uint64_t SharedEngine::settings_version() const noexcept {
@@ -584,16 +865,17 @@ Status SharedEngine::Reset(std::string_view name,
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayCall());
   const Result<Member*> member = Current();
   if (!member) return member.error();
-  if ((*member)->local() != nullptr) {
-    return (*member)->service()->Reset(name, value);
-  }
-  return (*member)->remote().Reset(name, value);
+  const LongCall long_call((*member)->long_calls());
+  auto status = (*member)->WithLocal(
+      [&](SessionStore&) { return (*member)->service().Reset(name, value); });
+  return status ? *std::move(status) : (*member)->remote().Reset(name, value);
 }
 
 Status SharedEngine::Sync() noexcept {
-  const Result<Engine*> target = Target();
-  if (!target) return target.error();
-  return (*target)->Sync();
+  const Result<Member*> member = Callable();
+  if (!member) return member.error();
+  const LongCall long_call((*member)->long_calls());
+  return (*member)->WithTarget([](Engine& target) { return target.Sync(); });
 }
 
 Status SharedEngine::Close() noexcept {

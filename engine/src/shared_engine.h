@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "larder/engine/engine.h"
+#include "larder/engine/policy.h"
 
 #include "directory_anchor.h"
 #include "exit_guard.h"
 #include "per_process.h"
+#include "policy_offers.h"
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_store.h"
@@ -62,6 +64,8 @@ class SharedEngine final : public Engine {
     /// Until it is made; 0: before Open returns.
     std::chrono::milliseconds hot_tier_delay{50};
     std::chrono::milliseconds timeout{5'000};
+    /// What this process can run; who lacks what is set gives the store away.
+    PolicyOffers::Names policy_names = &PolicyNames;
   };
 
   /// Returns when somebody serves: this process, or another one.
@@ -109,8 +113,9 @@ class SharedEngine final : public Engine {
   // The member of this process; makes one in a forked child. Errors: kClosed,
   // and those of Open.
   [[nodiscard]] Result<Member*> Current() const noexcept;
-  // Whoever executes: the store, or the way to it.
-  [[nodiscard]] Result<Engine*> Target() const noexcept;
+  // The same, for calls that a log callback must not make. Errors: kDeadlock,
+  // too.
+  [[nodiscard]] Result<Member*> Callable() const noexcept;
 
   const Options options_;
   mutable PerProcess<Member> member_;

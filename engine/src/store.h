@@ -37,6 +37,7 @@
 #include "rocks.h"
 #include "room_claim.h"
 #include "run_table.h"
+#include "running_policy.h"
 #include "search_gate.h"
 #include "segment_log.h"
 #include "session_store.h"
@@ -145,6 +146,14 @@ class Store final : public SessionStore, private LivenessJudge {
   }
   [[nodiscard]] Status Reset(std::string_view name,
                              std::string_view value) noexcept override;
+  [[nodiscard]] Status ResetPolicy(std::string_view name) noexcept override;
+  [[nodiscard]] PolicyInForce policy() const noexcept override;
+  [[nodiscard]] Status RunSetPolicy() noexcept override;
+  [[nodiscard]] bool MayBeGivenAway() noexcept override;
+  [[nodiscard]] std::shared_ptr<EvictionNotifier> KeepTelling() noexcept
+      override {
+    return notifier_;
+  }
   [[nodiscard]] Status Sync() noexcept override;
   [[nodiscard]] Status Close() noexcept override;
   [[nodiscard]] const std::filesystem::path& directory()
@@ -244,8 +253,18 @@ class Store final : public SessionStore, private LivenessJudge {
   void DropLog() noexcept;
   void PublishLogGeneration() noexcept;
   /// REQUIRES: reset_mutex_ is held, or nobody else is in the store.
-  Status ApplySettings(const Settings& settings) noexcept;
-  Status ChangeSetting(std::string_view name, std::string_view value) noexcept;
+  // WithSetting or WithStoredSetting.
+  using SettingCheck = Result<Settings> (*)(Settings, std::string_view,
+                                            std::string_view);
+  Status Reset(std::string_view name, std::string_view value,
+               SettingCheck check) noexcept;
+  Result<std::optional<RunningPolicy>> NewPolicyFor(
+      const Settings& settings) noexcept;
+  void RunPolicy(const Settings& settings, RunningPolicy running);
+  Status ApplySettings(const Settings& settings,
+                       std::optional<RunningPolicy> policy) noexcept;
+  Status ChangeSetting(std::string_view name, std::string_view value,
+                       SettingCheck check) noexcept;
   void StartThreads() noexcept;
 
   // store_repair.cc
@@ -855,7 +874,8 @@ class Store final : public SessionStore, private LivenessJudge {
 
   std::mutex reset_mutex_;  // One Reset at a time; right after the gate.
   mutable std::mutex settings_mutex_;
-  Settings settings_;  // Guarded by settings_mutex_; mirrors below.
+  Settings settings_;           // Guarded by settings_mutex_; mirrors below.
+  std::string running_policy_;  // The same; policy_name_ as of settings_.
   std::atomic<std::uint64_t> settings_version_{1};
   std::atomic<std::uint64_t> size_limit_{0};  // Less what is kept for scans.
   std::atomic<std::uint64_t> effective_limit_{0};
@@ -876,7 +896,8 @@ class Store final : public SessionStore, private LivenessJudge {
 
   mutable std::mutex ledger_mutex_;
   Ledger ledger_;                          // Guarded by ledger_mutex_, as is
-  std::unique_ptr<Policy> policy_;         // the policy.
+  std::unique_ptr<Policy> policy_;         // the policy,
+  std::string policy_name_;                // which need not be the one set.
   std::atomic<bool> ledger_wrong_{false};  // It is to be counted anew.
   // Mirrors of the ledger, for readers. Written under ledger_mutex_.
   std::atomic<std::uint32_t> epoch_{0};
@@ -1009,7 +1030,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::shared_ptr<UserCallbacks> callbacks_;        // The same.
   TouchBuffer touches_;
   // Of this process; nullptr: it does not listen.
-  std::unique_ptr<EvictionNotifier> notifier_;
+  // Shared: see KeepTelling.
+  std::shared_ptr<EvictionNotifier> notifier_;
   EvictionBoard board_;  // Of other processes.
   ToldItems told_;       // Empty while nobody listens.
 

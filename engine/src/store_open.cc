@@ -17,6 +17,8 @@
 #include "store_check.h"
 #include "store_keys.h"
 #include "store_scan.h"
+#include "stored_setting.h"
+#include "text_units.h"
 
 // Opening, closing, settings, and what happens after a failed write.
 //
@@ -329,7 +331,7 @@ Status Store::LoadSettings() noexcept {
     const std::string_view name =
         it->key().ToStringView().substr(kSettingPrefix.size());
     Result<Settings> next =
-        WithSetting(settings, name, it->value().ToStringView());
+        WithStoredSetting(settings, name, it->value().ToStringView());
     // A setting of another version of larder keeps its default.
     if (next) settings = *next;
     stored.emplace(name, it->value().ToStringView());
@@ -347,44 +349,72 @@ Status Store::LoadSettings() noexcept {
     if (old != stored.end() && old->second == *text) continue;
     changed.Put(rocks_->counters(), SettingKey(name), *text);
   }
+  auto policy = NewPolicyFor(settings);
+  if (!policy) return policy.error();
   if (!rocks_->read_only() && changed.Count() != 0) {
     LARDER_RETURN_IF_ERROR(
         FromRocks(rocks_->db().Write(rocksdb::WriteOptions(), &changed),
                   "writing settings"));
   }
-  return ApplySettings(settings);
+  return ApplySettings(settings, *std::move(policy));
 }
 
-Status Store::ApplySettings(const Settings& settings) noexcept {
-  bool new_policy = false;
+// nullopt: the one there is goes on.
+Result<std::optional<RunningPolicy>> Store::NewPolicyFor(
+    const Settings& settings) noexcept {
+  bool is_new = false;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    new_policy = !policy_;
+    // It may have been registered since.
+    is_new = !policy_ || (policy_name_ != settings.policy &&
+                          IsPolicyRegistered(settings.policy));
   }
   {
     const std::scoped_lock lock(settings_mutex_);
-    new_policy |= settings_.policy != settings.policy ||
-                  settings_.objective != settings.objective;
-    settings_ = settings;
+    is_new |= settings_.policy != settings.policy ||
+              settings_.objective != settings.objective;
   }
-  if (new_policy) {
-    Result<std::unique_ptr<Policy>> policy = MakePolicy(settings.policy);
-    if (!policy) return policy.error();
-    std::string state;
-    const rocksdb::Status read =
-        rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
-                         PolicyStateKey(settings.policy), &state);
-    if (read.ok()) (*policy)->LoadState(state);
-    const std::scoped_lock lock(ledger_mutex_);
-    policy_ = std::move(*policy);
-    ledger_.space().SetObjective(settings.objective);
-    if (options_.random_seed != 0) {
-      ledger_.space().SetRandomSeed(options_.random_seed);
-    }
-    policy_tracks_hits_ =
-        settings.policy != "none" && settings.policy != "least-recently-stored";
-    keeps_ghosts_ =
-        settings.policy == "s3-fifo" || options_.logical_capacity != 0;
+  if (!is_new) return std::nullopt;
+  Result<RunningPolicy> made = MakeRunningPolicy(settings.policy);
+  if (!made) return Fail(std::move(made.error()));
+  std::string state;
+  const rocksdb::Status read =
+      rocks_->db().Get(rocksdb::ReadOptions(), rocks_->counters(),
+                       PolicyStateKey(made->name), &state);
+  if (read.ok()) made->policy->LoadState(state);
+  return *std::move(made);
+}
+
+void Store::RunPolicy(const Settings& settings, RunningPolicy running) {
+  if (running.name != settings.policy && !read_only_) {
+    Log("policy " + internal::QuoteForMessage(settings.policy) +
+        " is set, but not registered in this process: until somebody has the "
+        "store who has registered it, " +
+        running.name + " runs, and items keep the ranks they have");
+  }
+  const std::scoped_lock lock(ledger_mutex_);
+  policy_ = std::move(running.policy);
+  policy_name_ = std::move(running.name);
+  ledger_.space().SetObjective(settings.objective);
+  if (options_.random_seed != 0) {
+    ledger_.space().SetRandomSeed(options_.random_seed);
+  }
+  policy_tracks_hits_ =
+      policy_name_ != "none" && policy_name_ != "least-recently-stored";
+  keeps_ghosts_ = policy_name_ == "s3-fifo" || options_.logical_capacity != 0;
+}
+
+Status Store::ApplySettings(const Settings& settings,
+                            std::optional<RunningPolicy> policy) noexcept {
+  std::optional<std::string> running;
+  if (policy) {
+    running = policy->name;
+    RunPolicy(settings, *std::move(policy));
+  }
+  {
+    const std::scoped_lock lock(settings_mutex_);
+    settings_ = settings;
+    if (running) running_policy_ = *std::move(running);
   }
   size_limit_ = CacheLimitFor(settings);
   min_free_bytes_ = settings.min_free_bytes;
@@ -712,11 +742,58 @@ Settings Store::CurrentSettings() const noexcept {
   return settings_;
 }
 
-Status Store::Reset(std::string_view name, std::string_view value) noexcept {
+PolicyInForce Store::policy() const noexcept {
+  const std::scoped_lock lock(settings_mutex_);
+  return {.set = settings_.policy, .running = running_policy_};
+}
+
+Status Store::RunSetPolicy() noexcept {
   if (read_only_) return ReadOnlyStatus();
   const auto gate = store_gate_.Enter();
   LARDER_RETURN_IF_ERROR(CheckOpen());
-  LARDER_RETURN_IF_ERROR(ChangeSetting(name, value));
+  {
+    // What is set now may be another one than the caller has seen.
+    const std::scoped_lock lock(reset_mutex_);
+    const Settings settings = CurrentSettings();
+    auto policy = NewPolicyFor(settings);
+    if (!policy) return policy.error();
+    if (!*policy) return Status::Ok();
+    std::string running = (*policy)->name;
+    RunPolicy(settings, **std::move(policy));
+    {
+      const std::scoped_lock both(settings_mutex_);
+      running_policy_ = std::move(running);
+    }
+    const std::scoped_lock ledger(ledger_mutex_);
+    evicts_for_room_ =
+        settings.when_full == WhenFull::kEvict && policy_->evicts();
+  }
+  // Who began to evict before has done so.
+  if (!MayEvict(EvictionCause::kRoom)) {
+    const std::scoped_lock lock(space_mutex_);
+  }
+  return Status::Ok();
+}
+
+bool Store::MayBeGivenAway() noexcept {
+  const auto gate = store_gate_.Enter();
+  return CheckOpen().ok() && CheckWritable().ok() && !disk_full_;
+}
+
+Status Store::Reset(std::string_view name, std::string_view value) noexcept {
+  return Reset(name, value, WithSetting);
+}
+
+Status Store::ResetPolicy(std::string_view name) noexcept {
+  return Reset("policy", name, WithStoredSetting);
+}
+
+Status Store::Reset(std::string_view name, std::string_view value,
+                    SettingCheck check) noexcept {
+  if (read_only_) return ReadOnlyStatus();
+  const auto gate = store_gate_.Enter();
+  LARDER_RETURN_IF_ERROR(CheckOpen());
+  LARDER_RETURN_IF_ERROR(ChangeSetting(name, value, check));
   // Who began to evict before has done so.
   if (!MayEvict(EvictionCause::kRoom)) {
     const std::scoped_lock lock(space_mutex_);
@@ -728,21 +805,23 @@ Status Store::Reset(std::string_view name, std::string_view value) noexcept {
   return room.code() == StatusCode::kNoSpace ? Status::Ok() : room;
 }
 
-Status Store::ChangeSetting(std::string_view name,
-                            std::string_view value) noexcept {
+Status Store::ChangeSetting(std::string_view name, std::string_view value,
+                            SettingCheck check) noexcept {
   // From what is in force to what is: nothing may come in between.
   const std::scoped_lock lock(reset_mutex_);
-  Result<Settings> next = WithSetting(CurrentSettings(), name, value);
+  Result<Settings> next = check(CurrentSettings(), name, value);
   if (!next) return next.error();
   Result<std::string> text = FormatSetting(*next, name);
   if (!text) return text.error();
   LARDER_RETURN_IF_ERROR(CheckWritable());
+  auto policy = NewPolicyFor(*next);
+  if (!policy) return policy.error();
   LARDER_RETURN_IF_ERROR(
       FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
                                  SettingKey(name), *text),
                 "writing a setting"));
   if (CacheLimitFor(*next) < size_limit_) BeginShrinking();
-  return ApplySettings(*next);
+  return ApplySettings(*next, *std::move(policy));
 }
 
 Status Store::Close() noexcept {
@@ -757,6 +836,7 @@ Status Store::Close() noexcept {
   store_gate_.lock();
   Status status = Shut();
   store_gate_.unlock();
+  if (notifier_) notifier_->Finish();
   notifier_.reset();
   directory_.reset();
   return status;
@@ -778,7 +858,7 @@ Status Store::Shut() noexcept {
     std::string name;
     if (policy_) {
       state = policy_->SaveState();
-      name = policy_->name();
+      name = policy_name_;
     }
     if (status.ok() && !state.empty()) {
       status = FromRocks(

@@ -433,7 +433,9 @@ EngineStats Store::ReadStats() noexcept {
   stats.eviction_events_dropped =
       board_.dropped() + (notifier_ ? notifier_->dropped() : 0);
   if (more_figures_) more_figures_(stats);
-  stats.policy = CurrentSettings().policy;
+  PolicyInForce in_force = policy();
+  stats.policy = std::move(in_force.set);
+  if (!read_only_) stats.policy_running = std::move(in_force.running);
   const std::uint64_t hits = HitTotal();
   const std::uint64_t misses = MissTotal();
   const std::scoped_lock lock(ledger_mutex_);

@@ -1,10 +1,20 @@
 #include "user_callbacks.h"
 
 #include <bit>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
+#include "fork_guard.h"
+
 namespace larder {
+namespace {
+
+// Rare: two threads tell only after a store was given away.
+constexpr std::chrono::milliseconds kTurnPause{1};
+
+}  // namespace
 
 constinit thread_local const UserCallbacks::Frame* UserCallbacks::innermost_ =
     nullptr;
@@ -18,8 +28,7 @@ std::shared_ptr<UserCallbacks> UserCallbacks::Guard(EngineOptions& options) {
   if (callbacks->on_eviction_) {
     options.on_eviction = [callbacks](std::string_view key, std::uint64_t size,
                                       EvictionReason reason) {
-      callbacks->Run(Kind::kEviction,
-                     [&] { callbacks->on_eviction_(key, size, reason); });
+      callbacks->Tell(key, size, reason);
     };
   }
   if (callbacks->log_) {
@@ -28,6 +37,40 @@ std::shared_ptr<UserCallbacks> UserCallbacks::Guard(EngineOptions& options) {
     };
   }
   return callbacks;
+}
+
+// Whether this thread does, in a call that led here.
+bool UserCallbacks::IsTelling() const noexcept {
+  for (const Frame* frame = innermost_; frame != nullptr;
+       frame = frame->outer) {
+    if (frame->callbacks == this && frame->kind == Kind::kEviction) return true;
+  }
+  return false;
+}
+
+// No mutex: who waits must give up as soon as the callback that runs closes the
+// engine, which waits for it; and in a forked child nobody has one.
+void UserCallbacks::Tell(std::string_view key, std::uint64_t size_bytes,
+                         EvictionReason reason) noexcept {
+  const auto tell = [&] {
+    Run(Kind::kEviction, [&] { on_eviction_(key, size_bytes, reason); });
+  };
+  if (IsTelling()) return tell();
+  const std::uint64_t self = ForkNumber();
+  std::uint64_t teller = 0;
+  // Acquire and release: each callback sees what the one before has done.
+  while (!telling_.compare_exchange_weak(teller, self,
+                                         std::memory_order_acquire)) {
+    // The parent's thread is not here.
+    if (teller != 0 && teller != self) continue;
+    if (silent_.load(std::memory_order_relaxed)) return;
+    if (teller != 0) std::this_thread::sleep_for(kTurnPause);
+    teller = 0;
+  }
+  tell();
+  // Unless this is a child by now, where another thread may be telling.
+  teller = self;
+  telling_.compare_exchange_strong(teller, 0, std::memory_order_release);
 }
 
 template <typename Call>

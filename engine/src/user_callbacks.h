@@ -48,6 +48,10 @@ class UserCallbacks {
   };
   static constinit thread_local const Frame* innermost_;
 
+  // Calls it, one thread at a time.
+  void Tell(std::string_view key, std::uint64_t size_bytes,
+            EvictionReason reason) noexcept;
+  [[nodiscard]] bool IsTelling() const noexcept;
   template <typename Call>
   void Run(Kind kind, Call&& call) noexcept;
   void NoteFailure(Kind kind, std::string_view what) noexcept;
@@ -57,6 +61,9 @@ class UserCallbacks {
   LogCallback log_;
   std::atomic<std::uint64_t> failed_{0};
   std::atomic<bool> silent_{false};
+  // ForkNumber of the process that tells of an eviction, else 0: an engine that
+  // gives its store away has several threads for it for a while.
+  std::atomic<std::uint64_t> telling_{0};
 };
 
 }  // namespace larder

@@ -323,6 +323,7 @@ TEST(MessageCodec, StatsTravel) {
   stats.rows_recorded_dropped = 7;
   stats.callbacks_failed = 8;
   stats.policy = "clock";
+  stats.policy_running = "adaptive";
   std::string bytes;
   EncodeStats(bytes, stats);
   const auto back = DecodeStats(bytes);
@@ -334,6 +335,7 @@ TEST(MessageCodec, StatsTravel) {
   EXPECT_EQ(back->rows_recorded_dropped, 7U);
   EXPECT_EQ(back->callbacks_failed, 8U);
   EXPECT_EQ(back->policy, "clock");
+  EXPECT_EQ(back->policy_running, "adaptive");
 }
 
 TEST(MessageCodec, CheckReportTravels) {

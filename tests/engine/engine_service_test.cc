@@ -1,5 +1,6 @@
 #include "engine_service.h"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -62,6 +63,43 @@ TEST_F(EngineServiceTest, LongWorkIsAnsweredHoweverEarlyItCame) {
   service.SetServer(server.get());
   caller.join();
   EXPECT_EQ(outcome, "kOk");
+  channel->Close();
+  server->Stop();
+  service.SetServer(nullptr);
+}
+
+// What would not be idle waits, and is answered if the service goes on.
+TEST_F(EngineServiceTest, WhatIsHeldIsAnsweredWhenItGoesOn) {
+  const auto seat = Attach();
+  ASSERT_TRUE(seat->TryTake().value());
+  const auto disk = std::make_shared<SessionDisk>();
+  const auto store = std::move(*SessionModel::Open(disk, {}));
+  EngineService service(*store, seat->main());
+  const auto server = std::move(*SeatServer::Start(*seat, service));
+  service.SetServer(server.get());
+  service.Hold();
+  const auto client = Attach();
+  const auto channel = ClientChannel::Open(*client);
+  std::atomic<int> answered{0};
+  const auto ask = [&](MessageKind kind) {
+    std::string message;
+    PutMessageHead(message, kind);
+    const auto reply = channel->Call(
+        message, std::chrono::steady_clock::now() + 10s,
+        [](std::string_view, std::uint64_t, std::uint64_t) { return ""; });
+    EXPECT_TRUE(reply.has_value()) << reply.error().ToString();
+    if (reply) ++answered;
+  };
+  std::thread syncs([&] { ask(MessageKind::kSync); });
+  std::thread scans([&] { ask(MessageKind::kScanOpen); });
+  while (seat->main().figures.requests.load() < 2) std::this_thread::yield();
+  ask(MessageKind::kSettings);  // The others do not wait.
+  EXPECT_EQ(answered, 1);
+  EXPECT_TRUE(service.IsIdle());
+  service.Resume();
+  syncs.join();
+  scans.join();
+  EXPECT_EQ(answered, 3);
   channel->Close();
   server->Stop();
   service.SetServer(nullptr);

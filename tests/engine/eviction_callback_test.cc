@@ -15,7 +15,8 @@
 
 #include "larder/engine/engine.h"
 
-#include "../temporary_directory.h"
+#include "temporary_directory.h"
+#include "user_callbacks.h"
 
 namespace larder {
 namespace {
@@ -43,6 +44,50 @@ Reply Do(Engine& engine, const Command& command) {
   EXPECT_TRUE(engine.Execute({&command, 1}, replies).ok());
   EXPECT_TRUE(replies[0].status.ok()) << replies[0].status.ToString();
   return std::move(replies[0]);
+}
+
+// While a store is given away there are several threads that tell.
+TEST(UserCallbacksTest, OneAtATimeIsTold) {
+  EngineOptions options;
+  std::atomic<int> inside{0};
+  int told = 0;  // By one at a time.
+  options.on_eviction = [&](std::string_view, std::uint64_t, EvictionReason) {
+    EXPECT_EQ(++inside, 1);
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+    ++told;
+    --inside;
+  };
+  const auto callbacks = UserCallbacks::Guard(options);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&options] {
+      for (int i = 0; i < 50; ++i) {
+        options.on_eviction("k", 1, EvictionReason::kEvicted);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(told, 150);
+}
+
+// The engine is being closed by the callback itself, which waits for the
+// threads: whoever waits for its turn gives up.
+TEST(UserCallbacksTest, WhoWaitsGivesUpWhenTheyAreSilenced) {
+  EngineOptions options;
+  std::shared_ptr<UserCallbacks> callbacks;
+  int told = 0;
+  options.on_eviction = [&](std::string_view, std::uint64_t, EvictionReason) {
+    ++told;
+    std::thread other([&options] {
+      options.on_eviction("other", 1, EvictionReason::kEvicted);
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    callbacks->Silence();
+    other.join();
+  };
+  callbacks = UserCallbacks::Guard(options);
+  options.on_eviction("first", 1, EvictionReason::kEvicted);
+  EXPECT_EQ(told, 1);
 }
 
 class EvictionCallbackTest : public ::testing::Test {

@@ -26,6 +26,7 @@
 #include "larder/engine/engine.h"
 
 #include "forked_process.h"
+#include "seat.h"
 #include "temporary_directory.h"
 #include "test_point.h"
 
@@ -95,6 +96,21 @@ class OpenEngineProcessTest : public ::testing::Test {
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
 };
+
+// The next holder has published its log by then, to which clients write.
+TEST_F(OpenEngineProcessTest, WhatAClosedCacheLeavesIsTheNextHolders) {
+  auto first = Open();
+  const auto second = Open();
+  ASSERT_TRUE(first->Close().ok());
+  while (!second->capabilities().holds_store) ::sched_yield();
+  const auto seat = Seat::Attach(
+      {.directory = cache(), .region_directory = regions_.path(), .id = {}});
+  ASSERT_TRUE(seat.has_value());
+  const std::uint64_t published = (*seat)->main().log_generation;
+  EXPECT_NE(published, 0U);
+  first.reset();
+  EXPECT_EQ((*seat)->main().log_generation, published);
+}
 
 // Random bytes in all that clients can write to: the holder takes nothing of it
 // for granted, and what is on the disk stays whole.

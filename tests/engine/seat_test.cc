@@ -164,6 +164,31 @@ TEST_F(SeatTest, TheMonitorGetsTheSeatAtACleanHandoff) {
   EXPECT_TRUE(heir->held());
 }
 
+TEST_F(SeatTest, WhoMayNotTakeItChangesNothing) {
+  const auto seat = Attach();
+  const std::uint32_t generation = seat->main().generation.Load();
+  std::atomic<bool> may_take{false};
+  std::atomic<int> asked{0};
+  std::atomic<bool> won{false};
+  seat->SetMayTake([&] {
+    ++asked;
+    return may_take.load();
+  });
+  EXPECT_FALSE(seat->TryTake().value());
+  EXPECT_EQ(asked, 1);
+  ASSERT_TRUE(seat->StartMonitor([&won] {
+                    won = true;
+                    return true;
+                  })
+                  .ok());
+  while (asked < 3) std::this_thread::yield();
+  EXPECT_EQ(seat->main().generation.Load(), generation);
+  EXPECT_EQ(seat->main().holder().pid, 0U);
+  may_take = true;
+  while (!won) std::this_thread::yield();
+  EXPECT_NE(seat->main().generation.Load(), generation);
+}
+
 TEST_F(SeatTest, AMonitorStopsAlthoughTheSeatIsTaken) {
   const auto holder = Attach();
   ASSERT_TRUE(holder->TryTake().value());

@@ -167,6 +167,83 @@ TEST_F(SharedEngineTest, ClosingEndsCallsThatAreUnderWay) {
   EXPECT_GE(Incr(*holder, "n"), counted + 1);
 }
 
+// The store goes from member to member, as each lacks the policy that is set
+// next, while threads of all of them count.
+TEST_F(SharedEngineTest, CountsAreExactWhileTheStoreIsGivenAway) {
+  constexpr int kMembers = 5;
+  disk_->policy = "policy0";
+  std::vector<std::unique_ptr<Engine>> members;
+  for (int i = 0; i < kMembers; ++i) {
+    SharedEngine::Options options = Options();
+    options.timeout = std::chrono::minutes(1);
+    const std::vector<std::string> names = {"policy" + std::to_string(i)};
+    options.policy_names = [names] { return names; };
+    options.open_store = [this, names](const SharedEngine::StoreOpening&) {
+      auto store = SessionModel::Open(disk_, {});
+      if (store) static_cast<SessionModel&>(**store).SetPolicies(names);
+      return store;
+    };
+    members.push_back(Open(std::move(options)));
+  }
+  std::atomic<bool> ends{false};
+  std::atomic<std::int64_t> shared{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2 * kMembers; ++i) {
+    threads.emplace_back([&, i] {
+      Engine& engine = *members[static_cast<std::size_t>(i / 2)];
+      const std::string mine = "n" + std::to_string(i);
+      for (std::int64_t n = 1; !ends && !HasFailure(); ++n) {
+        EXPECT_EQ(Incr(engine, mine), n);
+        Incr(engine, "shared");
+        ++shared;
+        EXPECT_EQ(Get(engine, "absent"), "(miss)");
+        EXPECT_TRUE(engine.Count().has_value());
+      }
+    });
+  }
+  for (int i = 0; i < kMembers; ++i) {
+    {
+      const std::lock_guard lock(disk_->mutex);
+      disk_->policy = "policy" + std::to_string(i);
+    }
+    // Tells all that something was set.
+    EXPECT_TRUE(members[0]->Reset("default_ttl", std::to_string(i) + "h").ok());
+    while (!HasFailure() &&
+           !members[static_cast<std::size_t>(i)]->capabilities().holds_store) {
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+  ends = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Incr(*members[0], "shared"), shared + 1);
+}
+
+TEST_F(SharedEngineTest, AStoreThatHasFailedIsNotGivenAway) {
+  disk_->policy = "own";
+  SessionModel* failed = nullptr;
+  SharedEngine::Options lacks = Options();
+  lacks.policy_names = [] { return std::vector<std::string>(); };
+  lacks.open_store = [&](const SharedEngine::StoreOpening&) {
+    auto store = SessionModel::Open(disk_, {});
+    if (store) {
+      failed = static_cast<SessionModel*>(store->get());
+      failed->SetMayBeGivenAway(false);
+    }
+    return store;
+  };
+  const auto holder = Open(std::move(lacks));
+  ASSERT_NE(failed, nullptr);
+  SharedEngine::Options has = Options();
+  has.policy_names = [] { return std::vector<std::string>{"own"}; };
+  const auto taker = Open(std::move(has));
+  std::this_thread::sleep_for(1'500ms);
+  ASSERT_TRUE(holder->capabilities().holds_store);
+  EXPECT_EQ(Incr(*taker, "n"), 1);
+  failed->SetMayBeGivenAway(true);
+  while (!taker->capabilities().holds_store) std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(Incr(*holder, "n"), 2);
+}
+
 TEST_F(SharedEngineTest, HotReadsSendNoMessage) {
   const auto holder = Open();
   const auto client = Open();

@@ -1,4 +1,5 @@
-// attach and top while another process has the cache open.
+// attach and top while another process has the cache open; settings and stats
+// of one that has a policy of its own.
 
 #include <chrono>
 #include <cstdio>
@@ -6,6 +7,11 @@
 #include <string>
 #include <thread>
 
+#include "larder/engine/attached.h"
+#include "larder/engine/engine.h"
+#include "larder/engine/policy.h"
+
+#include "forked_process.h"
 #include "larder_command.h"
 
 namespace larder::testing {
@@ -32,6 +38,15 @@ class Member {
  private:
   std::FILE* pipe_;
 };
+
+Result<std::unique_ptr<Engine>> OpenAsOwner(const std::string& cache) {
+  const Status status =
+      RegisterPolicy("own", [] { return *MakePolicy("clock"); });
+  if (!status.ok()) return Fail(status);
+  EngineOptions options;
+  options.settings = {{"policy", "own"}};
+  return OpenEngine(cache, std::move(options));
+}
 
 class AttachedCommand : public ProcessesCommand {
  protected:
@@ -78,6 +93,61 @@ TEST_F(AttachedCommand, HolderAndClientAreListed) {
   EXPECT_EQ(holder.Close(), 0);  // The client goes on.
   EXPECT_EQ(client.Close(), 0);
   EXPECT_EQ(Ok({"attach", cache()}), "nobody has it open\n");
+}
+
+TEST_F(AttachedCommand, APolicyThatIsNotRegisteredIsShownWithTheOneThatRuns) {
+  ForkedProcess owner([this](const ForkedProcess::Pipe&) {
+    return OpenAsOwner(cache()) ? 0 : 1;
+  });
+  ASSERT_EQ(owner.Wait(), 0);
+  const std::string note =
+      "(not registered in the process that holds the store; adaptive runs)";
+  EXPECT_NE(Ok({"stats", cache()}).find("policy         own " + note),
+            std::string::npos);
+  EXPECT_NE(Ok({"settings", cache()}).find("own                    " + note),
+            std::string::npos);
+  EXPECT_EQ(Ok({"settings", cache(), "policy"}), "own " + note + "\n");
+  const json stats = OkJson({"stats", cache()});
+  EXPECT_EQ(stats.at("policy"), "own");
+  EXPECT_EQ(stats.at("policy_running"), "adaptive");
+  const json settings = OkJson({"settings", cache()});
+  EXPECT_EQ(settings.at("settings").at("policy"), "own");
+  EXPECT_EQ(settings.at("policy_running"), "adaptive");
+  const json setting = OkJson({"settings", cache(), "policy"});
+  EXPECT_EQ(setting.at("value"), "own");
+  EXPECT_EQ(setting.at("running"), "adaptive");
+  Fails(3, {"settings", cache(), "policy", "own"}, {"kInvalidArgument", "own"});
+  Ok({"settings", cache(), "policy", "clock"});
+  EXPECT_EQ(Ok({"settings", cache(), "policy"}), "clock\n");
+  EXPECT_EQ(OkJson({"stats", cache()}).at("policy_running"), "clock");
+}
+
+TEST_F(AttachedCommand, WhoLacksThePolicyThatIsSetIsShown) {
+  ForkedProcess owner([this](const ForkedProcess::Pipe&) {
+    return OpenAsOwner(cache()) ? 0 : 1;
+  });
+  ASSERT_EQ(owner.Wait(), 0);
+  Member holder(cache());
+  const json alone = AttachUntil(1);
+  EXPECT_EQ(alone.at("policy"), "own");
+  EXPECT_EQ(alone.at("policy_running"), "adaptive");
+  EXPECT_EQ(alone.at("processes")[0].at("has_policy"), false);
+  EXPECT_NE(Ok({"attach", cache()}).find("lacks it"), std::string::npos);
+  // It is given the store, and closes.
+  ForkedProcess taker([this](const ForkedProcess::Pipe&) {
+    const auto engine = OpenAsOwner(cache());
+    if (!engine) return 1;
+    while (!(*engine)->capabilities().holds_store) ::usleep(1'000);
+    const auto view = ReadAttached(cache());
+    if (!view || view->processes.size() != 2) return 2;
+    return view->processes[0].has_policy && !view->processes[1].has_policy &&
+                   view->policy_running == "own"
+               ? 0
+               : 3;
+  });
+  EXPECT_EQ(taker.Wait(), 0);
+  EXPECT_EQ(holder.Close(), 0);
+  EXPECT_EQ(Ok({"get", cache(), "late"}), "");
 }
 
 // Another process reads and writes while the cache is open elsewhere.

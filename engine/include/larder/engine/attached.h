@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "larder/engine/clock.h"
@@ -34,6 +35,9 @@ struct AttachedProcess {
   std::vector<std::size_t> slots;
   std::uint64_t requests = 0;  ///< Answered by the holder, of these places.
   std::uint64_t bytes = 0;     ///< Of these requests and answers.
+  /// It has registered the policy that is set (AttachedView::policy), as it
+  /// says about twice a second; a stopped one said so before.
+  bool has_policy = false;
 };
 
 /// What the store says about itself, about once a second, and in an idle cache
@@ -77,6 +81,11 @@ struct AttachedView {
   /// Somebody has the store open. False while it is being opened.
   bool serving = false;
   std::filesystem::path region_directory;
+  /// The policy that is set, and the one that places items: another one if the
+  /// holder has not registered that. The first 64 bytes; empty: nobody has
+  /// served yet.
+  std::string policy;
+  std::string policy_running;
   AttachedFigures figures;
 };
 

@@ -29,10 +29,11 @@ enum class EvictionReason : std::uint8_t {
   kCleared = 2,
 };
 
-/// Told of items that left. Runs on a thread of the engine, never on the
-/// caller's, and under no lock: it may call the cache, but Close is kDeadlock
-/// there. A cache that is destroyed in it is closed when it has returned. What
-/// it throws is logged and counted (EngineStats::callbacks_failed).
+/// Told of items that left. Runs on a thread of the engine, one at a time and
+/// never on the caller's, and under no lock: it may call the cache, but Close
+/// is kDeadlock there. A cache that is destroyed in it is closed when it has
+/// returned. What it throws is logged and counted
+/// (EngineStats::callbacks_failed).
 using EvictionCallback = std::function<void(
     std::string_view key, std::uint64_t size_bytes, EvictionReason reason)>;
 
@@ -157,7 +158,11 @@ struct EngineStats {
   std::uint64_t held_bytes = 0;
   std::uint64_t eviction_events_dropped = 0;  ///< Callback queue was full.
   std::uint64_t callbacks_failed = 0;  ///< Since open: callbacks that threw.
-  std::string policy;
+  std::string policy;                  ///< The setting.
+  /// The policy that places items in the process with the store: another one
+  /// than `policy` if that is not registered there. Empty: none does, as the
+  /// cache is open read-only.
+  std::string policy_running;
   /// By this process and the one that has the store (RecordOptions).
   std::uint64_t rows_recorded = 0;
   std::uint64_t rows_recorded_dropped = 0;  ///< The disk was too slow, or full.

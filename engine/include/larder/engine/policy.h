@@ -130,7 +130,10 @@ class Policy {
 
 using PolicyFactory = std::function<std::unique_ptr<Policy>()>;
 
-/// Makes `factory`'s policy available under `name`. Threads: thread-safe.
+/// Makes `factory`'s policy available under `name`, best before a cache is
+/// opened that has it set. Threads: thread-safe.
+/// Processes: each registers its own. In one that has not, `adaptive` runs in
+///            the place of `name`, until the store is given to one that has.
 /// Errors: kInvalidArgument (name in use or empty).
 Status RegisterPolicy(std::string name, PolicyFactory factory);
 /// Errors: kInvalidArgument, which lists the names there are.
