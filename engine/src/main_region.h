@@ -196,7 +196,7 @@ struct MainRegion {
   }
 };
 static_assert(std::is_standard_layout_v<MainRegion>);
-static_assert(sizeof(MainRegion) < 160 * 1024);
+static_assert(sizeof(MainRegion) < 192 * 1024);
 
 }  // namespace larder
 
