@@ -73,9 +73,14 @@ Result<ClientChannel::Lane*> ClientChannel::TakeLane(
     if (lanes_.size() + attaching_ < kLaneCountMax) {
       ++attaching_;
       lock.unlock();
-      auto lane = AttachLane(deadline);
+      Lane* freed = nullptr;
+      auto lane = AttachLane(deadline, freed);
       lock.lock();
       --attaching_;
+      if (freed != nullptr) {
+        lane_free_.notify_all();  // Another one may be attached.
+        return freed;
+      }
       if (!lane || *lane == nullptr) {
         CloseLockFileIfIdle();
         lane_free_.notify_all();
@@ -110,8 +115,21 @@ void ClientChannel::GiveLane(Lane* lane) noexcept {
     DropLane(lane);
   } else {
     free_.push_back(lane);
+    if (!queued_.empty()) LaneQueue::Wake(*queued_.front());
   }
   lane_free_.notify_all();  // Close waits for all of them.
+}
+
+ClientChannel::Lane* ClientChannel::TakeFreeLane() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (free_.empty()) return nullptr;
+  Lane* const lane = free_.back();
+  free_.pop_back();
+  return lane;
+}
+
+void ClientChannel::Lease::End() noexcept {
+  if (lane_ != nullptr) channel_->GiveLane(std::exchange(lane_, nullptr));
 }
 
 // REQUIRES: attaching_ counts the caller.
@@ -140,9 +158,10 @@ Status ClientChannel::MayWait(SteadyTime deadline) const noexcept {
 
 // A place that is ours, but for the region. If nobody waits it is a free one.
 Result<std::size_t> ClientChannel::ClaimSlot(std::uint64_t uid,
-                                             SteadyTime deadline) noexcept {
+                                             SteadyTime deadline,
+                                             Lane*& freed) noexcept {
   MainRegion& main = seat_.main();
-  if (main.lane_queue.wanted()) return AwaitSlot(uid, deadline);
+  if (main.lane_queue.wanted()) return AwaitSlot(uid, deadline, freed);
   for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
     std::uint64_t free = 0;
     if (main.slots[slot].uid.load(std::memory_order_relaxed) == 0 &&
@@ -151,12 +170,14 @@ Result<std::size_t> ClientChannel::ClaimSlot(std::uint64_t uid,
       return slot;
     }
   }
-  return AwaitSlot(uid, deadline);
+  return AwaitSlot(uid, deadline, freed);
 }
 
-// The holder gives us one when it is our turn. kSlotCountMax: the seat is here.
+// The holder gives us one when it is our turn. kSlotCountMax: the seat is here,
+// or a lane that has a place.
 Result<std::size_t> ClientChannel::AwaitSlot(std::uint64_t uid,
-                                             SteadyTime deadline) noexcept {
+                                             SteadyTime deadline,
+                                             Lane*& freed) noexcept {
   MainRegion& main = seat_.main();
   for (;;) {
     if (seat_is_here_.load(std::memory_order_seq_cst)) return kSlotCountMax;
@@ -168,26 +189,52 @@ Result<std::size_t> ClientChannel::AwaitSlot(std::uint64_t uid,
     }
     main.doorbell.Nudge();
     TestPoint("lane.waiting");
-    while (!seat_is_here_.load(std::memory_order_seq_cst) &&
-           MayWait(deadline).ok() &&
-           LaneQueue::Sleep(
-               *entry, uid,
-               std::min<SteadyTime::duration>(
-                   deadline - std::chrono::steady_clock::now(), kWaitSlice))) {
-    }
-    if (LaneQueue::Leave(*entry, uid)) continue;
-    for (std::size_t slot = 0; slot < kSlotCountMax; ++slot) {
+    SleepInQueue(*entry, uid, deadline, freed);
+    const bool granted = !LaneQueue::Leave(*entry, uid);
+    for (std::size_t slot = 0; granted && slot < kSlotCountMax; ++slot) {
       if (main.slots[slot].uid.load(std::memory_order_seq_cst) ==
           Marked(uid, LaneMark::kBegun)) {
+        if (freed != nullptr) GiveLane(std::exchange(freed, nullptr));
         return slot;
       }
     }
+    if (freed != nullptr) return kSlotCountMax;
   }
 }
 
-// nullptr: the seat is here.
+void ClientChannel::SleepInQueue(LaneWaiter& entry, std::uint64_t uid,
+                                 SteadyTime deadline, Lane*& freed) noexcept {
+  MainRegion& main = seat_.main();
+  {
+    const std::lock_guard lock(mutex_);
+    queued_.push_back(&entry);
+  }
+  SteadyTime next_nudge = std::chrono::steady_clock::now() + kWaitSlice;
+  for (;;) {
+    freed = TakeFreeLane();
+    if (freed != nullptr || seat_is_here_.load(std::memory_order_seq_cst) ||
+        !MayWait(deadline).ok()) {
+      break;
+    }
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (!LaneQueue::Sleep(
+            entry, uid,
+            std::min<SteadyTime::duration>(deadline - now, kWaitSlice))) {
+      break;
+    }
+    if (now < next_nudge) continue;
+    // A holder that was killed may have believed that nobody waits.
+    next_nudge = now + kWaitSlice;
+    main.lane_queue.Want();
+    main.doorbell.Nudge();
+  }
+  const std::lock_guard lock(mutex_);
+  std::erase(queued_, &entry);
+}
+
+// nullptr: the seat is here, or `freed`.
 Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
-    SteadyTime deadline) noexcept {
+    SteadyTime deadline, Lane*& freed) noexcept {
   LARDER_FAIL_IF_ERROR(OpenLockFile());
   const auto random = CacheId::Random();
   if (!random) return Fail(random.error());
@@ -198,15 +245,16 @@ Result<std::unique_ptr<ClientChannel::Lane>> ClientChannel::AttachLane(
       TryOfdLock(lock_fd_.get(), LaneByte(lane->uid), OfdLock::kExclusive);
   if (!locked) return Fail(locked.error());
   if (!*locked) return Fail(Status::Internal("a lane's number was not random"));
-  Status filled = FillLane(*lane, deadline);
+  Status filled = FillLane(*lane, deadline, freed);
   if (!filled.ok() || lane->region == nullptr) DetachLane(*lane);
   if (!filled.ok()) return Fail(std::move(filled));
   return lane->region == nullptr ? nullptr : std::move(lane);
 }
 
-// Without a region: the seat is here.
-Status ClientChannel::FillLane(Lane& lane, SteadyTime deadline) noexcept {
-  const Result<std::size_t> slot = ClaimSlot(lane.uid, deadline);
+// Without a region: the seat is here, or `freed`.
+Status ClientChannel::FillLane(Lane& lane, SteadyTime deadline,
+                               Lane*& freed) noexcept {
+  const Result<std::size_t> slot = ClaimSlot(lane.uid, deadline, freed);
   if (!slot) return slot.error();
   if (*slot == kSlotCountMax) return {};
   lane.slot = *slot;
@@ -282,8 +330,8 @@ void ClientChannel::Close() noexcept {
 
 Result<std::string> ClientChannel::Call(std::string_view message,
                                         SteadyTime deadline,
-                                        const RunHere& run_here,
-                                        Effect effect) noexcept {
+                                        const RunHere& run_here, Effect effect,
+                                        Lease* lease) noexcept {
   if (guard_.InChild()) {
     return Fail(
         Status::Closed("a forked child does not share its parent's channel"));
@@ -296,22 +344,32 @@ Result<std::string> ClientChannel::Call(std::string_view message,
     if (seat_is_here()) {
       if (auto reply = run_here(message, 0, 0)) return *std::move(reply);
     }
-    const Result<Lane*> lane = TakeLane(deadline);
-    if (!lane) return Fail(lane.error());
-    if (*lane == nullptr) continue;  // The seat has come here.
-    RequestState& state = (*lane)->shared->request_state;
-    if (!state.Begin((*lane)->sequence + 1)) {
-      (*lane)->evicted = true;
-      GiveLane(*lane);
+    Lane* lane =
+        lease == nullptr ? nullptr : std::exchange(lease->lane_, nullptr);
+    if (lane == nullptr) {
+      const Result<Lane*> taken = TakeLane(deadline);
+      if (!taken) return Fail(taken.error());
+      if (*taken == nullptr) continue;  // The seat has come here.
+      lane = *taken;
+    }
+    RequestState& state = lane->shared->request_state;
+    if (!state.Begin(lane->sequence + 1)) {
+      lane->evicted = true;
+      GiveLane(lane);
       continue;
     }
-    ++(*lane)->sequence;
+    ++lane->sequence;
     TestPoint("call.begun");
-    (*lane)->effect = effect;
-    auto reply = Run(**lane, message, deadline, run_here);
+    lane->effect = effect;
+    auto reply = Run(*lane, message, deadline, run_here);
     // Not before run_here is done: with the place its session record goes.
-    state.Finish((*lane)->sequence);
-    GiveLane(*lane);
+    state.Finish(lane->sequence);
+    if (lease != nullptr && reply) {
+      lease->channel_ = this;
+      lease->lane_ = lane;
+    } else {
+      GiveLane(lane);
+    }
     return reply;
   }
 }

@@ -43,6 +43,8 @@ namespace larder {
 ///            holder's process and back; 2-20 us. A new place: 0.4 ms of CPU.
 ///            Idle: nothing.
 class ClientChannel {
+  struct Lane;
+
  public:
   /// Most lanes of one channel; more threads wait for each other.
   static constexpr std::size_t kLaneCountMax = 8;
@@ -53,6 +55,24 @@ class ClientChannel {
   ~ClientChannel();
   ClientChannel(const ClientChannel&) = delete;
   ClientChannel& operator=(const ClientChannel&) = delete;
+
+  /// Keeps the lane between calls that must come from one client in the eyes of
+  /// the holder; that may take its place away all the same, between two of
+  /// them. Of one thread. The channel must outlive it.
+  class Lease {
+   public:
+    Lease() = default;
+    ~Lease() { End(); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    /// Others may use the lane.
+    void End() noexcept;
+
+   private:
+    friend class ClientChannel;
+    ClientChannel* channel_ = nullptr;
+    Lane* lane_ = nullptr;  // None before the first call, or after a failure.
+  };
 
   /// Executes a message in this process, which holds the seat, and returns the
   /// reply. Whoever had the seat before may have executed it already: look at
@@ -72,7 +92,8 @@ class ClientChannel {
   enum class Effect : std::uint8_t { kNone, kChange };
   Result<std::string> Call(std::string_view message, SteadyTime deadline,
                            const RunHere& run_here,
-                           Effect effect = Effect::kChange) noexcept;
+                           Effect effect = Effect::kChange,
+                           Lease* lease = nullptr) noexcept;
 
   /// Tells calls under way that this process holds the seat (and must not wait
   /// for itself); false: not any more. Lanes are given back with true. To be
@@ -91,17 +112,21 @@ class ClientChannel {
   void Close() noexcept;
 
  private:
-  struct Lane;
   explicit ClientChannel(Seat& seat) noexcept;
   // nullptr: the seat is here.
   Result<Lane*> TakeLane(SteadyTime deadline) noexcept;
   void GiveLane(Lane* lane) noexcept;
-  Result<std::unique_ptr<Lane>> AttachLane(SteadyTime deadline) noexcept;
-  Status FillLane(Lane& lane, SteadyTime deadline) noexcept;
-  Result<std::size_t> ClaimSlot(std::uint64_t uid,
-                                SteadyTime deadline) noexcept;
-  Result<std::size_t> AwaitSlot(std::uint64_t uid,
-                                SteadyTime deadline) noexcept;
+  Lane* TakeFreeLane() noexcept;
+  // The next four set `freed` to another lane if that is free meanwhile.
+  Result<std::unique_ptr<Lane>> AttachLane(SteadyTime deadline,
+                                           Lane*& freed) noexcept;
+  Status FillLane(Lane& lane, SteadyTime deadline, Lane*& freed) noexcept;
+  Result<std::size_t> ClaimSlot(std::uint64_t uid, SteadyTime deadline,
+                                Lane*& freed) noexcept;
+  Result<std::size_t> AwaitSlot(std::uint64_t uid, SteadyTime deadline,
+                                Lane*& freed) noexcept;
+  void SleepInQueue(LaneWaiter& entry, std::uint64_t uid, SteadyTime deadline,
+                    Lane*& freed) noexcept;
   [[nodiscard]] Status MayWait(SteadyTime deadline) const noexcept;
   [[nodiscard]] Status OpenLockFile() noexcept;
   void CloseLockFileIfIdle() noexcept;
@@ -136,6 +161,7 @@ class ClientChannel {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Lane*> free_;
   std::size_t attaching_ = 0;
+  std::vector<LaneWaiter*> queued_;  // Of those that are being attached.
   // Other than the seat's: the holder's may be ours. Open while there are lanes
   // or some are being attached; then it stays what it is.
   ForkSafeFd lock_fd_;

@@ -19,6 +19,9 @@ namespace {
 constexpr std::size_t kScanStep = 32;
 // Long tasks that run at a time.
 constexpr std::size_t kWorkersMax = 4;
+// A client that does not use the space it was granted within that time sends
+// the value instead, if it comes at all.
+constexpr std::chrono::seconds kGrantIdleMax{3};
 
 template <typename T, typename Encode>
 void PutResult(std::string& out, const Result<T>& result, Encode&& encode) {
@@ -123,6 +126,7 @@ bool EngineService::Defer(LongTask task) noexcept {
     lock.lock();
   }
   if (workers_.empty()) return false;
+  if (task.session.uid != 0) ++unfinished_[task.session.uid];
   tasks_.push_back(std::move(task));
   tasks_changed_.notify_one();
   return true;
@@ -205,13 +209,20 @@ void EngineService::RunLongTasks() noexcept {
       --busy_workers_;
       continue;
     }
+    const std::uint64_t uid = task.session.uid;
     std::string reply = Answer(task.message, task.session);
     lock.lock();
     --busy_workers_;
     if (server_ != nullptr) {
-      server_->Complete(task.session.uid, task.session.sequence,
-                        std::move(reply));
+      server_->Complete(uid, task.session.sequence, std::move(reply));
     }
+    const auto count = unfinished_.find(uid);
+    if (count == unfinished_.end() || --count->second != 0) continue;
+    unfinished_.erase(count);
+    if (gone_.erase(uid) == 0) continue;
+    lock.unlock();
+    store_.ForgetClient(uid);
+    lock.lock();
   }
 }
 
@@ -266,26 +277,37 @@ void EngineService::Resume() noexcept {
 }
 
 void EngineService::ClientGone(std::uint64_t uid) noexcept {
+  DropHandles(uid, std::nullopt);
   {
     const std::lock_guard lock(handles_mutex_);
-    std::erase_if(handles_,
-                  [uid](const auto& entry) { return entry.second.uid == uid; });
     std::erase_if(held_,
                   [uid](const LongTask& t) { return t.session.uid == uid; });
+  }
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    if (unfinished_.contains(uid)) gone_.insert(uid);
   }
   store_.ForgetClient(uid);
 }
 
-bool EngineService::NeedsPlace(std::uint64_t uid) noexcept {
+bool EngineService::NeedsPlace(std::uint64_t uid,
+                               SteadyTime::duration idle) noexcept {
   {
     const std::lock_guard lock(handles_mutex_);
-    if (std::any_of(handles_.begin(), handles_.end(), [uid](const auto& entry) {
-          return entry.second.uid == uid;
-        })) {
-      return true;
-    }
+    if (handle_counts_.contains(uid)) return true;
   }
-  return store_.HasGrants(uid);
+  {
+    // It will write a record of the client.
+    const std::lock_guard lock(tasks_mutex_);
+    if (unfinished_.contains(uid)) return true;
+  }
+  return idle < kGrantIdleMax && store_.HasGrants(uid);
+}
+
+void EngineService::Unwanted(std::uint64_t uid,
+                             std::uint64_t sequence) noexcept {
+  DropHandles(uid, sequence);
+  store_.DropGrants(uid);
 }
 
 bool EngineService::Tick() noexcept {
@@ -416,6 +438,8 @@ void EngineService::AnswerGrant(const Message& message, const Session& session,
   }
   const auto wanted = DecodeGrantRequest(message.body);
   if (!wanted) return PutOutcome(out, wanted.error());
+  // It sets one value at a time: any other one is of a Set that was not made.
+  store_.DropGrants(session.uid);
   std::vector<Grant> grants;
   for (const GrantRequest& request : *wanted) {
     auto grant = store_.GrantPlaces(session.uid, request);
@@ -520,19 +544,18 @@ Status EngineService::RunSetPolicy() noexcept {
   return status;
 }
 
-Result<std::uint64_t> EngineService::KeepHandle(std::uint64_t uid,
+Result<std::uint64_t> EngineService::KeepHandle(const Session& session,
                                                 Handle handle) noexcept {
   const std::lock_guard lock(handles_mutex_);
-  const auto count = std::count_if(
-      handles_.begin(), handles_.end(),
-      [uid](const auto& entry) { return entry.second.uid == uid; });
-  if (static_cast<std::size_t>(count) >= kHandlesPerClientMax) {
+  std::size_t& count = handle_counts_[session.uid];
+  if (count >= kHandlesPerClientMax) {
     return Fail(Status::NoSpace("a client has " + std::to_string(count) +
                                 " scans and streams open: close some"));
   }
+  ++count;
   std::uint64_t number = 0;
   while (number == 0 || handles_.contains(number)) number = random_();
-  handles_.emplace(number, OpenHandle{uid, std::move(handle)});
+  handles_.emplace(number, OpenHandle{session, std::move(handle)});
   return number;
 }
 
@@ -556,7 +579,29 @@ void EngineService::PutHandleBack(std::uint64_t number,
 
 void EngineService::DropHandle(std::uint64_t number) noexcept {
   const std::lock_guard lock(handles_mutex_);
-  handles_.erase(number);
+  const auto it = handles_.find(number);
+  if (it == handles_.end()) return;
+  Uncount(it->second.opener.uid);
+  handles_.erase(it);
+}
+
+void EngineService::DropHandles(
+    std::uint64_t uid, std::optional<std::uint64_t> sequence) noexcept {
+  const std::lock_guard lock(handles_mutex_);
+  if (!handle_counts_.contains(uid)) return;
+  std::erase_if(handles_, [this, uid, &sequence](const auto& entry) {
+    const Session& opener = entry.second.opener;
+    if (opener.uid != uid || (sequence && opener.sequence != *sequence)) {
+      return false;
+    }
+    Uncount(uid);
+    return true;
+  });
+}
+
+void EngineService::Uncount(std::uint64_t uid) noexcept {
+  const auto count = handle_counts_.find(uid);
+  if (--count->second == 0) handle_counts_.erase(count);
 }
 
 void EngineService::AnswerScan(const Message& message, const Session& session,
@@ -566,8 +611,7 @@ void EngineService::AnswerScan(const Message& message, const Session& session,
     if (!options) return PutOutcome(out, options.error());
     auto scan = store_.OpenScan(*options);
     if (!scan) return PutOutcome(out, scan.error());
-    return PutResult(out, KeepHandle(session.uid, std::move(*scan)),
-                     EncodeNumber);
+    return PutResult(out, KeepHandle(session, std::move(*scan)), EncodeNumber);
   }
   if (message.kind == MessageKind::kScanClose) {
     if (const auto number = DecodeNumber(message.body)) DropHandle(*number);
@@ -604,7 +648,7 @@ void EngineService::AnswerWriter(const Message& message, const Session& session,
     auto writer = store_.OpenWriter(request->command, request->size_expected,
                                     request->options);
     if (!writer) return PutOutcome(out, writer.error());
-    return PutResult(out, KeepHandle(session.uid, std::move(*writer)),
+    return PutResult(out, KeepHandle(session, std::move(*writer)),
                      EncodeNumber);
   }
   if (message.kind == MessageKind::kWriterAppend) {
@@ -633,7 +677,7 @@ void EngineService::AnswerReader(const Message& message, const Session& session,
     ReaderOpened opened;
     if (*reader != nullptr) {
       opened.info = (*reader)->info();
-      const auto number = KeepHandle(session.uid, std::move(*reader));
+      const auto number = KeepHandle(session, std::move(*reader));
       if (!number) return PutOutcome(out, number.error());
       opened.stream = *number;
     }

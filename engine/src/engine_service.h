@@ -8,10 +8,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -43,7 +46,9 @@ class EngineService final : public RequestHandler {
 
   void Execute(std::span<ServedRequest> requests) noexcept override;
   void ClientGone(std::uint64_t uid) noexcept override;
-  bool NeedsPlace(std::uint64_t uid) noexcept override;
+  bool NeedsPlace(std::uint64_t uid,
+                  SteadyTime::duration idle) noexcept override;
+  void Unwanted(std::uint64_t uid, std::uint64_t sequence) noexcept override;
   /// Publishes the store's figures for whoever looks.
   bool Tick() noexcept override;
   void SetPolling(bool polling) noexcept override {
@@ -84,8 +89,8 @@ class EngineService final : public RequestHandler {
       std::variant<std::unique_ptr<Scan>, std::unique_ptr<ValueWriter>,
                    std::unique_ptr<ValueReader>>;
   struct OpenHandle {
-    std::uint64_t uid = 0;  // Of the client that opened it.
-    Handle handle;          // Empty while a call uses it.
+    Session opener;
+    Handle handle;  // Empty while a call uses it.
   };
   struct LongTask {
     Session session;
@@ -111,7 +116,8 @@ class EngineService final : public RequestHandler {
   // Of what opens something or becomes a task. False: Resume executes it.
   [[nodiscard]] bool BeginLasting(LongTask task) noexcept;
   void EndLasting() noexcept;
-  Result<std::uint64_t> KeepHandle(std::uint64_t uid, Handle handle) noexcept;
+  Result<std::uint64_t> KeepHandle(const Session& session,
+                                   Handle handle) noexcept;
   // Takes it out, so that nobody else uses it meanwhile. Any lane of the
   // process that opened it may use it; the number is the proof. Errors: kGone.
   template <typename T>
@@ -119,6 +125,11 @@ class EngineService final : public RequestHandler {
   // Unless its client has gone meanwhile.
   void PutHandleBack(std::uint64_t number, Handle handle) noexcept;
   void DropHandle(std::uint64_t number) noexcept;
+  // All of the client's, or those that one request of it has opened.
+  void DropHandles(std::uint64_t uid,
+                   std::optional<std::uint64_t> sequence) noexcept;
+  // REQUIRES: handles_mutex_.
+  void Uncount(std::uint64_t uid) noexcept;
   // Whether a message may take so long that others should not wait for it.
   [[nodiscard]] bool IsLong(std::string_view bytes) noexcept;
   // False: there is no thread for long tasks.
@@ -132,7 +143,10 @@ class EngineService final : public RequestHandler {
   ChangeCombiner combiner_;
   std::mutex handles_mutex_;
   std::map<std::uint64_t, OpenHandle> handles_;  // Guarded by handles_mutex_.
-  std::mt19937_64 random_;  // Guarded by handles_mutex_, as the next three.
+  // How many of each client, if any. Guarded by handles_mutex_, as the next
+  // four.
+  std::unordered_map<std::uint64_t, std::size_t> handle_counts_;
+  std::mt19937_64 random_;
   bool holding_ = false;
   std::vector<LongTask> held_;
   std::size_t beginning_ = 0;  // Opens something, or is becoming a task.
@@ -141,7 +155,10 @@ class EngineService final : public RequestHandler {
 
   std::mutex tasks_mutex_;
   std::condition_variable tasks_changed_;
-  std::deque<LongTask> tasks_;  // Guarded by tasks_mutex_, as the next three.
+  std::deque<LongTask> tasks_;  // Guarded by tasks_mutex_, as the next five.
+  std::unordered_map<std::uint64_t, std::size_t> unfinished_;  // By client.
+  // Those of them that have gone: their records go when the tasks are done.
+  std::unordered_set<std::uint64_t> gone_;
   SeatServer* server_ = nullptr;
   bool stop_ = false;
   std::size_t idle_workers_ = 0;

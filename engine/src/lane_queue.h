@@ -93,19 +93,26 @@ class LaneQueue {
                          std::memory_order_relaxed);
       // seq_cst: after the rest, and before the flag.
       entry.uid.store(uid, std::memory_order_seq_cst);
-      wanted_.store(1, std::memory_order_seq_cst);
+      Want();
       return &entry;
     }
     return nullptr;
   }
-  /// For a lane: sleeps until its entry has changed, at most `timeout`. False:
-  /// it has changed.
+  /// Somebody waits, or may: a holder that died may have said otherwise.
+  void Want() noexcept { wanted_.store(1, std::memory_order_seq_cst); }
+  /// For a lane: sleeps until its entry has changed, or Wake, at most
+  /// `timeout`. False: it has changed.
   static bool Sleep(const LaneWaiter& entry, std::uint64_t uid,
                     std::chrono::nanoseconds timeout) noexcept {
     const std::uint32_t calls = entry.calls.load(std::memory_order_seq_cst);
     if (entry.uid.load(std::memory_order_seq_cst) != uid) return false;
     FutexWait(entry.calls, calls, timeout);
     return entry.uid.load(std::memory_order_seq_cst) == uid;
+  }
+  /// For the owner of the entry: ends one Sleep.
+  static void Wake(LaneWaiter& entry) noexcept {
+    entry.calls.fetch_add(1, std::memory_order_seq_cst);
+    FutexWake(entry.calls);
   }
   /// For a lane: waits no more. True: it was not granted a place, and will not
   /// be; false: look for it among the places.
@@ -139,7 +146,7 @@ class LaneQueue {
   /// after the look says so again.
   void Settle() {
     wanted_.store(0, std::memory_order_seq_cst);
-    if (!Waiting().empty()) wanted_.store(1, std::memory_order_seq_cst);
+    if (!Waiting().empty()) Want();
   }
   /// For the holder: tells it that it has a place. False: it has left.
   bool Grant(const Seen& seen) noexcept {
@@ -147,15 +154,21 @@ class LaneQueue {
   }
   /// For the holder: it is dead, or waits no more.
   void Drop(const Seen& seen) noexcept { Change(seen.entry, seen.uid, 0); }
-  /// For the holder: frees the entries of those that died on their way in or
-  /// out. `is_alive(uid)`.
+  /// For the holder: frees the entries of the dead, and of those that wait no
+  /// more. `is_alive(uid)`.
   template <typename IsAlive>
-  void DropDead(IsAlive&& is_alive) noexcept {
+  void DropDead(SteadyTime now, IsAlive&& is_alive) noexcept {
+    const auto now_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                            now.time_since_epoch())
+                            .count();
     for (std::size_t i = 0; i < waiters_.size(); ++i) {
-      const std::uint64_t uid = waiters_[i].uid.load(std::memory_order_relaxed);
-      if (uid != 0 && !IsMarked(uid, LaneMark::kReady) && !is_alive(uid)) {
-        Change(i, uid, 0);
-      }
+      // Acquire pairs with Enter: the deadline is that of this one.
+      const std::uint64_t uid = waiters_[i].uid.load(std::memory_order_acquire);
+      if (uid == 0) continue;
+      const bool is_over =
+          IsMarked(uid, LaneMark::kReady) &&
+          waiters_[i].deadline_ns.load(std::memory_order_relaxed) <= now_ns;
+      if (is_over || !is_alive(uid)) Change(i, uid, 0);
     }
   }
 
@@ -164,8 +177,7 @@ class LaneQueue {
               std::uint64_t to) noexcept {
     LaneWaiter& waiter = waiters_[entry];
     if (!waiter.uid.compare_exchange_strong(from, to)) return false;
-    waiter.calls.fetch_add(1, std::memory_order_seq_cst);
-    FutexWake(waiter.calls);
+    Wake(waiter);
     return true;
   }
 

@@ -21,6 +21,8 @@ namespace {
 
 // A single value from this size goes piece by piece.
 constexpr std::size_t kStreamValueMin = 8U << 20;
+// Scans and streams that could not be closed at once; more stay with the lane.
+constexpr std::size_t kLeftMax = 1024;
 
 bool IsWholeCache(const Command& command) {
   return std::holds_alternative<EvictTagCommand>(command) ||
@@ -38,8 +40,8 @@ std::string BodyOf(std::uint64_t number) {
 }  // namespace
 
 Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
-                                       Patience patience,
-                                       Effect effect) noexcept {
+                                       Patience patience, Effect effect,
+                                       ClientChannel::Lease* lease) noexcept {
   std::string message;
   message.reserve(body.size() + 4);
   PutMessageHead(message, kind);
@@ -49,12 +51,50 @@ Result<RemoteAnswer> RemoteCaller::Ask(MessageKind kind, std::string_view body,
                                                       : options_.timeout;
   auto reply =
       channel_.Call(message, std::chrono::steady_clock::now() + timeout,
-                    options_.run_here, effect);
+                    options_.run_here, effect, lease);
   if (!reply) return Fail(std::move(reply.error()));
   auto bytes = std::make_shared<const std::string>(std::move(*reply));
   auto decoded = DecodeOutcome(*bytes);
   if (!decoded) return Fail(std::move(decoded.error()));
   return RemoteAnswer{std::move(bytes), *decoded};
+}
+
+void RemoteCaller::CloseHandle(MessageKind kind,
+                               std::uint64_t number) noexcept {
+  if (TryClose({kind, number})) return;
+  const std::lock_guard lock(left_mutex_);
+  if (left_.size() >= kLeftMax) return;
+  left_.push_back({kind, number});
+  any_left_ = true;
+}
+
+bool RemoteCaller::TryClose(const Left& handle) noexcept {
+  const auto answer = Ask(handle.kind, BodyOf(handle.number), Patience::kShort);
+  if (answer) return true;
+  switch (answer.error().code()) {
+    case StatusCode::kTimedOut:
+    case StatusCode::kHolderNotResponding:
+    case StatusCode::kSeatUnavailable:
+    case StatusCode::kAborted:
+      return false;
+    default:  // Nobody has it open any more.
+      return true;
+  }
+}
+
+void RemoteCaller::CloseLeft() noexcept {
+  if (!any_left_.load(std::memory_order_relaxed)) return;
+  std::vector<Left> left;
+  {
+    const std::lock_guard lock(left_mutex_);
+    left.swap(left_);
+    any_left_ = false;
+  }
+  while (!left.empty() && TryClose(left.back())) left.pop_back();
+  if (left.empty()) return;
+  const std::lock_guard lock(left_mutex_);
+  left_.insert(left_.end(), left.begin(), left.end());
+  any_left_ = true;
 }
 
 RemoteEngine::RemoteEngine(Seat& seat, ClientChannel& channel,
@@ -164,7 +204,9 @@ std::optional<Status> RemoteEngine::SetInPlace(
       {.key_size = static_cast<std::uint32_t>(set->key.size()),
        .value_size = set->value.size()}};
   EncodeGrantRequest(body, wanted);
-  const auto granted = AskForGrant(body);
+  // Space is granted to a lane.
+  ClientChannel::Lease lease;
+  const auto granted = AskForGrant(body, lease);
   if (!granted) return std::nullopt;
   const auto grants = DecodeGrants(granted->body);
   if (!grants || grants->size() != 1) return std::nullopt;
@@ -172,8 +214,10 @@ std::optional<Status> RemoteEngine::SetInPlace(
   body.clear();
   if (!places_.Write(*set, grant, seat_.main().log_generation).ok()) {
     EncodeGrants(body, *grants);
-    // If it does not get there, the grant goes with this client.
-    static_cast<void>(caller_->Ask(MessageKind::kGrantDrop, body));
+    // If it does not get there, the grant ends a few seconds later.
+    static_cast<void>(caller_->Ask(MessageKind::kGrantDrop, body,
+                                   RemoteCaller::Patience::kNormal,
+                                   RemoteCaller::Effect::kNone, &lease));
     return std::nullopt;
   }
   const PlacedValue placed[] = {{.value_size = set->value.size(),
@@ -187,7 +231,7 @@ std::optional<Status> RemoteEngine::SetInPlace(
   }
   auto answer =
       caller_->Ask(MessageKind::kExecute, body, RemoteCaller::Patience::kNormal,
-                   RemoteCaller::Effect::kChange);
+                   RemoteCaller::Effect::kChange, &lease);
   if (!answer) return std::move(answer.error());
   auto decoded = DecodeReplies(answer->bytes, answer->body, {&offer[0], 1});
   if (!decoded) return std::move(decoded.error());
@@ -200,15 +244,19 @@ std::optional<Status> RemoteEngine::SetInPlace(
   return std::move(decoded->status);
 }
 
-Result<RemoteAnswer> RemoteEngine::AskForGrant(std::string_view body) noexcept {
+Result<RemoteAnswer> RemoteEngine::AskForGrant(
+    std::string_view body, ClientChannel::Lease& lease) noexcept {
   constexpr auto kPause = std::chrono::milliseconds(2);
   const auto until = std::chrono::steady_clock::now() + caller_->timeout();
   for (;;) {
-    auto granted = caller_->Ask(MessageKind::kGrant, body);
+    auto granted =
+        caller_->Ask(MessageKind::kGrant, body, RemoteCaller::Patience::kNormal,
+                     RemoteCaller::Effect::kNone, &lease);
     if (granted || granted.error().code() != StatusCode::kAborted ||
         std::chrono::steady_clock::now() >= until) {
       return granted;
     }
+    lease.End();
     std::this_thread::sleep_for(kPause);
   }
 }

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "larder/engine/engine.h"
 
@@ -48,16 +49,31 @@ class RemoteCaller {
   /// ClientChannel::Call, those of the answer, kCorruption.
   [[nodiscard]] Result<RemoteAnswer> Ask(
       MessageKind kind, std::string_view body,
-      Patience patience = Patience::kNormal,
-      Effect effect = Effect::kNone) noexcept;
+      Patience patience = Patience::kNormal, Effect effect = Effect::kNone,
+      ClientChannel::Lease* lease = nullptr) noexcept;
+  /// Closes a scan or stream: `kind` is how. If nobody answers now, then with
+  /// CloseLeft.
+  void CloseHandle(MessageKind kind, std::uint64_t number) noexcept;
+  /// To be called now and then. Cost: a load, if all are closed.
+  void CloseLeft() noexcept;
 
   [[nodiscard]] std::chrono::milliseconds timeout() const noexcept {
     return options_.timeout;
   }
 
  private:
+  struct Left {
+    MessageKind kind;
+    std::uint64_t number;
+  };
+  // False: nobody answered.
+  bool TryClose(const Left& handle) noexcept;
+
   ClientChannel& channel_;
   const Options options_;
+  std::mutex left_mutex_;
+  std::vector<Left> left_;             // Guarded by left_mutex_.
+  std::atomic<bool> any_left_{false};  // Changed under it.
 };
 
 /// The store of another process, through its rings.
@@ -70,6 +86,9 @@ class RemoteEngine final : public Engine, public PlacedReader {
   /// Both must outlive it.
   RemoteEngine(Seat& seat, ClientChannel& channel,
                RemoteCaller::Options options) noexcept;
+
+  /// See RemoteCaller.
+  void CloseLeft() noexcept { caller_->CloseLeft(); }
 
   // PlacedReader
   [[nodiscard]] Result<ValueHandle> ReadPlaced(
@@ -118,7 +137,8 @@ class RemoteEngine final : public Engine, public PlacedReader {
   std::optional<Status> SetInPlace(const Command& command, ReplyOffer offer,
                                    const ExecuteOptions& options) noexcept;
   /// Waits for other clients' values, if these take the room.
-  Result<RemoteAnswer> AskForGrant(std::string_view body) noexcept;
+  Result<RemoteAnswer> AskForGrant(std::string_view body,
+                                   ClientChannel::Lease& lease) noexcept;
   std::optional<Status> GetInPlace(const Command& command, ReplyOffer offer,
                                    const ExecuteOptions& options) noexcept;
   /// A value that is too large for the record of an answer is read first, then

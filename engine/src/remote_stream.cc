@@ -20,11 +20,7 @@ class RemoteHandle {
   RemoteHandle(const RemoteHandle&) = delete;
   RemoteHandle& operator=(const RemoteHandle&) = delete;
   ~RemoteHandle() {
-    if (number_ == 0) return;
-    std::string body;
-    EncodeNumber(body, number_);
-    // If nobody answers, nobody has it open any more.
-    static_cast<void>(caller_->Ask(close_, body));
+    if (number_ != 0) caller_->CloseHandle(close_, number_);
   }
   [[nodiscard]] RemoteCaller& caller() const noexcept { return *caller_; }
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }

@@ -32,9 +32,14 @@ constexpr std::size_t kBufferKeptMax = 1U << 20;
 // so turns of all places take half of its time.
 constexpr std::chrono::milliseconds kIdleMin{5};
 constexpr std::chrono::milliseconds kTurn{100};
-// Between two looks while somebody waits; how many are lent at a time.
+// Between two looks while somebody waits, longer as long as there is nothing to
+// lend; how many are lent at a time.
 constexpr std::chrono::milliseconds kLendingPause{1};
+constexpr std::chrono::milliseconds kLendingPauseMax{10};
 constexpr int kLentAtOnceMax = 8;
+// A client that was asked for its place and has not left it by then does not
+// run: another one is asked.
+constexpr std::chrono::milliseconds kRecallWait{50};
 // How often the dead are looked for while somebody waits.
 constexpr std::chrono::milliseconds kRescuePause{50};
 
@@ -54,7 +59,8 @@ struct SeatServer::Client {
   std::string outgoing;
   std::size_t outgoing_sent = 0;
   SteadyTime opened_at;
-  SteadyTime used_at;  // Its last request was taken.
+  SteadyTime used_at;      // Its last request was taken.
+  SteadyTime recalled_at;  // Its place was asked for; 0: it is not.
   bool broken = false;
 };
 
@@ -92,6 +98,7 @@ void SeatServer::Stop() noexcept {
 
 void SeatServer::Run() noexcept {
   again_.fill(~std::uint64_t{0});  // Whoever was here before may be waiting.
+  main_.lane_queue.Want();         // For a place, too.
   std::chrono::seconds tick = kTick;
   SteadyTime next_tick = std::chrono::steady_clock::now() + tick;
   bool busy = true;  // Somebody rang since the last sleep.
@@ -100,6 +107,8 @@ void SeatServer::Run() noexcept {
     const SteadyTime now = std::chrono::steady_clock::now();
     if (now >= next_tick) {
       SweepDead();
+      main_.lane_queue.DropDead(
+          now, [this](std::uint64_t uid) { return seat_.IsLaneAlive(uid); });
       tick = handler_.Tick() ? kTick : std::min(2 * tick, kIdleTickMax);
       next_tick = now + tick;
     }
@@ -116,9 +125,9 @@ void SeatServer::Run() noexcept {
       doorbell.Wait(std::chrono::nanoseconds(0));
     } else {
       handler_.SetPolling(false);
-      doorbell.Wait(std::min<SteadyTime::duration>(
-          next_tick - now, anybody_waits ? SteadyTime::duration(kLendingPause)
-                                         : SteadyTime::duration::max()));
+      doorbell.Wait(
+          (anybody_waits ? std::min(next_tick, next_lending_) : next_tick) -
+          now);
     }
   }
   handler_.SetPolling(false);
@@ -157,6 +166,7 @@ void SeatServer::Visit(std::size_t slot) noexcept {
   const std::uint64_t uid =
       main_.slots[slot].uid.load(std::memory_order_acquire);
   if (clients_[slot] != nullptr && clients_[slot]->uid != uid) DropClient(slot);
+  if (uid == 0) next_lending_ = {};  // There is a free place.
   if (!IsMarked(uid, LaneMark::kReady)) return;
   if (clients_[slot] == nullptr) OpenClient(slot, uid);
   Client* client = clients_[slot].get();
@@ -192,10 +202,14 @@ void SeatServer::OpenClient(std::size_t slot, std::uint64_t uid) noexcept {
     // Gone already, or not a client: let its owner find out.
     std::uint64_t expected = uid;
     main_.slots[slot].uid.compare_exchange_strong(expected, 0);
+    if (!region && region.error().code() == StatusCode::kNotFound) {
+      ForgetLane(uid);
+    }
     return;
   }
   if ((*region)->At<ClientRegion>(0)->request_state.IsTaken()) {
     // By a holder that died before it had lent the place.
+    (*region)->Empty();
     std::uint64_t expected = uid;
     main_.slots[slot].uid.compare_exchange_strong(expected, 0);
     ForgetLane(uid);
@@ -340,14 +354,36 @@ void SeatServer::Answer(Client& client, std::string reply) noexcept {
   client.outgoing = std::move(reply);
   client.outgoing_sent = 0;
   client.answering_size = 0;
-  if (main_.lane_queue.wanted() &&
-      std::chrono::steady_clock::now() - client.opened_at >= kTurn &&
-      !handler_.NeedsPlace(client.uid)) {
-    // Relaxed: seen with the answer.
-    client.shared->recalled.store(1, std::memory_order_relaxed);
+  if (!client.shared->request_state.IsClaimed(client.answering.sequence)) {
+    handler_.Unwanted(client.uid, client.answering.sequence);
   }
+  Recall(client);
   SendRest(client);
   if (client.broken) EvictClient(client.slot);
+}
+
+// With the answer, asks for the place if somebody waits for it. What was said
+// with an earlier one is not so any more: the client may have opened a scan.
+void SeatServer::Recall(Client& client) noexcept {
+  bool recalled = false;
+  if (main_.lane_queue.wanted()) {
+    const SteadyTime now = std::chrono::steady_clock::now();
+    const bool again = now - client.recalled_at < kRecallWait;
+    recalled = (again || recalls_left_ != 0) &&
+               now - client.opened_at >= kTurn &&
+               !handler_.NeedsPlace(client.uid, {});
+    if (recalled && !again) {
+      --recalls_left_;
+      client.recalled_at = now;
+    }
+  }
+  if (!recalled) client.recalled_at = {};
+  // Relaxed: seen with the answer. A line that the client reads is left alone.
+  std::atomic<std::uint32_t>& word = client.shared->recalled;
+  const std::uint32_t said = recalled ? 1 : 0;
+  if (word.load(std::memory_order_relaxed) != said) {
+    word.store(said, std::memory_order_relaxed);
+  }
 }
 
 void SeatServer::Complete(std::uint64_t uid, std::uint64_t sequence,
@@ -418,8 +454,6 @@ void SeatServer::SweepDead() noexcept {
     }
     if (clients_[slot] != nullptr) DropClient(slot);
   }
-  main_.lane_queue.DropDead(
-      [this](std::uint64_t uid) { return seat_.IsLaneAlive(uid); });
 }
 
 // Gives places to those that wait for one; true if some go on waiting.
@@ -427,18 +461,21 @@ bool SeatServer::LendPlaces(SteadyTime now) noexcept {
   LaneQueue& queue = main_.lane_queue;
   if (!queue.wanted()) return false;
   if (now < next_lending_) return true;
-  bool anybody_waits = false;
+  std::size_t waiting = 0;
   int lent = 0;
   for (const LaneQueue::Seen& waiter : queue.Waiting()) {
-    if (waiter.deadline <= now || !seat_.IsLaneAlive(waiter.uid)) {
+    // Of those that are not served now the dead are looked for less often.
+    if (waiter.deadline <= now ||
+        (waiting == 0 && !seat_.IsLaneAlive(waiter.uid))) {
       queue.Drop(waiter);
       continue;
     }
-    const auto slot =
-        lent < kLentAtOnceMax ? LendPlace(waiter.uid, now) : std::nullopt;
+    const auto slot = waiting == 0 && lent < kLentAtOnceMax
+                          ? LendPlace(waiter.uid, now)
+                          : std::nullopt;
     if (!slot) {
-      anybody_waits = true;
-      break;
+      ++waiting;
+      continue;
     }
     ++lent;
     TestPoint("server.place_lent");
@@ -447,9 +484,24 @@ bool SeatServer::LendPlaces(SteadyTime now) noexcept {
     std::uint64_t expected = Marked(waiter.uid, LaneMark::kBegun);
     main_.slots[*slot].uid.compare_exchange_strong(expected, 0);
   }
-  if (!anybody_waits) queue.Settle();
-  next_lending_ = anybody_waits ? now + kLendingPause : now;
-  return anybody_waits;
+  const std::size_t under_way = RecallsUnderWay(now);
+  recalls_left_ = waiting > under_way ? waiting - under_way : 0;
+  lending_pause_ =
+      lent != 0 || waiting == 0
+          ? SteadyTime::duration(kLendingPause)
+          : std::clamp<SteadyTime::duration>(2 * lending_pause_, kLendingPause,
+                                             kLendingPauseMax);
+  if (waiting == 0) queue.Settle();
+  next_lending_ = waiting == 0 ? now : now + lending_pause_;
+  return waiting != 0;
+}
+
+// Places that were asked for and will come.
+std::size_t SeatServer::RecallsUnderWay(SteadyTime now) const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(clients_.begin(), clients_.end(), [now](const auto& c) {
+        return c != nullptr && now - c->recalled_at < kRecallWait;
+      }));
 }
 
 // A place that is the lane's now, but for the region.
@@ -471,16 +523,18 @@ std::optional<std::size_t> SeatServer::LendPlace(std::uint64_t uid,
   if (auto slot = find_free()) return slot;
   for (const std::size_t slot : IdleSince(now - kIdleMin)) {
     Client& client = *clients_[slot];
-    if (handler_.NeedsPlace(client.uid) ||
+    if (handler_.NeedsPlace(client.uid, now - client.used_at) ||
         !client.shared->request_state.Take()) {
       continue;
     }
     TestPoint("server.place_taken");
+    // Its process may not come by for long. Before the place is another's:
+    // then nobody could find the region.
+    client.region->Empty();
+    seat_.UnlinkClientRegion(client.uid);
     std::uint64_t expected = client.uid;
     const bool taken =
         main_.slots[slot].uid.compare_exchange_strong(expected, begun);
-    // Its process may not come by for long.
-    client.region->Empty();
     DropClient(slot);
     if (taken) return slot;
   }
@@ -500,9 +554,10 @@ bool SeatServer::TakePlace(std::size_t slot, std::uint64_t uid) noexcept {
   return true;
 }
 
-// The places of clients that have asked for nothing since, the longest first.
-std::vector<std::size_t> SeatServer::IdleSince(
-    SteadyTime before) const noexcept {
+// The places of clients that have asked for nothing since, in any order: of
+// more callers than places who take turns, the one that was idle the longest
+// would always be the next to call.
+std::vector<std::size_t> SeatServer::IdleSince(SteadyTime before) noexcept {
   std::vector<std::size_t> idle;
   for (const auto& client : clients_) {
     if (client != nullptr && client->used_at <= before &&
@@ -510,9 +565,7 @@ std::vector<std::size_t> SeatServer::IdleSince(
       idle.push_back(client->slot);
     }
   }
-  std::sort(idle.begin(), idle.end(), [this](std::size_t a, std::size_t b) {
-    return clients_[a]->used_at < clients_[b]->used_at;
-  });
+  std::shuffle(idle.begin(), idle.end(), random_);
   return idle;
 }
 

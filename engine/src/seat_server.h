@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <thread>
@@ -46,11 +47,20 @@ class RequestHandler {
   virtual void Execute(std::span<ServedRequest> requests) noexcept = 0;
   /// The client is gone; its uid never comes again.
   virtual void ClientGone(std::uint64_t uid) noexcept = 0;
-  /// Between its requests, too, the client has something that goes with its
-  /// place: that is not lent to another. Asked while others wait for one.
-  [[nodiscard]] virtual bool NeedsPlace(std::uint64_t uid) noexcept {
+  /// Between its requests, too, the client, which has been idle for so long,
+  /// has something that goes with its place: that is not lent to another. Asked
+  /// while others wait for one.
+  [[nodiscard]] virtual bool NeedsPlace(std::uint64_t uid,
+                                        SteadyTime::duration idle) noexcept {
     static_cast<void>(uid);
+    static_cast<void>(idle);
     return false;
+  }
+  /// The client gave up while the request was executed: it will not know of
+  /// what was opened for it.
+  virtual void Unwanted(std::uint64_t uid, std::uint64_t sequence) noexcept {
+    static_cast<void>(uid);
+    static_cast<void>(sequence);
   }
   /// Called about once a second, and up to four times less often as long as it
   /// returns false: nothing has happened since the last time.
@@ -112,12 +122,13 @@ class SeatServer {
   void Answer(Client& client, std::string reply) noexcept;
   void SendRest(Client& client) noexcept;
   void SweepDead() noexcept;
+  void Recall(Client& client) noexcept;
   bool LendPlaces(SteadyTime now) noexcept;
+  [[nodiscard]] std::size_t RecallsUnderWay(SteadyTime now) const noexcept;
   [[nodiscard]] std::optional<std::size_t> LendPlace(std::uint64_t uid,
                                                      SteadyTime now) noexcept;
   bool TakePlace(std::size_t slot, std::uint64_t uid) noexcept;
-  [[nodiscard]] std::vector<std::size_t> IdleSince(
-      SteadyTime before) const noexcept;
+  [[nodiscard]] std::vector<std::size_t> IdleSince(SteadyTime before) noexcept;
 
   Seat& seat_;
   RequestHandler& handler_;
@@ -137,6 +148,9 @@ class SeatServer {
   // Slots to look at although they did not ring.
   Doorbell::Slots again_{};
   SteadyTime next_lending_{};
+  SteadyTime::duration lending_pause_{};
+  std::size_t recalls_left_ = 0;  // Places that may be asked for now.
+  std::minstd_rand random_;
   SteadyTime next_rescue_{};
   std::atomic<std::size_t> client_count_{0};
   std::atomic<bool> stop_{false};

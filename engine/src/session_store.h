@@ -112,6 +112,10 @@ class SessionStore : public Engine, public PlacedReader {
     static_cast<void>(uid);
     static_cast<void>(version);
   }
+  /// It will use none that was granted until now.
+  virtual void DropGrants(std::uint64_t uid) noexcept {
+    static_cast<void>(uid);
+  }
   /// Whether it has space that it has not used yet.
   [[nodiscard]] virtual bool HasGrants(std::uint64_t uid) noexcept {
     static_cast<void>(uid);

@@ -356,6 +356,7 @@ void SharedEngine::Member::Watch() noexcept {
     lock.unlock();
     hot_view_->LetOldGo();
     channel_->DropTaken();
+    remote_->CloseLeft();
     const Status name = seat_->anchor()->CheckName();
     const Status parts = seat_->CheckParts();
     const bool parts_gone = parts.code() == StatusCode::kGone;
@@ -543,6 +544,7 @@ Status SharedEngine::Member::OpenAndServe(bool by_open) noexcept {
   }
   service_ = std::make_unique<EngineService>(*store_, seat_->main());
   channel_->SetSeatIsHere(true);
+  RetainClients();  // Lanes of this process have been given back.
   auto server = SeatServer::Start(*seat_, *service_);
   if (!server) {
     channel_->SetSeatIsHere(false);

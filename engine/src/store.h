@@ -109,6 +109,7 @@ class Store final : public SessionStore, private LivenessJudge {
   void ExecuteGroup(std::span<ClientChange> changes) noexcept override;
   [[nodiscard]] std::optional<std::string> FindReply(
       const Session& session) noexcept override;
+  void DropGrants(std::uint64_t uid) noexcept override;
   bool HasGrants(std::uint64_t uid) noexcept override;
   void ForgetClient(std::uint64_t uid) noexcept override;
   void RetainClients(std::span<const std::uint64_t> uids) noexcept override;
@@ -481,7 +482,10 @@ class Store final : public SessionStore, private LivenessJudge {
                                   const PlacedValue& value) noexcept;
   /// In the store gate, until the commit. Errors: kGone.
   [[nodiscard]] Status CheckStored(const StoredValue& stored) const noexcept;
-  void DropGrants(std::uint64_t uid) noexcept;
+  /// REQUIRES: grants_mutex_.
+  void EraseGrant(
+      std::unordered_map<std::uint64_t, ClientGrant>::iterator grant) noexcept;
+  void ClearGrants() noexcept;
   [[nodiscard]] bool AnyGrants() noexcept;
 
   // store_session.cc
@@ -1023,6 +1027,8 @@ class Store final : public SessionStore, private LivenessJudge {
       nullptr;               // Guarded by it.
   std::mutex grants_mutex_;  // A leaf of the lock order, by version:
   std::unordered_map<std::uint64_t, ClientGrant> grants_;  // Guarded by it.
+  // How many of each client, if any. Guarded by grants_mutex_.
+  std::unordered_map<std::uint64_t, std::size_t> grant_counts_;
 
   SessionRecords sessions_;
 

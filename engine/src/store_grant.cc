@@ -36,10 +36,8 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
   LARDER_FAIL_IF_ERROR(CheckValueSize(wanted.value_size));
   {
     const std::scoped_lock lock(grants_mutex_);
-    const auto count = std::count_if(
-        grants_.begin(), grants_.end(),
-        [uid](const auto& grant) { return grant.second.uid == uid; });
-    if (static_cast<std::size_t>(count) >= kGrantsPerClientMax) {
+    const auto count = grant_counts_.find(uid);
+    if (count != grant_counts_.end() && count->second >= kGrantsPerClientMax) {
       return Fail(Status::InvalidArgument("too many grants of one client"));
     }
   }
@@ -74,14 +72,29 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
     kept.parts.push_back(std::move(*part));
   }
   const std::scoped_lock lock(grants_mutex_);
-  grants_.emplace(grant.version, std::move(kept));
+  if (grants_.emplace(grant.version, std::move(kept)).second) {
+    ++grant_counts_[uid];
+  }
   return grant;
 }
 
 void Store::DropGrant(std::uint64_t uid, std::uint64_t version) noexcept {
   const std::scoped_lock lock(grants_mutex_);
   const auto found = grants_.find(version);
-  if (found != grants_.end() && found->second.uid == uid) grants_.erase(found);
+  if (found != grants_.end() && found->second.uid == uid) EraseGrant(found);
+}
+
+void Store::EraseGrant(
+    std::unordered_map<std::uint64_t, ClientGrant>::iterator grant) noexcept {
+  const auto count = grant_counts_.find(grant->second.uid);
+  if (--count->second == 0) grant_counts_.erase(count);
+  grants_.erase(grant);
+}
+
+void Store::ClearGrants() noexcept {
+  const std::scoped_lock lock(grants_mutex_);
+  grants_.clear();
+  grant_counts_.clear();
 }
 
 bool Store::AnyGrants() noexcept {
@@ -91,13 +104,12 @@ bool Store::AnyGrants() noexcept {
 
 bool Store::HasGrants(std::uint64_t uid) noexcept {
   const std::scoped_lock lock(grants_mutex_);
-  return std::any_of(grants_.begin(), grants_.end(), [uid](const auto& grant) {
-    return grant.second.uid == uid;
-  });
+  return grant_counts_.contains(uid);
 }
 
 void Store::DropGrants(std::uint64_t uid) noexcept {
   const std::scoped_lock lock(grants_mutex_);
+  if (grant_counts_.erase(uid) == 0) return;
   std::erase_if(grants_,
                 [uid](const auto& grant) { return grant.second.uid == uid; });
 }
@@ -110,7 +122,7 @@ Result<Store::ClientGrant> Store::TakeGrant(std::uint64_t uid,
     return Fail(UnknownGrant());
   }
   ClientGrant grant = std::move(found->second);
-  grants_.erase(found);
+  EraseGrant(found);  // Its uid was copied.
   return grant;
 }
 

@@ -105,5 +105,68 @@ TEST_F(EngineServiceTest, WhatIsHeldIsAnsweredWhenItGoesOn) {
   service.SetServer(nullptr);
 }
 
+// A scan keeps the place of the client, unless that gave up the request.
+TEST_F(EngineServiceTest, WhatNobodyKnowsOfNeedsNoPlace) {
+  const auto seat = Attach();
+  ASSERT_TRUE(seat->TryTake().value());
+  const auto disk = std::make_shared<SessionDisk>();
+  const auto store = std::move(*SessionModel::Open(disk, {}));
+  EngineService service(*store, seat->main());
+  std::string open;
+  PutMessageHead(open, MessageKind::kScanOpen);
+  EncodeScanOptions(open, {});
+  const Session first{.uid = 5, .sequence = 7};
+  const Session second{.uid = 5, .sequence = 8};
+  EXPECT_FALSE(service.NeedsPlace(5, 0s));
+  EXPECT_TRUE(DecodeOutcome(service.Answer(open, first)).has_value());
+  const std::string opened = service.Answer(open, second);
+  const auto body = DecodeOutcome(opened);
+  ASSERT_TRUE(body.has_value());
+  EXPECT_TRUE(service.NeedsPlace(5, 60s));
+  EXPECT_FALSE(service.NeedsPlace(9, 0s));
+  service.Unwanted(5, 9);
+  service.Unwanted(5, 7);
+  EXPECT_TRUE(service.NeedsPlace(5, 0s));
+  std::string close;
+  PutMessageHead(close, MessageKind::kScanClose);
+  EncodeNumber(close, DecodeNumber(*body).value());
+  for (int i = 0; i < 2; ++i) {
+    service.Answer(close, {.uid = 5, .sequence = 10});
+    EXPECT_FALSE(service.NeedsPlace(5, 0s));
+  }
+  service.Answer(open, {.uid = 5, .sequence = 11});
+  service.ClientGone(5);
+  EXPECT_FALSE(service.NeedsPlace(5, 0s));
+}
+
+// Long work writes a record of the client when it is done.
+TEST_F(EngineServiceTest, UnfinishedWorkNeedsThePlace) {
+  const auto seat = Attach();
+  ASSERT_TRUE(seat->TryTake().value());
+  const auto disk = std::make_shared<SessionDisk>();
+  const auto store = std::move(*SessionModel::Open(disk, {}));
+  EngineService service(*store, seat->main());
+  std::string message;
+  PutMessageHead(message, MessageKind::kSync);
+  ServedRequest request;
+  request.uid = 5;
+  request.sequence = 7;
+  request.message = message;
+  service.Execute({&request, 1});
+  ASSERT_TRUE(request.deferred);
+  EXPECT_TRUE(service.NeedsPlace(5, 60s));
+  EXPECT_FALSE(service.NeedsPlace(9, 0s));
+  const auto server = std::move(*SeatServer::Start(*seat, service));
+  service.SetServer(server.get());
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  while (service.NeedsPlace(5, 60s) &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(service.NeedsPlace(5, 60s));
+  server->Stop();
+  service.SetServer(nullptr);
+}
+
 }  // namespace
 }  // namespace larder::testing

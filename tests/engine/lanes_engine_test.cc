@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,7 +22,10 @@
 #include "larder/engine/engine.h"
 
 #include "client_channel.h"
+#include "command_codec.h"
+#include "engine_service.h"
 #include "forked_process.h"
+#include "message_codec.h"
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_model.h"
@@ -37,6 +41,13 @@ using namespace std::chrono_literals;
 // More than there are places.
 constexpr std::size_t kHandles = kSlotCountMax + 44;
 
+// One that never has the store.
+struct Remote {
+  std::unique_ptr<Seat> seat;
+  std::unique_ptr<ClientChannel> channel;
+  std::unique_ptr<RemoteEngine> engine;
+};
+
 class LanesEngineTest : public ::testing::Test {
  protected:
   std::unique_ptr<Engine> Open() const {
@@ -48,6 +59,25 @@ class LanesEngineTest : public ::testing::Test {
     auto engine = OpenEngine(directory_.path() / "cache", std::move(options));
     EXPECT_TRUE(engine.has_value()) << engine.error().ToString();
     return engine ? std::move(*engine) : nullptr;
+  }
+  Remote ConnectRemote(std::chrono::milliseconds short_timeout = 60s) const {
+    Remote remote;
+    auto seat = Seat::Attach({.directory = directory_.path() / "cache",
+                              .region_directory = regions_.path(),
+                              .id = {},
+                              .attach_timeout = 60s});
+    if (!seat) return remote;
+    remote.seat = std::move(*seat);
+    remote.channel = ClientChannel::Open(*remote.seat);
+    RemoteCaller::Options options;
+    options.timeout = 60s;
+    options.short_timeout = short_timeout;
+    options.run_here = [](std::string_view, std::uint64_t, std::uint64_t) {
+      return std::string();
+    };
+    remote.engine = std::make_unique<RemoteEngine>(
+        *remote.seat, *remote.channel, std::move(options));
+    return remote;
   }
   static Status Run(Engine& engine, const Command& command, Reply& reply) {
     Status status = engine.Execute({&command, 1}, {&reply, 1}, {});
@@ -133,12 +163,132 @@ TEST_F(LanesEngineTest, AnOpenScanKeepsItsPlace) {
   EXPECT_EQ(count, 100U);
 }
 
-// One that never has the store.
-struct Remote {
-  std::unique_ptr<Seat> seat;
-  std::unique_ptr<ClientChannel> channel;
-  std::unique_ptr<RemoteEngine> engine;
-};
+// Clients that were granted space, and then stand still.
+TEST_F(LanesEngineTest, SpaceThatIsNotUsedKeepsNoPlace) {
+  const auto holder = Open();
+  constexpr std::size_t kValueSize = 20'000;
+  struct Granted {
+    std::unique_ptr<Seat> seat;
+    std::unique_ptr<ClientChannel> channel;
+    std::unique_ptr<ClientChannel::Lease> lease;
+    Grant grant;
+  };
+  const auto connect = [this] {
+    Granted client;
+    auto seat = Seat::Attach({.directory = directory_.path() / "cache",
+                              .region_directory = regions_.path(),
+                              .id = {},
+                              .attach_timeout = 60s});
+    EXPECT_TRUE(seat.has_value()) << seat.error().ToString();
+    client.seat = std::move(*seat);
+    client.channel = ClientChannel::Open(*client.seat);
+    client.lease = std::make_unique<ClientChannel::Lease>();
+    return client;
+  };
+  const auto call = [](Granted& client, MessageKind kind,
+                       std::string_view body) {
+    std::string message;
+    PutMessageHead(message, kind);
+    message += body;
+    return client.channel
+        ->Call(message, std::chrono::steady_clock::now() + 60s, {},
+               ClientChannel::Effect::kChange, client.lease.get())
+        .value();
+  };
+  std::vector<Granted> clients;
+  std::string wanted;
+  EncodeGrantRequest(wanted, std::vector<GrantRequest>{
+                                 {.key_size = 1, .value_size = kValueSize}});
+  for (std::size_t i = 0; i < kSlotCountMax; ++i) {
+    Granted& client = clients.emplace_back(connect());
+    const std::string reply = call(client, MessageKind::kGrant, wanted);
+    const auto grants = DecodeGrants(DecodeOutcome(reply).value());
+    ASSERT_TRUE(grants.has_value()) << grants.error().ToString();
+    client.grant = grants->at(0);
+  }
+  const auto began = std::chrono::steady_clock::now();
+  const auto late = Open();
+  EXPECT_GT(Incr(*late, "n"), 0);
+  EXPECT_GT(std::chrono::steady_clock::now() - began, 1s);
+  // One of them has lost its place: it is told to send the value instead.
+  std::size_t lost = 0;
+  const Command command = SetCommand{.key = "k"};
+  for (Granted& client : clients) {
+    const PlacedValue placed[] = {{.value_size = kValueSize,
+                                   .version = client.grant.version,
+                                   .chunks = client.grant.chunks}};
+    std::string body;
+    ASSERT_TRUE(EncodeCommands(body, {&command, 1}, placed, {}).ok());
+    const std::string bytes = call(client, MessageKind::kExecute, body);
+    Reply reply;
+    const auto decoded =
+        DecodeReplies(std::make_shared<const std::string>(bytes),
+                      DecodeOutcome(bytes).value(), {&reply, 1});
+    ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
+    if (decoded->status.code() == StatusCode::kGone) ++lost;
+    client.lease->End();
+  }
+  EXPECT_GE(lost, 1U);
+  EXPECT_LE(lost, 20U);
+}
+
+// Space that one lane was granted is no other one's.
+TEST_F(LanesEngineTest, ValuesOfManyThreadsGoIntoTheFiles) {
+  const auto holder = Open();
+  const Remote remote = ConnectRemote();
+  ASSERT_NE(remote.engine, nullptr);
+  const std::string value(20'000, 'v');
+  constexpr std::uint64_t kSets = 200;
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < ClientChannel::kLaneCountMax; ++i) {
+    threads.emplace_back([&, i] {
+      const std::string key = "k" + std::to_string(i);
+      for (std::uint64_t n = 0; n < kSets; ++n) {
+        Reply reply;
+        EXPECT_TRUE(
+            Run(*remote.engine, SetCommand{.key = key, .value = value}, reply)
+                .ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // Not through the rings.
+  EXPECT_LT(remote.seat->main().figures.bytes_in.load(),
+            threads.size() * kSets * 100);
+}
+
+// The holder stands still when they are closed. Else the client could open no
+// more.
+TEST_F(LanesEngineTest, ScansThatCouldNotBeClosedAreClosedLater) {
+  const ForkedProcess holder([this](const ForkedProcess::Pipe& pipe) {
+    const auto engine = Open();
+    pipe.Send(1);
+    ::pause();  // Until it is killed.
+    return 0;
+  });
+  ASSERT_EQ(holder.Receive(), 1U);
+  const Remote remote = ConnectRemote(10ms);
+  ASSERT_NE(remote.engine, nullptr);
+  std::vector<std::unique_ptr<Scan>> scans;
+  for (std::size_t i = 0; i < kHandlesPerClientMax; ++i) {
+    auto scan = remote.engine->OpenScan({});
+    ASSERT_TRUE(scan.has_value()) << scan.error().ToString();
+    scans.push_back(std::move(*scan));
+  }
+  holder.Kill(SIGSTOP);
+  scans.clear();
+  remote.engine->CloseLeft();
+  holder.Kill(SIGCONT);
+  EXPECT_FALSE(remote.engine->OpenScan({}).has_value());
+  const auto until = std::chrono::steady_clock::now() + 30s;
+  auto scan = remote.engine->OpenScan({});
+  while (!scan && std::chrono::steady_clock::now() < until) {
+    remote.engine->CloseLeft();
+    scan = remote.engine->OpenScan({});
+  }
+  EXPECT_TRUE(scan.has_value()) << scan.error().ToString();
+  holder.Kill(SIGKILL);
+}
 
 std::atomic<const char*> deadly_point{nullptr};
 std::atomic<int> deadly_after{0};
@@ -150,27 +300,7 @@ void DieAtPointLater(const char* name) {
 }
 
 class LanesFailoverTest : public LanesEngineTest,
-                          public ::testing::WithParamInterface<const char*> {
- protected:
-  Remote ConnectRemote() const {
-    Remote remote;
-    auto seat = Seat::Attach({.directory = directory_.path() / "cache",
-                              .region_directory = regions_.path(),
-                              .id = {},
-                              .attach_timeout = 60s});
-    if (!seat) return remote;
-    remote.seat = std::move(*seat);
-    remote.channel = ClientChannel::Open(*remote.seat);
-    RemoteCaller::Options options;
-    options.timeout = 60s;
-    options.run_here = [](std::string_view, std::uint64_t, std::uint64_t) {
-      return std::string();
-    };
-    remote.engine = std::make_unique<RemoteEngine>(
-        *remote.seat, *remote.channel, std::move(options));
-    return remote;
-  }
-};
+                          public ::testing::WithParamInterface<const char*> {};
 
 // Processes with more handles than there are places count, each by itself, and
 // each answer is the next number; holders are killed while places change hands.

@@ -56,7 +56,17 @@ class HoldingHandler : public RequestHandler {
     }
   }
   void ClientGone(std::uint64_t) noexcept override { ++gone; }
-  bool NeedsPlace(std::uint64_t) noexcept override { return pinned; }
+  void Unwanted(std::uint64_t, std::uint64_t) noexcept override { ++unwanted; }
+  bool Tick() noexcept override {
+    while (stop_at_tick) {
+      stopped = true;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+  bool NeedsPlace(std::uint64_t, SteadyTime::duration) noexcept override {
+    return pinned;
+  }
 
   std::size_t held() {
     const std::lock_guard lock(mutex_);
@@ -76,7 +86,10 @@ class HoldingHandler : public RequestHandler {
   }
 
   std::atomic<int> gone{0};
+  std::atomic<int> unwanted{0};
   std::atomic<bool> pinned{false};
+  std::atomic<bool> stop_at_tick{false};
+  std::atomic<bool> stopped{false};
 
  private:
   struct Held {
@@ -223,12 +236,13 @@ TEST_F(LanesTest, APlaceThatWasTakenKeepsNoMemory) {
     return about.st_blocks * 512;
   };
   EXPECT_GT(size(), 256 * 1024);
-  const std::vector<Client> clients = Idle(kSlotCountMax);
+  HoldAllPlaces();
   EXPECT_EQ(size(), 4096);
   EXPECT_TRUE(IsMapped(fd));
   first.channel->DropTaken();
   EXPECT_FALSE(IsMapped(fd));
   ::close(fd);
+  JoinHolders();
   EXPECT_EQ(first.Call(large), large);
 }
 
@@ -292,6 +306,96 @@ TEST_F(LanesTest, APlaceThatIsNeededBetweenCallsIsNotLent) {
   handler_.pinned = false;
   EXPECT_EQ(late.Call("echo"), "echo");
   EXPECT_EQ(handler_.gone, 1);
+}
+
+// No more busy clients give their places back than others wait.
+TEST_F(LanesTest, OneWaiterCostsOneBusyClientItsPlace) {
+  Serve();
+  HoldAllPlaces();
+  std::this_thread::sleep_for(110ms);  // Each has had its turn.
+  const Client late = Connect();
+  std::thread caller([&] { EXPECT_EQ(late.Call("x"), "x"); });
+  while (Waiting() == 0) std::this_thread::yield();
+  // All are answered at once.
+  handler_.stop_at_tick = true;
+  while (!handler_.stopped) std::this_thread::yield();
+  handler_.Release(*server_, kSlotCountMax);
+  handler_.stop_at_tick = false;
+  JoinHolders();
+  caller.join();
+  EXPECT_GE(handler_.gone, 1);
+  EXPECT_LE(handler_.gone, 4);
+}
+
+TEST_F(LanesTest, AWaiterTakesALaneOfItsOwnProcess) {
+  Serve();
+  handler_.pinned = true;
+  const Client client = Connect();
+  std::thread first([&] { EXPECT_EQ(client.Call("hold"), "hold"); });
+  while (handler_.held() == 0) std::this_thread::yield();
+  const std::vector<Client> others = Idle(kSlotCountMax - 1);
+  std::thread second([&] { EXPECT_EQ(client.Call("x"), "x"); });
+  while (Waiting() == 0) std::this_thread::yield();
+  handler_.Release(*server_, 1);
+  first.join();
+  second.join();
+  EXPECT_EQ(handler_.gone, 0);
+  EXPECT_EQ(Waiting(), 0U);
+}
+
+TEST_F(LanesTest, ALeaseKeepsTheLaneOfSeveralCalls) {
+  Serve();
+  const Client client = Connect();
+  ClientChannel::Lease lease;
+  for (int i = 0; i < 3; ++i) {
+    const auto reply = client.channel->Call(
+        "x", After(60s), kNotHere, ClientChannel::Effect::kChange, &lease);
+    ASSERT_EQ(reply.value(), "x");
+    // Of another lane.
+    ASSERT_EQ(client.Call("y"), "y");
+    EXPECT_EQ(TakenPlaces(), 2U);
+  }
+  // The place may be lent all the same; then the next call has another one.
+  HoldAllPlaces();
+  JoinHolders();
+  EXPECT_EQ(client.channel
+                ->Call("x", After(60s), kNotHere,
+                       ClientChannel::Effect::kChange, &lease)
+                .value(),
+            "x");
+}
+
+// What was opened for a request of which its client knows nothing.
+TEST_F(LanesTest, TheHandlerIsToldOfAnswersThatNobodyWaitsFor) {
+  Serve();
+  const Client client = Connect();
+  EXPECT_EQ(client.Call("echo"), "echo");
+  EXPECT_EQ(handler_.unwanted, 0);
+  EXPECT_FALSE(client.channel->Call("hold", After(50ms), kNotHere).has_value());
+  handler_.Release(*server_, 1);
+  while (handler_.unwanted == 0) std::this_thread::yield();
+  EXPECT_EQ(client.Call("echo"), "echo");
+  EXPECT_EQ(handler_.unwanted, 1);
+}
+
+TEST(LaneQueueTest, TheDeadAndTheLateAreDropped) {
+  const auto queue = std::make_unique<LaneQueue>();
+  const std::uint64_t late = Marked(4, LaneMark::kReady);
+  const std::uint64_t dead = Marked(8, LaneMark::kReady);
+  const std::uint64_t alive = Marked(12, LaneMark::kReady);
+  const SteadyTime now = std::chrono::steady_clock::now();
+  ASSERT_NE(queue->Enter(late, now - 1ms), nullptr);
+  ASSERT_NE(queue->Enter(dead, now + 60s), nullptr);
+  ASSERT_NE(queue->Enter(alive, now + 60s), nullptr);
+  queue->DropDead(now, [dead](std::uint64_t uid) { return uid != dead; });
+  const auto waiting = queue->Waiting();
+  ASSERT_EQ(waiting.size(), 1U);
+  EXPECT_EQ(waiting[0].uid, alive);
+  queue->Drop(waiting[0]);
+  queue->Settle();
+  EXPECT_FALSE(queue->wanted());
+  queue->Want();
+  EXPECT_TRUE(queue->wanted());
 }
 
 TEST_F(LanesTest, ClosingEndsTheWaitForAPlace) {
