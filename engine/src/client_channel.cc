@@ -485,7 +485,10 @@ ClientChannel::Wait ClientChannel::WaitFor(Lane& lane, SteadyTime deadline,
   for (;;) {
     if (ready()) return Wait::kReady;
     if (closed_.load(std::memory_order_seq_cst)) return Wait::kClosed;
-    if (changed()) return Wait::kHolderChanged;
+    if (changed()) {
+      // The old one may have answered before it went.
+      return ready() ? Wait::kReady : Wait::kHolderChanged;
+    }
     if (main.slots[lane.slot].uid.load(std::memory_order_relaxed) != lane.uid) {
       return Wait::kEvicted;
     }

@@ -216,14 +216,22 @@ void EngineService::RunLongTasks() noexcept {
     if (server_ != nullptr) {
       server_->Complete(uid, task.session.sequence, std::move(reply));
     }
-    const auto count = unfinished_.find(uid);
-    if (count == unfinished_.end() || --count->second != 0) continue;
-    unfinished_.erase(count);
-    if (gone_.erase(uid) == 0) continue;
     lock.unlock();
-    store_.ForgetClient(uid);
+    Finished(uid);
     lock.lock();
   }
+}
+
+void EngineService::Finished(std::uint64_t uid) noexcept {
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    const auto count = unfinished_.find(uid);
+    if (count == unfinished_.end() || --count->second != 0) return;
+    unfinished_.erase(count);
+    if (gone_.erase(uid) == 0) return;
+  }
+  DropHandles(uid, std::nullopt);
+  store_.ForgetClient(uid);
 }
 
 bool EngineService::IsIdle() noexcept {
@@ -261,19 +269,25 @@ void EngineService::Resume() noexcept {
     const std::lock_guard lock(handles_mutex_);
     holding_ = false;
     held.swap(held_);
+    // From now on they are no longer found there if their client goes.
+    const std::lock_guard tasks_lock(tasks_mutex_);
+    for (const LongTask& task : held) ++unfinished_[task.session.uid];
   }
-  for (LongTask& task : held) {
-    if (Defer(task)) continue;
-    if (task.message.empty()) {
-      figures_asked_ = false;  // The next tick asks.
-      continue;
-    }
-    std::string reply = Answer(task.message, task.session);
-    const std::lock_guard lock(tasks_mutex_);
-    if (server_ == nullptr) continue;
-    server_->Complete(task.session.uid, task.session.sequence,
-                      std::move(reply));
+  for (const LongTask& task : held) {
+    if (!Defer(task)) AnswerHeld(task);
+    Finished(task.session.uid);
   }
+}
+
+void EngineService::AnswerHeld(const LongTask& task) noexcept {
+  if (task.message.empty()) {
+    figures_asked_ = false;  // The next tick asks.
+    return;
+  }
+  std::string reply = Answer(task.message, task.session);
+  const std::lock_guard lock(tasks_mutex_);
+  if (server_ == nullptr) return;
+  server_->Complete(task.session.uid, task.session.sequence, std::move(reply));
 }
 
 void EngineService::ClientGone(std::uint64_t uid) noexcept {

@@ -116,6 +116,10 @@ class EngineService final : public RequestHandler {
   // Of what opens something or becomes a task. False: Resume executes it.
   [[nodiscard]] bool BeginLasting(LongTask task) noexcept;
   void EndLasting() noexcept;
+  void AnswerHeld(const LongTask& task) noexcept;
+  // One of what the client has under way is done. If it has gone meanwhile,
+  // all that is left of it goes.
+  void Finished(std::uint64_t uid) noexcept;
   Result<std::uint64_t> KeepHandle(const Session& session,
                                    Handle handle) noexcept;
   // Takes it out, so that nobody else uses it meanwhile. Any lane of the

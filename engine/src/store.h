@@ -259,8 +259,14 @@ class Store final : public SessionStore, private LivenessJudge {
                                             std::string_view);
   Status Reset(std::string_view name, std::string_view value,
                SettingCheck check) noexcept;
+  /// If the policy that is set runs from now on, which it did not before.
+  enum class WhenLate : std::uint8_t {
+    kMayFail,  ///< Then what runs goes on.
+    kReport,
+  };
   Result<std::optional<RunningPolicy>> NewPolicyFor(
-      const Settings& settings) noexcept;
+      const Settings& settings,
+      WhenLate when_late = WhenLate::kMayFail) noexcept;
   void RunPolicy(const Settings& settings, RunningPolicy running);
   Status ApplySettings(const Settings& settings,
                        std::optional<RunningPolicy> policy) noexcept;
@@ -880,6 +886,7 @@ class Store final : public SessionStore, private LivenessJudge {
   mutable std::mutex settings_mutex_;
   Settings settings_;           // Guarded by settings_mutex_; mirrors below.
   std::string running_policy_;  // The same; policy_name_ as of settings_.
+  std::string told_policies_;   // Of RunPolicy: set and running, as logged.
   std::atomic<std::uint64_t> settings_version_{1};
   std::atomic<std::uint64_t> size_limit_{0};  // Less what is kept for scans.
   std::atomic<std::uint64_t> effective_limit_{0};

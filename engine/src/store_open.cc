@@ -361,21 +361,24 @@ Status Store::LoadSettings() noexcept {
 
 // nullopt: the one there is goes on.
 Result<std::optional<RunningPolicy>> Store::NewPolicyFor(
-    const Settings& settings) noexcept {
+    const Settings& settings, WhenLate when_late) noexcept {
   bool is_new = false;
+  bool is_late = false;
   {
     const std::scoped_lock lock(ledger_mutex_);
-    // It may have been registered since.
-    is_new = !policy_ || (policy_name_ != settings.policy &&
-                          IsPolicyRegistered(settings.policy));
+    is_new = !policy_;
+    is_late =
+        policy_name_ != settings.policy && IsPolicyRegistered(settings.policy);
   }
   {
     const std::scoped_lock lock(settings_mutex_);
     is_new |= settings_.policy != settings.policy ||
               settings_.objective != settings.objective;
   }
-  if (!is_new) return std::nullopt;
+  if (!is_new && !is_late) return std::nullopt;
   Result<RunningPolicy> made = MakeRunningPolicy(settings.policy);
+  // One that was registered since and cannot be made leaves all as it is.
+  if (!made && !is_new && when_late == WhenLate::kMayFail) return std::nullopt;
   if (!made) return Fail(std::move(made.error()));
   std::string state;
   const rocksdb::Status read =
@@ -386,7 +389,9 @@ Result<std::optional<RunningPolicy>> Store::NewPolicyFor(
 }
 
 void Store::RunPolicy(const Settings& settings, RunningPolicy running) {
-  if (running.name != settings.policy && !read_only_) {
+  const std::string pair = settings.policy + '\0' + running.name;
+  const bool is_told = std::exchange(told_policies_, pair) == pair;
+  if (running.name != settings.policy && !read_only_ && !is_told) {
     Log("policy " + internal::QuoteForMessage(settings.policy) +
         " is set, but not registered in this process: until somebody has the "
         "store who has registered it, " +
@@ -755,7 +760,7 @@ Status Store::RunSetPolicy() noexcept {
     // What is set now may be another one than the caller has seen.
     const std::scoped_lock lock(reset_mutex_);
     const Settings settings = CurrentSettings();
-    auto policy = NewPolicyFor(settings);
+    auto policy = NewPolicyFor(settings, WhenLate::kReport);
     if (!policy) return policy.error();
     if (!*policy) return Status::Ok();
     std::string running = (*policy)->name;
