@@ -48,6 +48,15 @@ class IgnoreValue final : public ValueVisitor {
 
 }  // namespace
 
+StoreOptions CapStoreOptions(const CapWorkload& workload,
+                             std::uint64_t limit_bytes) {
+  StoreOptions options;
+  options.size_limit_bytes = limit_bytes;
+  options.memory_budget_bytes = 0;  // What larder chooses by itself.
+  options.policy = workload.policy;
+  return options;
+}
+
 Status Driver::Set(const CapOperation& operation) {
   const std::string key = KeyFor(operation.key);
   const std::uint64_t value_index = speed_.set_count;

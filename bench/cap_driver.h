@@ -35,6 +35,10 @@ struct CapSpeed {
   SetLatency latency;
 };
 
+/// Of a store under a limit.
+StoreOptions CapStoreOptions(const CapWorkload& workload,
+                             std::uint64_t limit_bytes);
+
 /// Which of how many. Each has keys of its own.
 struct CapWriter {
   std::uint64_t index = 0;

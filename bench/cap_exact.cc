@@ -51,14 +51,6 @@ struct WriterReport {
   std::uint64_t verified_count = 0;
 };
 
-StoreOptions OptionsOf(const CapWorkload& workload, std::uint64_t limit_bytes) {
-  StoreOptions options;
-  options.size_limit_bytes = limit_bytes;
-  options.memory_budget_bytes = 0;  // What larder chooses by itself.
-  options.policy = workload.policy;
-  return options;
-}
-
 Result<WriterReport> Write(const WriterTask& task) {
   const CapWorkload* workload = FindCapWorkload(task.workload);
   if (workload == nullptr) {
@@ -66,7 +58,7 @@ Result<WriterReport> Write(const WriterTask& task) {
   }
   const ValuePool pool(CapValueSizeMax(*workload, task.limit_bytes), task.seed);
   auto store = OpenStore(EngineKind::kLarder, task.directory,
-                         OptionsOf(*workload, task.limit_bytes));
+                         CapStoreOptions(*workload, task.limit_bytes));
   if (!store) {
     return Fail(std::move(store.error()));
   }
@@ -227,7 +219,7 @@ Status CountLive(const CapWorkload& workload,
                  const std::filesystem::path& directory,
                  std::uint64_t limit_bytes, ExactResult& result) {
   auto store = OpenStore(EngineKind::kLarder, directory,
-                         OptionsOf(workload, limit_bytes));
+                         CapStoreOptions(workload, limit_bytes));
   if (!store) {
     return std::move(store.error());
   }

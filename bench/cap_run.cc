@@ -130,11 +130,8 @@ Status RunTimed(const CapOptions& options, CapResult& result) {
   if (!directory) {
     return directory.error();
   }
-  StoreOptions store_options;
-  store_options.size_limit_bytes = result.limit_bytes;
-  store_options.memory_budget_bytes = 0;  // What larder chooses by itself.
-  store_options.policy = workload.policy;
-  auto store = OpenStore(options.engine, directory->path(), store_options);
+  auto store = OpenStore(options.engine, directory->path(),
+                         CapStoreOptions(workload, result.limit_bytes));
   if (!store) {
     return store.error();
   }

@@ -49,7 +49,8 @@ std::uint64_t ScanHoldMaxFor(const Settings& settings) {
   const std::uint64_t asked = settings.scan_hold_max != 0
                                   ? settings.scan_hold_max
                                   : settings.size_limit;
-  return std::min(asked, most);
+  // Of less than one segment nothing could be held.
+  return std::min(std::max(asked, SegmentSizeFor(settings.size_limit)), most);
 }
 
 // What is left of the limit for everything else.

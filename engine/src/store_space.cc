@@ -776,6 +776,7 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
     EndScansThatHoldTooMuch(segment_size_);
     LARDER_RETURN_IF_ERROR(
         log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
+    EndScansThatHoldTooMuch(0);  // It was larger, as the limit was.
     // It stays only as far as the directory fits with it.
     static_cast<void>(ShrinkReusable({}));
     ++freed;

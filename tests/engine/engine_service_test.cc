@@ -3,7 +3,9 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -29,28 +31,59 @@ class EngineServiceTest : public ::testing::Test {
     return seat ? std::move(*seat) : nullptr;
   }
 
+  void SetUp() override {
+    seat_ = Attach();
+    ASSERT_TRUE(seat_->TryTake().value());
+    store_ =
+        std::move(*SessionModel::Open(std::make_shared<SessionDisk>(), {}));
+    service_.emplace(*store_, seat_->main());
+  }
+  void TearDown() override {
+    if (server_ != nullptr) server_->Stop();
+    service_->SetServer(nullptr);
+  }
+  /// The service does not know of it yet.
+  void StartServer() {
+    server_ = std::move(*SeatServer::Start(*seat_, *service_));
+  }
+  void Serve() {
+    StartServer();
+    service_->SetServer(server_.get());
+  }
+  static Result<std::string> Ask(ClientChannel& channel, MessageKind kind) {
+    std::string message;
+    PutMessageHead(message, kind);
+    return channel.Call(
+        message, std::chrono::steady_clock::now() + 10s,
+        [](std::string_view, std::uint64_t, std::uint64_t) { return ""; });
+  }
+  /// True: it is answered later.
+  bool Defers(std::uint64_t uid, std::string_view message) {
+    ServedRequest request;
+    request.uid = uid;
+    request.sequence = 7;
+    request.message = message;
+    service_->Execute({&request, 1});
+    return request.deferred;
+  }
+
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
   const TemporaryDirectory regions_{TemporaryDirectory::Place::kMemory};
+  std::unique_ptr<Seat> seat_;
+  std::unique_ptr<SessionStore> store_;
+  std::optional<EngineService> service_;
+  std::unique_ptr<SeatServer> server_;
 };
 
 // A request may come as soon as the server has started, before the service
 // knows where its answer goes.
 TEST_F(EngineServiceTest, LongWorkIsAnsweredHoweverEarlyItCame) {
-  const auto seat = Attach();
-  ASSERT_TRUE(seat->TryTake().value());
-  const auto disk = std::make_shared<SessionDisk>();
-  const auto store = std::move(*SessionModel::Open(disk, {}));
-  EngineService service(*store, seat->main());
-  const auto server = std::move(*SeatServer::Start(*seat, service));
+  StartServer();
   const auto client = Attach();
   const auto channel = ClientChannel::Open(*client);
   std::string outcome;
   std::thread caller([&] {
-    std::string message;
-    PutMessageHead(message, MessageKind::kSync);
-    const auto reply = channel->Call(
-        message, std::chrono::steady_clock::now() + 10s,
-        [](std::string_view, std::uint64_t, std::uint64_t) { return ""; });
+    const auto reply = Ask(*channel, MessageKind::kSync);
     if (!reply) {
       outcome = reply.error().ToString();
       return;
@@ -58,114 +91,108 @@ TEST_F(EngineServiceTest, LongWorkIsAnsweredHoweverEarlyItCame) {
     const auto decoded = DecodeOutcome(*reply);
     outcome = decoded ? "kOk" : decoded.error().ToString();
   });
-  while (seat->main().figures.requests.load() == 0) std::this_thread::yield();
+  while (seat_->main().figures.requests.load() == 0) std::this_thread::yield();
   std::this_thread::sleep_for(50ms);  // Who would begin too early has.
-  service.SetServer(server.get());
+  service_->SetServer(server_.get());
   caller.join();
   EXPECT_EQ(outcome, "kOk");
   channel->Close();
-  server->Stop();
-  service.SetServer(nullptr);
 }
 
 // What would not be idle waits, and is answered if the service goes on.
 TEST_F(EngineServiceTest, WhatIsHeldIsAnsweredWhenItGoesOn) {
-  const auto seat = Attach();
-  ASSERT_TRUE(seat->TryTake().value());
-  const auto disk = std::make_shared<SessionDisk>();
-  const auto store = std::move(*SessionModel::Open(disk, {}));
-  EngineService service(*store, seat->main());
-  const auto server = std::move(*SeatServer::Start(*seat, service));
-  service.SetServer(server.get());
-  service.Hold();
+  Serve();
+  service_->Hold();
   const auto client = Attach();
   const auto channel = ClientChannel::Open(*client);
   std::atomic<int> answered{0};
   const auto ask = [&](MessageKind kind) {
-    std::string message;
-    PutMessageHead(message, kind);
-    const auto reply = channel->Call(
-        message, std::chrono::steady_clock::now() + 10s,
-        [](std::string_view, std::uint64_t, std::uint64_t) { return ""; });
+    const auto reply = Ask(*channel, kind);
     EXPECT_TRUE(reply.has_value()) << reply.error().ToString();
     if (reply) ++answered;
   };
   std::thread syncs([&] { ask(MessageKind::kSync); });
   std::thread scans([&] { ask(MessageKind::kScanOpen); });
-  while (seat->main().figures.requests.load() < 2) std::this_thread::yield();
+  while (seat_->main().figures.requests.load() < 2) std::this_thread::yield();
   ask(MessageKind::kSettings);  // The others do not wait.
   EXPECT_EQ(answered, 1);
-  EXPECT_TRUE(service.IsIdle());
-  service.Resume();
+  EXPECT_TRUE(service_->IsIdle());
+  service_->Resume();
   syncs.join();
   scans.join();
   EXPECT_EQ(answered, 3);
   channel->Close();
-  server->Stop();
-  service.SetServer(nullptr);
 }
 
 // A scan keeps the place of the client, unless that gave up the request.
 TEST_F(EngineServiceTest, WhatNobodyKnowsOfNeedsNoPlace) {
-  const auto seat = Attach();
-  ASSERT_TRUE(seat->TryTake().value());
-  const auto disk = std::make_shared<SessionDisk>();
-  const auto store = std::move(*SessionModel::Open(disk, {}));
-  EngineService service(*store, seat->main());
   std::string open;
   PutMessageHead(open, MessageKind::kScanOpen);
   EncodeScanOptions(open, {});
   const Session first{.uid = 5, .sequence = 7};
   const Session second{.uid = 5, .sequence = 8};
-  EXPECT_FALSE(service.NeedsPlace(5, 0s));
-  EXPECT_TRUE(DecodeOutcome(service.Answer(open, first)).has_value());
-  const std::string opened = service.Answer(open, second);
+  EXPECT_FALSE(service_->NeedsPlace(5, 0s));
+  EXPECT_TRUE(DecodeOutcome(service_->Answer(open, first)).has_value());
+  const std::string opened = service_->Answer(open, second);
   const auto body = DecodeOutcome(opened);
   ASSERT_TRUE(body.has_value());
-  EXPECT_TRUE(service.NeedsPlace(5, 60s));
-  EXPECT_FALSE(service.NeedsPlace(9, 0s));
-  service.Unwanted(5, 9);
-  service.Unwanted(5, 7);
-  EXPECT_TRUE(service.NeedsPlace(5, 0s));
+  EXPECT_TRUE(service_->NeedsPlace(5, 60s));
+  EXPECT_FALSE(service_->NeedsPlace(9, 0s));
+  service_->Unwanted(5, 9);
+  service_->Unwanted(5, 7);
+  EXPECT_TRUE(service_->NeedsPlace(5, 0s));
   std::string close;
   PutMessageHead(close, MessageKind::kScanClose);
   EncodeNumber(close, DecodeNumber(*body).value());
   for (int i = 0; i < 2; ++i) {
-    service.Answer(close, {.uid = 5, .sequence = 10});
-    EXPECT_FALSE(service.NeedsPlace(5, 0s));
+    service_->Answer(close, {.uid = 5, .sequence = 10});
+    EXPECT_FALSE(service_->NeedsPlace(5, 0s));
   }
-  service.Answer(open, {.uid = 5, .sequence = 11});
-  service.ClientGone(5);
-  EXPECT_FALSE(service.NeedsPlace(5, 0s));
+  service_->Answer(open, {.uid = 5, .sequence = 11});
+  service_->ClientGone(5);
+  EXPECT_FALSE(service_->NeedsPlace(5, 0s));
+}
+
+// A client that goes while its requests are held leaves nothing open, nor
+// anything that counts as under way.
+TEST_F(EngineServiceTest, WhatIsHeldForOneThatGoesIsNotOpened) {
+  std::string open;
+  PutMessageHead(open, MessageKind::kScanOpen);
+  EncodeScanOptions(open, {});
+  Serve();
+  service_->Hold();
+  ASSERT_TRUE(Defers(5, open));
+  ASSERT_TRUE(Defers(9, open));
+  service_->ClientGone(5);
+  service_->Resume();
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  while (!service_->NeedsPlace(9, 0s) &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(service_->NeedsPlace(9, 0s));
+  EXPECT_FALSE(service_->NeedsPlace(5, 0s));
+  service_->ClientGone(9);
+  while (!service_->IsIdle() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(service_->IsIdle());
 }
 
 // Long work writes a record of the client when it is done.
 TEST_F(EngineServiceTest, UnfinishedWorkNeedsThePlace) {
-  const auto seat = Attach();
-  ASSERT_TRUE(seat->TryTake().value());
-  const auto disk = std::make_shared<SessionDisk>();
-  const auto store = std::move(*SessionModel::Open(disk, {}));
-  EngineService service(*store, seat->main());
   std::string message;
   PutMessageHead(message, MessageKind::kSync);
-  ServedRequest request;
-  request.uid = 5;
-  request.sequence = 7;
-  request.message = message;
-  service.Execute({&request, 1});
-  ASSERT_TRUE(request.deferred);
-  EXPECT_TRUE(service.NeedsPlace(5, 60s));
-  EXPECT_FALSE(service.NeedsPlace(9, 0s));
-  const auto server = std::move(*SeatServer::Start(*seat, service));
-  service.SetServer(server.get());
+  ASSERT_TRUE(Defers(5, message));
+  EXPECT_TRUE(service_->NeedsPlace(5, 60s));
+  EXPECT_FALSE(service_->NeedsPlace(9, 0s));
+  Serve();
   const auto until = std::chrono::steady_clock::now() + 20s;
-  while (service.NeedsPlace(5, 60s) &&
+  while (service_->NeedsPlace(5, 60s) &&
          std::chrono::steady_clock::now() < until) {
     std::this_thread::yield();
   }
-  EXPECT_FALSE(service.NeedsPlace(5, 60s));
-  server->Stop();
-  service.SetServer(nullptr);
+  EXPECT_FALSE(service_->NeedsPlace(5, 60s));
 }
 
 }  // namespace

@@ -1014,6 +1014,17 @@ TEST_F(HoldingScans, WhatTheyHoldCountsIfAsked) {
             StatusCode::kInvalidArgument);
 }
 
+TEST_F(HoldingScans, OneSegmentMayAlwaysBeHeld) {
+  constexpr std::uint64_t kSegment = kMiB / 2;
+  Open({{"size_limit", std::to_string(kLimit)}, {"scan_hold_max", "1KiB"}});
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  const auto scan = OpenScan();
+  ASSERT_NO_FATAL_FAILURE(Write(kLimit / kSize));
+  EXPECT_GT(held_max_, 0U);
+  EXPECT_LE(held_max_, kSegment);
+  EXPECT_EQ(scan->Next(1).error().code(), StatusCode::kAborted);
+}
+
 // One that reads while it is ended sees whole values up to there.
 TEST_F(HoldingScans, OneThatReadsMeanwhileEndsBetweenTwoItems) {
   Open({{"size_limit", std::to_string(kLimit)}, {"scan_hold_max", "1MiB"}});
