@@ -1,11 +1,24 @@
 # What every target of larder shares: the language level, warnings and
 # sanitizers, all private, so that no flag leaks into a consumer.
+#
+# Libraries are position independent, so that their archives can be linked into
+# a shared library, and are as fast in a program as without that: nobody
+# replaces a function of theirs, so the compiler inlines as it likes, and the
+# linker turns what goes through tables (calls, variables, thread-local ones)
+# into direct accesses.
 function(larder_configure target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   target_compile_options(
     ${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
                       -Woverloaded-virtual -Wcast-qual)
+  get_target_property(type ${target} TYPE)
+  if(NOT type STREQUAL "EXECUTABLE")
+    set_target_properties(
+      ${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                           VISIBILITY_INLINES_HIDDEN ON)
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+  endif()
   if(LARDER_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -53,17 +53,13 @@ class Plugin {
   void* library_;
 };
 
-// Never destroyed.
-std::string& made = *new std::string(
-    (std::filesystem::temp_directory_path() / "larder-XXXXXX").string());
-
 }  // namespace
 
 int main() {
-  // After all that comes later.
-  std::atexit([] { std::filesystem::remove_all(made); });
-  Require(::mkdtemp(made.data()) != nullptr, "mkdtemp");
-  const std::string directory = made + "/cache";
+  // After all that comes later. A run that failed has left its own.
+  std::atexit([] { std::filesystem::remove_all(SCRATCH); });
+  std::filesystem::remove_all(SCRATCH);
+  const std::string directory = SCRATCH "/cache";
   int calls = 0;
   for (int i = 0; i < 3; ++i) {
     Plugin plugin;
