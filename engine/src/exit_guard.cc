@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -13,7 +17,40 @@
 #include <link.h>
 #include <pthread.h>
 
+#include "start_thread.h"
+
 namespace larder {
+namespace {
+
+// Another thread may have the lock of a stream for as long as it likes: one
+// that waits for input, say.
+constexpr std::chrono::seconds kFlushTimeMax{1};
+// While nothing is known of when RocksDB makes its static objects, which is
+// before it logs so often.
+constexpr int kHandlersMax = 64;
+
+// Of this thread: how many ExitEndsAtOnce there are.
+constinit thread_local int ends_at_once = 0;
+
+[[noreturn]] void EndProcess(int status) noexcept {
+  // Shared, as the flush may last longer than this.
+  const auto flushed = std::make_shared<std::promise<void>>();
+  auto flusher = StartThread([flushed] {
+    std::fflush(nullptr);
+    flushed->set_value();
+  });
+  if (flusher) {
+    flushed->get_future().wait_for(kFlushTimeMax);
+    flusher->detach();
+  }
+  std::_Exit(status);
+}
+
+void EndIfAtOnce(int status, void* /*argument*/) {
+  if (ends_at_once != 0) EndProcess(status);
+}
+
+}  // namespace
 
 struct ExitRegistry {
   // Never destroyed: it has to outlive every static object.
@@ -40,6 +77,7 @@ struct ExitRegistry {
   }
 
   void CloseAll() noexcept {
+    begun.store(true);
     std::unique_lock lock(mutex);
     while (ClosedAtExit* const one = Next()) {
       one->begun_ = true;
@@ -59,7 +97,9 @@ struct ExitRegistry {
   std::vector<ClosedAtExit*> all;         // Guarded by mutex, as are these.
   const ClosedAtExit* closing = nullptr;  // By `closer`.
   std::thread::id closer;
+  std::atomic<bool> begun{false};
   std::atomic<bool> done{false};
+  std::atomic<int> handler_count{0};  // Of ExitEndsAtOnce.
 };
 
 ClosedAtExit::ClosedAtExit(std::function<void()> close)
@@ -99,8 +139,33 @@ void StayLoaded() noexcept {
 
 void CloseBeforeStaticsOfNow() noexcept {
   StayLoaded();
-  static_cast<void>(std::atexit([] { ExitRegistry::Get().CloseAll(); }));
+  // As atexit, but told the status.
+  static_cast<void>(::on_exit(
+      [](int status, void* argument) {
+        EndIfAtOnce(status, argument);
+        ExitRegistry::Get().CloseAll();
+      },
+      nullptr));
 }
+
+void ExitEndsAtOnce::Prepare() noexcept {
+  StayLoaded();
+  ExitRegistry::Get();
+}
+
+// Exit must come to EndIfAtOnce before it destroys anything of RocksDB's: what
+// CloseBeforeStaticsOfNow registers is not there before the first database is
+// open, and is used up once exit has begun.
+ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
+  ++ends_at_once;
+  ExitRegistry& registry = ExitRegistry::Get();
+  if (registry.begun.load() ||
+      registry.handler_count.fetch_add(1) < kHandlersMax) {
+    static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
+  }
+}
+
+ExitEndsAtOnce::~ExitEndsAtOnce() { --ends_at_once; }
 
 bool ExitHasClosed() noexcept { return ExitRegistry::Get().done.load(); }
 

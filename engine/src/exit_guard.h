@@ -33,6 +33,25 @@ class ClosedAtExit {
 /// counts, too. A shared library that this is in is not unloaded any more.
 void CloseBeforeStaticsOfNow() noexcept;
 
+/// While one exists, an exit by this thread closes nothing and ends the process
+/// with its status, as kill -9 would but for what stdio has buffered: the
+/// thread may have locks that closing waits for, and does not come back to give
+/// them up. RocksDB's static objects are left alone, too, as its threads live
+/// on.
+///
+/// Threads: of the one that makes it.
+class ExitEndsAtOnce {
+ public:
+  ExitEndsAtOnce() noexcept;
+  ~ExitEndsAtOnce();
+  ExitEndsAtOnce(const ExitEndsAtOnce&) = delete;
+  ExitEndsAtOnce& operator=(const ExitEndsAtOnce&) = delete;
+
+  /// To be called before the first one, under no lock. A shared library that
+  /// this is in is not unloaded any more.
+  static void Prepare() noexcept;
+};
+
 /// True once exit has closed everything: nothing can be opened any more.
 [[nodiscard]] bool ExitHasClosed() noexcept;
 

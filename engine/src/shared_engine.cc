@@ -890,11 +890,10 @@ Status SharedEngine::Close() noexcept {
 
 void SharedEngine::CloseAtExit() noexcept {
   // In an eviction callback, which has no locks and does not go on: nobody has
-  // to wait for it. That of the log has some, so what is open stays so.
+  // to wait for it. An exit in that of the log does not come here.
   UserCallbacks& callbacks = *options_.callbacks;
-  if (!callbacks.CheckMayClose().ok() && callbacks.CheckMayCall().ok()) {
-    callbacks.Silence();
-  }
+  LARDER_ASSERT(callbacks.CheckMayCall().ok());
+  if (!callbacks.CheckMayClose().ok()) callbacks.Silence();
   Close().IgnoreError();  // Nobody is left to be told.
 }
 

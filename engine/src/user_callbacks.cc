@@ -2,10 +2,12 @@
 
 #include <bit>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "exit_guard.h"
 #include "fork_guard.h"
 
 namespace larder {
@@ -32,6 +34,7 @@ std::shared_ptr<UserCallbacks> UserCallbacks::Guard(EngineOptions& options) {
     };
   }
   if (callbacks->log_) {
+    ExitEndsAtOnce::Prepare();
     options.log = [callbacks](std::string_view line) {
       callbacks->Run(Kind::kLog, [&] { callbacks->log_(line); });
     };
@@ -78,6 +81,9 @@ void UserCallbacks::Run(Kind kind, Call&& call) noexcept {
   if (silent_.load(std::memory_order_relaxed)) return;
   const Frame frame{.callbacks = this, .kind = kind, .outer = innermost_};
   innermost_ = &frame;
+  // An eviction callback has no locks: what it calls exit with is closed.
+  std::optional<ExitEndsAtOnce> at_once;
+  if (kind == Kind::kLog) at_once.emplace();
   try {
     call();
   } catch (const std::exception& e) {

@@ -1,8 +1,9 @@
 // A program that ends in one of the ways in which programs end:
 //   exit_form FORM DIR
 // It opens the cache in DIR and sets "main", which is to be there afterwards; a
-// child that uses the cache sets "child". Ends with 0 if all went as it should.
-// Most of it happens after main, where only _Exit can tell of a failure.
+// child that uses the cache sets "child". Ends with 0 if all went as it should,
+// from a callback with 7. Caches of its own are in DIR.2. Most of it happens
+// after main, where only _Exit can tell of a failure.
 
 #include <array>
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,10 +19,13 @@
 #include <thread>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "larder/cache/cache.h"
+
+#include "spawned_process.h"
 
 namespace larder::testing {
 namespace {
@@ -63,6 +68,7 @@ void Use(Cache& cache, const char* key) {
 class UserAfterClose {
  public:
   ~UserAfterClose() {
+    Require(!all_open, "destroyed while threads use RocksDB");
     if (cache == nullptr) return;
     const Status set = cache->Set("late", "v");
     Require(set.code() == StatusCode::kClosed, "kClosed after the exit");
@@ -71,6 +77,7 @@ class UserAfterClose {
             "kClosed for Open after the exit");
   }
   Cache* cache = nullptr;
+  bool all_open = false;  // It must not come to this.
 };
 
 std::unique_ptr<Cache> global;
@@ -314,11 +321,15 @@ int Daemon(const char* directory) {
   return 0;
 }
 
+// Callbacks -------------------------------------------------------------------
+
+constexpr int kExitOfCallback = 7;
+
 // The callback ends the process, while others use the cache.
 int ExitOfACallback(const char* directory) {
   CacheOptions options;
   options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
-    std::exit(0);
+    std::exit(kExitOfCallback);
   };
   Cache& cache = **new auto(std::move(*Cache::Open(directory, options)));
   user_after_close.cache = &cache;
@@ -328,6 +339,116 @@ int ExitOfACallback(const char* directory) {
   while (cache.Set("busy", "v").ok()) {
   }
   for (;;) ::pause();
+}
+
+// Ends the process at a line that has `text`. What it reports is to be flushed.
+LogCallback ExitAt(std::string_view text) {
+  return [text](std::string_view line) {
+    if (line.find(text) == line.npos) return;
+    std::fputs("from the log", ::fdopen(kReportFd, "w"));
+    user_after_close.all_open = true;
+    std::exit(kExitOfCallback);
+  };
+}
+
+// Another thread has stdin for ever, and the lock of it.
+void ReadForEver() {
+  std::array<int, 2> ends{};
+  Require(::pipe(ends.data()) == 0, "pipe");
+  Require(::dup2(ends[0], STDIN_FILENO) == STDIN_FILENO, "dup2");
+  std::thread([] { static_cast<void>(std::getchar()); }).detach();
+}
+
+// On the thread that evictions are told on.
+int ExitOfTheLogOfAnotherThread(const char* directory) {
+  CacheOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    throw 1;  // Something to say.
+  };
+  options.log = ExitAt("threw");
+  ReadForEver();
+  Cache& cache = **new auto(std::move(*Cache::Open(directory, options)));
+  Require(cache.Set("main", "v").ok(), "Set");
+  Require(cache.Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
+  Require(cache.Evict("tag").has_value(), "Evict");
+  while (cache.Set("busy", "v").ok()) {
+  }
+  for (;;) ::pause();
+}
+
+// Changes a byte in the middle of each file in `directory`.
+void Damage(const std::filesystem::path& directory,
+            std::string_view extension) {
+  for (const auto& file : std::filesystem::directory_iterator(directory)) {
+    if (file.path().extension() != extension) continue;
+    const auto middle = static_cast<off_t>(file.file_size() / 2);
+    const int fd = ::open(file.path().c_str(), O_RDWR | O_CLOEXEC);
+    char byte = 0;
+    if (::pread(fd, &byte, 1, middle) == 1) {
+      byte = static_cast<char>(byte ^ 1);
+      Require(::pwrite(fd, &byte, 1, middle) == 1, "pwrite");
+    }
+    ::close(fd);
+  }
+}
+
+// In a call, under a lock that other threads wait for, while another cache is
+// open.
+int ExitOfTheLogInACall(const char* directory) {
+  global = Open(directory);
+  const std::string own = std::string(directory) + ".2";
+  CacheOptions options;
+  options.log = ExitAt("damaged");
+  Cache& cache = **new auto(std::move(*Cache::Open(own, options)));
+  Require(cache.Set("main", "v").ok(), "Set");
+  Require(cache.Set("large", std::string(200'000, 'x')).ok(), "Set");
+  Damage(own + "/log", ".seg");
+  std::thread([&cache] {
+    while (cache.Set("busy", "v").ok()) static_cast<void>(cache.Get("busy"));
+  }).detach();
+  ReadForEver();
+  static_cast<void>(cache.Get("large"));
+  return 1;  // It had nothing to say.
+}
+
+// In the first Open of the process, which has a thread of RocksDB's by then.
+int ExitOfTheLogInOpen(const char* directory) {
+  const std::string own = std::string(directory) + ".2";
+  Fork([&own, directory] {
+    Open(directory);
+    const auto cache = Open(own.c_str());
+    for (int i = 0; i < 100; ++i) {
+      Require(cache->Set(std::to_string(i), "v").ok(), "Set of a child");
+    }
+    ::_exit(0);  // Without a flush.
+  });
+  Damage(own + "/db", ".log");
+  CacheOptions options;
+  options.log = ExitAt("damaged");
+  static_cast<void>(Cache::Open(own, options));
+  return 1;  // It had nothing to say.
+}
+
+// In a destructor that the exit of main has come to.
+int ExitOfTheLogAtExit(const char* directory) {
+  static Cache* cache = nullptr;
+  class Reader {
+   public:
+    ~Reader() {
+      static_cast<void>(cache->Get("large"));
+      std::_Exit(4);  // It had nothing to say.
+    }
+  };
+  global = Open(directory);
+  const std::string own = std::string(directory) + ".2";
+  CacheOptions options;
+  options.log = ExitAt("damaged");
+  cache = std::move(*Cache::Open(own, options)).release();
+  static const Reader reader;
+  Require(cache->Set("main", "v").ok(), "Set");
+  Require(cache->Set("large", std::string(200'000, 'x')).ok(), "Set");
+  Damage(own + "/log", ".seg");
+  return 0;
 }
 
 struct Form {
@@ -344,6 +465,10 @@ constexpr auto kForms = std::to_array<Form>({
     {"busy", &Busy},
     {"exit-of-a-thread", &ExitOfAThread},
     {"exit-of-a-callback", &ExitOfACallback},
+    {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
+    {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
+    {"exit-of-the-log-in-open", &ExitOfTheLogInOpen},
+    {"exit-of-the-log-at-exit", &ExitOfTheLogAtExit},
     {"child-exits", &ChildExits},
     {"child-uses-and-exits", &ChildUsesAndExits},
     {"child-closes-and-exits", &ChildClosesAndExits},

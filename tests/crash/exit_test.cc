@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -28,18 +30,30 @@ class ExitTest : public ::testing::TestWithParam<const char*> {
 #endif
   }
   void ExpectToEndWell() {
+    const std::string_view form = GetParam();
+    const bool in_log = form.starts_with("exit-of-the-log");
+    const bool in_callback = in_log || form == "exit-of-a-callback";
     SpawnedProcess process(LARDER_EXIT_FORM, {GetParam(), cache_});
-    std::vector<char> nothing;
+    std::vector<char> report;
     const auto deadline = SpawnedProcess::Clock::now() + 60s;
-    EXPECT_FALSE(process.ReadUntil(deadline, nothing)) << "it does not end";
+    EXPECT_FALSE(process.ReadUntil(deadline, report)) << "it does not end";
     if (SpawnedProcess::Clock::now() >= deadline) process.Kill();
     const int status = process.Wait();
     EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
-    EXPECT_EQ(WEXITSTATUS(status), 0);
+    EXPECT_EQ(WEXITSTATUS(status), in_callback ? 7 : 0);
+    EXPECT_EQ(std::string(report.begin(), report.end()),
+              in_log ? "from the log" : "");
   }
-  static void ExpectWhole(Cache& cache) {
+  void ExpectWhole(Cache& cache) {
     EXPECT_TRUE(cache.Get("main").value().has_value());
     EXPECT_TRUE(cache.Check().value().ok());
+    const std::string other = cache_ + ".2";
+    if (!std::filesystem::exists(other)) return;
+    // Some of these were damaged in their middle.
+    const auto opened = Cache::Open(other);
+    ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+    EXPECT_TRUE((*opened)->Get("main").value().has_value());
+    EXPECT_LE((*opened)->Check(/*repair=*/true).value().values_damaged, 1U);
   }
 
   const TemporaryDirectory directory_{TemporaryDirectory::Place::kMemory};
@@ -65,7 +79,10 @@ INSTANTIATE_TEST_SUITE_P(
     EveryForm, ExitTest,
     ::testing::Values("global", "global-used-too-late", "global-of-two",
                       "function-static", "thread-local", "leaked", "busy",
-                      "exit-of-a-thread", "exit-of-a-callback", "child-exits",
+                      "exit-of-a-thread", "exit-of-a-callback",
+                      "exit-of-the-log-of-a-thread",
+                      "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
+                      "exit-of-the-log-at-exit", "child-exits",
                       "child-uses-and-exits", "child-closes-and-exits",
                       "children-of-a-busy-parent", "read-only", "grandchild",
                       "underscore-exit", "exec", "vfork", "daemon"),

@@ -32,15 +32,17 @@ enum class EvictionReason : std::uint8_t {
 /// Told of items that left. Runs on a thread of the engine, one at a time and
 /// never on the caller's, and under no lock: it may call the cache, but Close
 /// is kDeadlock there. A cache that is destroyed in it is closed when it has
-/// returned. What it throws is logged and counted
-/// (EngineStats::callbacks_failed).
+/// returned, and exit closes all but what runs it. What it throws is logged and
+/// counted (EngineStats::callbacks_failed).
 using EvictionCallback = std::function<void(
     std::string_view key, std::uint64_t size_bytes, EvictionReason reason)>;
 
 /// Where lines for people go: recovery, damage found, disk full, and so on.
 /// Called in the middle of things, by whichever thread has something to say:
 /// calls of the cache that need its store are kDeadlock there, and no scan,
-/// stream or cache must be used or destroyed. What it throws is counted.
+/// stream or cache must be used or destroyed. exit ends the process there with
+/// its status, and leaves caches as kill -9 does (docs/processes.md, "exit").
+/// What it throws is counted.
 using LogCallback = std::function<void(std::string_view line)>;
 
 /// What to do with a directory that is not a cache yet, or not usable.
