@@ -1,6 +1,7 @@
 #include "salvage.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,8 +27,10 @@
 #include "segment_io.h"
 #include "segment_scan.h"
 #include "store_keys.h"
+#include "table_blocks.h"
 #include "unique_fd.h"
 #include "wal_check.h"
+#include "wal_reader.h"
 
 namespace larder {
 namespace {
@@ -39,6 +42,8 @@ constexpr std::uint32_t kBatchCountMax = 1000;
 constexpr Rank kLostRank =
     Rank{kClassMain} << 62 | Rank{256} << 20;  // Level 256 is value 1.
 constexpr std::uint64_t kLostRankRows = 1024;
+/// Families are made in the same order in every database.
+constexpr std::uint32_t kAccessId = 2;
 /// A key that is none of larder's, in each family of a database that is only
 /// there to tell RocksDB's repair which families there are.
 constexpr std::string_view kSkeletonKey = "\xffskeleton";
@@ -96,6 +101,15 @@ std::vector<fs::path> FilesIn(const fs::path& directory,
   return files;
 }
 
+// Of a pair in a table that does not say it.
+std::string FamilyOf(const TablePair& pair) {
+  if (pair.key.size() == sizeof(std::uint64_t) &&
+      DecodeValueRecord(pair.value, LoadBigEndian64(pair.key.data()))) {
+    return "values";
+  }
+  return pair.key.starts_with(kEntrySpace) ? "access" : "counters";
+}
+
 PlaceId PlaceOf(const Entry& entry) {
   if (entry.kind == EntryKind::kInline) return kPlaceInline;
   return entry.kind == EntryKind::kRun
@@ -137,9 +151,14 @@ class Salvager {
   Status TakeIndexPair(std::string_view key, std::string_view value);
   Status TakeRecord(std::string_view key, std::string_view value);
   void NoteEntry(std::string_view key, const Entry& entry);
-  Status ReadTable(const fs::path& path);
-  Status TakeTablePair(const std::string& family, std::string_view key,
-                       std::string_view value);
+  using TakePair = Status (Salvager::*)(const std::string& family,
+                                        const TablePair& pair);
+  [[nodiscard]] std::vector<fs::path> TablesOfSource();
+  Status ReadTables();
+  Status ReadTable(const fs::path& path, TakePair take);
+  Status ReadLogs(TakePair take);
+  Status NoteNewest(const std::string& family, const TablePair& pair);
+  Status TakeTablePair(const std::string& family, const TablePair& pair);
   Status FindLostItems();
   Status ScanSegmentFile(const fs::path& path, std::uint32_t id);
   LostItem* NoteLost(std::string_view key, std::uint64_t version);
@@ -172,6 +191,7 @@ class Salvager {
   std::unique_ptr<Rocks> source_;
   std::unique_ptr<Rocks> target_;
   bool repaired_ = false;  // The source is what RocksDB has made of a copy.
+  fs::path logs_ = options_.source;  // Where the source has its logs.
   rocksdb::WriteBatch batch_;
   // Tables to be read one by one, as the database cannot.
   std::vector<fs::path> tables_;
@@ -188,6 +208,12 @@ class Salvager {
   std::map<std::uint32_t, std::uint64_t> runs_;  // First positions.
   bool runs_lost_ = true;                        // Some of them, perhaps.
   std::unordered_map<std::string, LostItem> lost_;
+  // Of each entry in a gap, the last change that can be read.
+  struct LastChange {
+    std::uint64_t sequence = 0;
+    bool is_deletion = false;
+  };
+  std::unordered_map<std::string, LastChange> newest_;
 };
 
 Status Salvager::RunSteps() {
@@ -202,18 +228,18 @@ Status Salvager::RunSteps() {
         gaps));
     runs_lost_ = !gaps.empty() || report_.ledger_lost;
     rest_.Apply(ledger_);
+    NoteTablesPutAside();
     LARDER_RETURN_IF_ERROR(WalkSource(
         &Rocks::access,
         [this](auto key, auto value) { return TakeIndexPair(key, value); },
         index_gaps_));
     CountMissing();
-    NoteTablesPutAside();
-    if (tables_.empty() && (!gaps.empty() || !index_gaps_.empty())) {
-      tables_ = FilesIn(options_.source, ".sst");
+    if (!gaps.empty() || !index_gaps_.empty() || !tables_.empty()) {
+      tables_ = TablesOfSource();
     }
   } else {
     index_gaps_.push_back({{}, {}, true});
-    tables_ = FilesIn(options_.source, ".sst");
+    tables_ = TablesOfSource();
     report_.index_lost = true;
   }
   report_.index_gaps = index_gaps_.size();
@@ -222,9 +248,7 @@ Status Salvager::RunSteps() {
                   (!gap.end.empty() && gap.end[0] > kEntrySpace);
   }
   LARDER_RETURN_IF_ERROR(WriteBatch());
-  for (const fs::path& table : tables_) {
-    LARDER_RETURN_IF_ERROR(ReadTable(table));
-  }
+  LARDER_RETURN_IF_ERROR(ReadTables());
   LARDER_RETURN_IF_ERROR(WriteRuns());
   if (source_ != nullptr) {
     gaps.clear();
@@ -232,8 +256,8 @@ Status Salvager::RunSteps() {
         &Rocks::values,
         [this](auto key, auto value) { return TakeRecord(key, value); }, gaps));
     if (!gaps.empty() && tables_.empty()) {
-      for (const fs::path& table : FilesIn(options_.source, ".sst")) {
-        LARDER_RETURN_IF_ERROR(ReadTable(table));
+      for (const fs::path& table : TablesOfSource()) {
+        LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::TakeTablePair));
       }
     }
   }
@@ -285,6 +309,7 @@ void Salvager::OpenSource() {
   if (LogsAreWhole()) {
     source_ = OpenReadOnly(options_.source, options_.manifest);
   } else if (MakeReadableCopy().ok()) {
+    logs_ = options_.scratch;
     source_ = OpenReadOnly(options_.scratch, options_.manifest);
   }
   if (source_ != nullptr) {
@@ -300,6 +325,7 @@ void Salvager::OpenSource() {
     }
     source_.reset();
   }
+  logs_ = options_.source;
   if (!MakeRepairedCopy().ok()) return;
   source_ = OpenReadOnly(options_.scratch, ManifestMark());
   if (source_ != nullptr && IsBlind(*source_)) source_.reset();
@@ -468,6 +494,8 @@ Status Salvager::TakeIndexPair(std::string_view key, std::string_view value) {
     return Status::Ok();
   }
   if (key[0] == kEntrySpace) {
+    // Where a table is put aside this may be what that one has replaced.
+    if (index_tables_ && InGap(key)) return Status::Ok();
     Entry entry;
     if (!DecodeEntry(value, entry).ok()) return Status::Ok();
     ++report_.items_kept;
@@ -500,29 +528,136 @@ Status Salvager::TakeRecord(std::string_view key, std::string_view value) {
   return Put(&Rocks::values, key, value);
 }
 
-// One table by itself: what it has may be out of date.
-Status Salvager::ReadTable(const fs::path& path) {
+// The tables that the source consists of, and those that are put aside.
+std::vector<fs::path> Salvager::TablesOfSource() {
+  if (source_ == nullptr) return FilesIn(options_.source, ".sst");
+  std::vector<fs::path> tables;
+  if (repaired_) {
+    tables = FilesIn(options_.scratch, ".sst");
+    std::ranges::copy(FilesIn(options_.scratch / "lost", ".sst"),
+                      std::back_inserter(tables));
+    return tables;
+  }
+  std::vector<rocksdb::LiveFileMetaData> files;
+  source_->db().GetLiveFilesMetaData(&files);
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    tables.push_back(options_.source / file.relative_filename);
+  }
+  return tables;
+}
+
+// Pair by pair, from the blocks alone: where one table is damaged RocksDB shows
+// nothing of the others, and if the damage is not in its pairs they are all
+// there. Which of several pairs of a key is the newest is known after all
+// tables and logs were looked at, so that is done twice.
+Status Salvager::ReadTables() {
+  if (!index_gaps_.empty()) {
+    for (const fs::path& table : tables_) {
+      LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::NoteNewest));
+    }
+    LARDER_RETURN_IF_ERROR(ReadLogs(&Salvager::NoteNewest));
+  }
+  for (const fs::path& table : tables_) {
+    LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::TakeTablePair));
+  }
+  if (index_gaps_.empty()) return Status::Ok();
+  return ReadLogs(&Salvager::TakeTablePair);
+}
+
+// A table without properties does not say whose it is; its pairs do.
+Status Salvager::ReadTable(const fs::path& path, TakePair take) {
   rocksdb::Options options;
   options.env = files_env_.get();
-  options.merge_operator = NewLedgerMergeOperator();
   rocksdb::SstFileReader table(options);
-  if (!table.Open(path.string()).ok()) return Status::Ok();
-  const auto properties = table.GetTableProperties();
-  if (properties == nullptr) return Status::Ok();
-  ReadablePairs pairs(
-      [&table] {
-        rocksdb::ReadOptions read;
-        read.fill_cache = false;
-        return std::unique_ptr<rocksdb::Iterator>(table.NewIterator(read));
-      },
-      {});
-  return pairs.Walk([&](std::string_view key, std::string_view value) {
-    return TakeTablePair(properties->column_family_name, key, value);
+  std::string family;
+  if (table.Open(path.string()).ok()) {
+    const auto properties = table.GetTableProperties();
+    if (properties != nullptr) family = properties->column_family_name;
+  }
+  return ScanTableBlocks(FilePlace(path), [&](const TablePair& pair) {
+    return (this->*take)(family.empty() ? FamilyOf(pair) : family, pair);
   });
 }
 
-Status Salvager::TakeTablePair(const std::string& family, std::string_view key,
-                               std::string_view value) {
+// RocksDB's repair has made tables of them; else nothing shows what they have
+// of keys in a gap.
+Status Salvager::ReadLogs(TakePair take) {
+  if (repaired_) return Status::Ok();
+  class Reader final : public rocksdb::WriteBatch::Handler {
+   public:
+    Reader(Salvager& salvager, TakePair take, std::uint64_t sequence)
+        : salvager_(salvager), take_(take), sequence_(sequence) {}
+    rocksdb::Status PutCF(std::uint32_t family, const rocksdb::Slice& key,
+                          const rocksdb::Slice& value) override {
+      return Take(family,
+                  {.key = key.ToStringView(), .value = value.ToStringView()});
+    }
+    rocksdb::Status DeleteCF(std::uint32_t family,
+                             const rocksdb::Slice& key) override {
+      return Take(family, {.key = key.ToStringView(), .is_deletion = true});
+    }
+    rocksdb::Status SingleDeleteCF(std::uint32_t family,
+                                   const rocksdb::Slice& key) override {
+      return DeleteCF(family, key);
+    }
+    rocksdb::Status MergeCF(std::uint32_t /*family*/,
+                            const rocksdb::Slice& /*key*/,
+                            const rocksdb::Slice& /*value*/) override {
+      ++sequence_;
+      return rocksdb::Status::OK();
+    }
+    void LogData(const rocksdb::Slice& /*blob*/) override {}
+    [[nodiscard]] const Status& status() const { return status_; }
+
+   private:
+    rocksdb::Status Take(std::uint32_t family, TablePair pair) {
+      pair.sequence = sequence_++;
+      // What else they have is in the memory of the source.
+      if (family != kAccessId || !status_.ok()) return rocksdb::Status::OK();
+      status_ = (salvager_.*take_)("access", pair);
+      return rocksdb::Status::OK();
+    }
+
+    Salvager& salvager_;
+    const TakePair take_;
+    std::uint64_t sequence_;
+    Status status_;
+  };
+  for (const fs::path& path : FilesIn(logs_, ".log")) {
+    std::unique_ptr<rocksdb::FSSequentialFile> file;
+    if (!files_->NewSequentialFile(path.string(), {}, &file, nullptr).ok()) {
+      continue;
+    }
+    WalReader log(std::move(file));
+    while (const auto record = log.Next()) {
+      if (record->size() < sizeof(std::uint64_t)) continue;
+      Reader reader(*this, take, LoadFixed<std::uint64_t>(record->data()));
+      // A record that is no batch ends it early.
+      rocksdb::WriteBatch(std::string(*record))
+          .Iterate(&reader)
+          .PermitUncheckedError();
+      LARDER_RETURN_IF_ERROR(reader.status());
+    }
+  }
+  return Status::Ok();
+}
+
+Status Salvager::NoteNewest(const std::string& family, const TablePair& pair) {
+  if (family != "access" || !pair.key.starts_with(kEntrySpace) ||
+      !InGap(pair.key)) {
+    return Status::Ok();
+  }
+  LastChange& newest = newest_[std::string(pair.key)];
+  if (pair.sequence >= newest.sequence) {
+    newest = {.sequence = pair.sequence, .is_deletion = pair.is_deletion};
+  }
+  return Status::Ok();
+}
+
+Status Salvager::TakeTablePair(const std::string& family,
+                               const TablePair& pair) {
+  if (pair.is_deletion) return Status::Ok();
+  const auto& [key, value, sequence, is_deletion] = pair;
   if (family == "values") {
     if (TargetHas(&Rocks::values, key)) return Status::Ok();
     return TakeRecord(key, value);
@@ -548,7 +683,8 @@ Status Salvager::TakeTablePair(const std::string& family, std::string_view key,
   }
   Entry entry;
   if (family != "access" || key.empty() || key[0] != kEntrySpace ||
-      !InGap(key) || !DecodeEntry(value, entry).ok() || !IsCounted(entry)) {
+      !InGap(key) || sequence < newest_[std::string(key)].sequence ||
+      !DecodeEntry(value, entry).ok() || !IsCounted(entry)) {
     return Status::Ok();
   }
   const std::string_view user_key = key.substr(1);
@@ -658,6 +794,8 @@ Status Salvager::RestoreLostItems() {
   std::uint64_t count = 0;
   for (const auto& [key, item] : lost_) {
     if (!item.IsWhole() || item.two_tags) continue;
+    // Found in a table after its value was.
+    if (TargetHas(&Rocks::access, EntryKey(key).bytes())) continue;
     places[item.place()].emplace_back(item.version, key);
     ++count;
   }
@@ -668,7 +806,14 @@ Status Salvager::RestoreLostItems() {
     for (const auto& [rank, missing] : missing_[place]) {
       for (std::int64_t i = 0; i < missing; ++i) known.push_back(rank);
     }
-    if (!report_.ledger_lost && known.size() < items.size()) continue;
+    if (!report_.ledger_lost && known.size() < items.size()) {
+      std::erase_if(items, [this](const auto& item) {
+        const auto last =
+            newest_.find(std::string(EntryKey(item.second).bytes()));
+        return last != newest_.end() && last->second.is_deletion;
+      });
+      if (known.size() < items.size()) continue;
+    }
     for (std::size_t i = 0; i < items.size(); ++i, ++done) {
       const Rank rank = report_.ledger_lost
                             ? kLostRank + done * kLostRankRows / (count + 1)
