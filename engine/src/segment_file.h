@@ -202,8 +202,8 @@ class SegmentFile {
   /// REQUIRES: as Wake, or the file is open; it is longer, and nobody has been
   /// given space from `size` on, nor is meanwhile.
   [[nodiscard]] bool CutTo(std::uint64_t size) noexcept;
-  /// Whether all of the file is in the page cache. REQUIRES: it is not used
-  /// yet.
+  /// Whether the file is in the page cache, by a look at some of its pages.
+  /// REQUIRES: it is not used yet.
   [[nodiscard]] bool IsInMemory() const noexcept;
   /// A descriptor that was kept for reading and has not been used since the
   /// last call is given back.

@@ -862,6 +862,7 @@ std::vector<std::uint32_t> SegmentLogOnDisk::DoubtfulSegments() const noexcept {
 
 void SegmentLogOnDisk::CloseIdleFiles() noexcept {
   descriptor_clock_.CloseIdleReading();
+  spares_.CloseIfUnused();
   const std::lock_guard lock(append_mutex_);
   for (OpenSegment& open : open_) {
     const bool was_used = std::exchange(open.was_used, false);
@@ -871,21 +872,19 @@ void SegmentLogOnDisk::CloseIdleFiles() noexcept {
 }
 
 bool SegmentLogOnDisk::ShrinkReusable(std::uint64_t bytes) noexcept {
-  const std::uint64_t before = reusable_bytes();
-  spares_.Shrink(bytes);
+  std::uint64_t done = spares_.Shrink(bytes);
   const std::lock_guard lock(append_mutex_);
   for (OpenSegment& open : open_) {
-    const std::uint64_t left = reusable_bytes();
-    const std::uint64_t done = before - std::min(before, left);
     if (done >= bytes) break;
     const std::uint64_t cut = std::min(bytes - done, open.slack.load());
     const std::uint64_t size =
         RoundUp(open.allocated - cut, environment_->block_size);
     if (cut == 0 || size >= open.allocated || !open.file->CutTo(size)) continue;
+    done += open.allocated - size;
     open.allocated = size;
     CountSlack(open);
   }
-  return reusable_bytes() < before;
+  return done != 0;
 }
 
 Status SegmentLogOnDisk::Remove(std::uint32_t id,

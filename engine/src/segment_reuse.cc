@@ -30,6 +30,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "check.h"
 #include "ofd_lock.h"
 #include "open_file.h"
 #include "segment_format.h"
@@ -117,32 +118,73 @@ Result<UniqueFd> OpenSegmentFile(SegmentIo& io,
 
 Status SegmentSpares::Keep(std::shared_ptr<SegmentFile> gone, std::uint32_t id,
                            std::uint32_t capacity) noexcept {
-  const std::lock_guard lock(mutex_);
   // Who is still reading it has a reference.
-  if (files_.size() >= kSparesMax || gone.use_count() != 1) {
-    return gone->Discard();
-  }
+  if (gone.use_count() != 1 || !BeginWork()) return gone->Discard();
+  Status status;
   auto file = SegmentFile::CreateFrom(*gone, id, capacity);
-  if (!file) return gone->Discard();
-  if (!mappings_hold_) mappings_hold_ = DoMappingsHold(*environment_, *file);
-  const Result<bool> held = IsOfdLocked(file->descriptor(), kHoldByte);
-  if (!mappings_hold_.value_or(false) || !held || *held) {
-    return file->Discard();
+  if (!file) {
+    status = gone->Discard();
+  } else if (!IsOursAlone(*file)) {
+    status = file->Discard();
+    file = nullptr;
   }
-  file->Rest();
-  files_.push_back(std::move(file));
+  EndWork(std::move(file));
+  return status;
+}
+
+bool SegmentSpares::BeginWork() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (files_.size() + in_work_ >= kSparesMax) return false;
+  ++in_work_;
+  return true;
+}
+
+std::shared_ptr<SegmentFile> SegmentSpares::BeginWorkOnLargest(
+    std::uint64_t size_min) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto largest = std::max_element(
+      files_.begin(), files_.end(), [](const auto& a, const auto& b) {
+        return a->accounted() < b->accounted();
+      });
+  if (largest == files_.end() || (*largest)->accounted() < size_min) {
+    return nullptr;
+  }
+  std::shared_ptr<SegmentFile> file = std::move(*largest);
+  files_.erase(largest);
+  ++in_work_;
   Count();
-  return Status::Ok();
+  return file;
+}
+
+void SegmentSpares::EndWork(std::shared_ptr<SegmentFile> file) noexcept {
+  const std::lock_guard lock(mutex_);
+  LARDER_ASSERT(in_work_ > 0);
+  --in_work_;
+  was_used_ = true;
+  if (file) files_.push_back(std::move(file));
+  Count();
+}
+
+bool SegmentSpares::IsOursAlone(const SegmentFile& file) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!mappings_hold_) mappings_hold_ = DoMappingsHold(*environment_, file);
+    if (!mappings_hold_.value_or(false)) return false;
+  }
+  const Result<bool> held = IsOfdLocked(file.descriptor(), kHoldByte);
+  return held && !*held;
+}
+
+void SegmentSpares::CloseIfUnused() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (std::exchange(was_used_, false)) return;
+  for (const auto& file : files_) file->Rest();
 }
 
 std::shared_ptr<SegmentFile> SegmentSpares::Take(
     std::uint32_t capacity) noexcept {
-  const std::lock_guard lock(mutex_);
-  while (!files_.empty()) {
-    const auto largest = Largest();
-    const std::shared_ptr<SegmentFile> file = std::move(*largest);
-    files_.erase(largest);
-    Count();
+  while (auto file = BeginWorkOnLargest(0)) {
+    EndWork(nullptr);
     if (file->capacity() == capacity && file->Wake().ok() &&
         file->IsInMemory()) {
       return file;
@@ -152,25 +194,26 @@ std::shared_ptr<SegmentFile> SegmentSpares::Take(
   return nullptr;
 }
 
-bool SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
-  const std::lock_guard lock(mutex_);
-  const std::uint64_t before = bytes_;
-  while (before - bytes_ < bytes && bytes_ > 0) {
-    const auto largest = Largest();
-    const std::uint64_t size = (*largest)->accounted();
-    const std::uint64_t cut = std::min(bytes - (before - bytes_), size);
-    const std::uint64_t block = environment_->block_size;
+std::uint64_t SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
+  const std::uint64_t block = environment_->block_size;
+  std::uint64_t done = 0;
+  while (done < bytes) {
+    std::shared_ptr<SegmentFile> file = BeginWorkOnLargest(1);
+    if (!file) break;
+    const std::uint64_t size = file->accounted();
+    const std::uint64_t cut = std::min(bytes - done, size);
     // Some file systems give blocks back later, or not all of them.
-    if (!(*largest)->CutTo((size - cut) / block * block) ||
-        (*largest)->accounted() >= size) {
-      (*largest)->Discard().IgnoreError();  // As above.
-      files_.erase(largest);
+    if (!file->CutTo((size - cut) / block * block) ||
+        file->accounted() >= size) {
+      file->Discard().IgnoreError();  // As above.
+      done += size;
+      file = nullptr;
     } else {
-      (*largest)->Rest();
+      done += size - file->accounted();
     }
-    Count();
+    EndWork(std::move(file));
   }
-  return bytes_ < before;
+  return done;
 }
 
 void SegmentSpares::DropAll() noexcept {
@@ -178,14 +221,6 @@ void SegmentSpares::DropAll() noexcept {
   for (const auto& file : files_) file->Discard().IgnoreError();  // As above.
   files_.clear();
   Count();
-}
-
-std::vector<std::shared_ptr<SegmentFile>>::iterator
-SegmentSpares::Largest() noexcept {
-  return std::max_element(files_.begin(), files_.end(),
-                          [](const auto& a, const auto& b) {
-                            return a->accounted() < b->accounted();
-                          });
 }
 
 void SegmentSpares::Count() noexcept {

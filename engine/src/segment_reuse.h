@@ -33,12 +33,10 @@ namespace larder {
 /// Files of segments that have gone, kept to become new ones: writing over
 /// their pages and blocks takes a quarter of the time that new ones take.
 ///
-/// They have no descriptors.
-///
 /// A file is kept only if nobody can read it or write to it any more, in any
 /// process: nobody has it open or mapped (see OpenSegmentFile), and it has no
-/// other name. It is used again as it is only if all of it is in memory: a page
-/// that is not would be read from the disk to be written over.
+/// other name. It is used again as it is only if it is in memory: a page that
+/// is not would be read from the disk to be written over.
 ///
 /// Threads: thread-safe.
 class SegmentSpares {
@@ -57,9 +55,13 @@ class SegmentSpares {
   /// The largest one, held once; nullptr if there is none.
   [[nodiscard]] std::shared_ptr<SegmentFile> Take(
       std::uint32_t capacity) noexcept;
-  /// Cuts them by so many bytes together, as far as they go. False: there was
-  /// nothing to cut.
-  bool Shrink(std::uint64_t bytes) noexcept;
+  /// Cuts them by so many bytes together, as far as they go. Returns by how
+  /// many.
+  std::uint64_t Shrink(std::uint64_t bytes) noexcept;
+  /// Closes their descriptors if none was kept, taken or cut since the last
+  /// call: to do so with each would cost a busy log a mapping and an opening
+  /// for each segment.
+  void CloseIfUnused() noexcept;
   /// Unlinks them.
   void DropAll() noexcept;
   /// What they take on the disk.
@@ -68,16 +70,26 @@ class SegmentSpares {
   }
 
  private:
-  // All under mutex_.
-  [[nodiscard]] std::vector<std::shared_ptr<SegmentFile>>::iterator
-  Largest() noexcept;
-  void Count() noexcept;
+  // A file that is made a spare, cut or taken is nobody else's meanwhile: the
+  // system calls are made without the mutex, for which writers wait. False:
+  // there are enough of them.
+  [[nodiscard]] bool BeginWork() noexcept;
+  // The largest one, out of the list; nullptr if none takes so many bytes.
+  [[nodiscard]] std::shared_ptr<SegmentFile> BeginWorkOnLargest(
+      std::uint64_t size_min) noexcept;
+  // `file`, unless it is nullptr, is a spare from now on.
+  void EndWork(std::shared_ptr<SegmentFile> file) noexcept;
+  // Whether nobody else has it open or mapped.
+  [[nodiscard]] bool IsOursAlone(const SegmentFile& file) noexcept;
+  void Count() noexcept;  // Under mutex_.
 
   const SegmentFile::Environment environment_;
   std::mutex mutex_;  // A leaf but for that of a file.
   // Whether mappings hold files on this file system; unset: not asked yet.
   std::optional<bool> mappings_hold_;                // Guarded by mutex_.
   std::vector<std::shared_ptr<SegmentFile>> files_;  // Guarded by mutex_.
+  std::size_t in_work_ = 0;                          // Guarded by mutex_.
+  bool was_used_ = false;                            // Guarded by mutex_.
   std::atomic<std::uint64_t> bytes_{0};              // Written under it.
 };
 

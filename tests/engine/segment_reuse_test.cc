@@ -419,6 +419,32 @@ TEST_F(SegmentReuseTest, AFileWithAnotherNameIsNotWrittenOver) {
   EXPECT_EQ(static_cast<std::uint64_t>(info.st_size), size);
 }
 
+TEST_F(SegmentReuseTest, SparesThatRestHaveNoDescriptors) {
+  const auto descriptors_of_spares = [&] {
+    int count = 0;
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      const fs::path target = fs::read_symlink(entry.path(), gone);
+      if (target.parent_path() == fs::canonical(path())) ++count;
+    }
+    return count;
+  };
+  const std::uint32_t id = FillSegment()[0].place.segment;
+  const ino_t inode = InodeOf(id);
+  ASSERT_TRUE(Keep(id).ok());
+  log_->CloseIdleFiles();
+  EXPECT_EQ(descriptors_of_spares(), 1);  // Kept since the last call.
+  log_->CloseIdleFiles();
+  EXPECT_EQ(descriptors_of_spares(), 0);
+  ASSERT_TRUE(log_->ShrinkReusable(50'000));
+  log_->CloseIdleFiles();
+  log_->CloseIdleFiles();
+  EXPECT_EQ(descriptors_of_spares(), 0);
+  const std::vector<StoredRecord> records = FillSegment();
+  EXPECT_EQ(InodeOf(records[0].place.segment), inode);
+  for (const StoredRecord& record : records) ExpectReadable(record);
+}
+
 TEST_F(SegmentReuseTest, ASpareOfAnotherSizeIsNotUsed) {
   const std::uint32_t id = FillSegment()[0].place.segment;
   ASSERT_TRUE(Keep(id).ok());
