@@ -1,5 +1,10 @@
 #include "search_gate.h"
 
+#include <algorithm>
+#include <array>
+
+#include "coding.h"
+
 namespace larder {
 namespace {
 
@@ -23,14 +28,62 @@ bool SearchGate::IsOpen(const State& state, std::uint64_t log_bytes,
   return now >= next_;
 }
 
-void SearchGate::Note(const State& state, Clock::time_point begin,
+bool SearchGate::Note(const State& state, Clock::time_point begin,
                       Clock::time_point now,
                       std::uint64_t gained_bytes) noexcept {
-  if (gained_bytes >= state.limit / kShareOfLimit) return;
+  if (gained_bytes >= state.limit / kShareOfLimit) return false;
   const std::scoped_lock lock(mutex_);
   searched_ = true;
   last_ = state;
   next_ = now + kTimeShare * (now - begin);
+  return true;
+}
+
+void SearchGate::Restore(const VainSearch& search, const State& state,
+                         std::uint64_t dead_bytes, Clock::time_point now,
+                         std::chrono::microseconds since_1970) noexcept {
+  const std::uint64_t shown = state.limit / kShareOfLimit;
+  const std::uint64_t died =
+      dead_bytes - std::min(dead_bytes, search.dead_bytes);
+  const std::uint64_t removed =
+      search.live_bytes - std::min(search.live_bytes, state.live_bytes);
+  const std::uint64_t killed = std::max(died, removed);
+  // Clocks of the system may have been set.
+  constexpr std::chrono::microseconds kTookMax = std::chrono::minutes(10);
+  const auto took =
+      std::min(std::chrono::microseconds(search.took_us), kTookMax);
+  const auto passed = since_1970 - std::chrono::microseconds(search.ended_us);
+  const auto left = std::clamp(kTimeShare * took - passed,
+                               std::chrono::microseconds(0), kTimeShare * took);
+  if (search.limit != state.limit || killed >= shown) return;
+  const std::scoped_lock lock(mutex_);
+  searched_ = true;
+  last_ = state;
+  last_.live_bytes = search.live_bytes;
+  last_.killed_bytes -= killed;  // Only differences count.
+  next_ = now + left;
+}
+
+std::string VainSearch::Encode() const {
+  const std::array numbers{limit, live_bytes, dead_bytes, took_us, ended_us};
+  std::string bytes(sizeof(numbers), '\0');
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    StoreBigEndian64(bytes.data() + i * sizeof(std::uint64_t), numbers[i]);
+  }
+  return bytes;
+}
+
+std::optional<VainSearch> VainSearch::Decode(std::string_view bytes) {
+  VainSearch search;
+  const std::array fields{&search.limit, &search.live_bytes, &search.dead_bytes,
+                          &search.took_us, &search.ended_us};
+  if (bytes.size() != fields.size() * sizeof(std::uint64_t)) {
+    return std::nullopt;
+  }
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    *fields[i] = LoadBigEndian64(bytes.data() + i * sizeof(std::uint64_t));
+  }
+  return search;
 }
 
 }  // namespace larder

@@ -4,8 +4,25 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace larder {
+
+/// A search that found little, for the next process: else each one that is
+/// short would search for itself.
+struct VainSearch {
+  std::uint64_t limit = 0;
+  std::uint64_t live_bytes = 0;
+  std::uint64_t dead_bytes = 0;  ///< All else of the log and the index.
+  std::uint64_t took_us = 0;
+  std::uint64_t ended_us = 0;  ///< Since 1970.
+
+  [[nodiscard]] std::string Encode() const;
+  /// nullopt: it is not one.
+  static std::optional<VainSearch> Decode(std::string_view bytes);
+};
 
 /// Whether it is worth while to look for dead bytes once more. Where nothing
 /// may be evicted that means to flush and to compact the whole index, for a
@@ -31,9 +48,14 @@ class SearchGate {
   [[nodiscard]] bool IsOpen(const State& state, std::uint64_t log_bytes,
                             Clock::time_point now) const noexcept;
   /// A search that began at `begin` has ended now, with so much room besides
-  /// what it was for.
-  void Note(const State& state, Clock::time_point begin, Clock::time_point now,
+  /// what it was for. True: it found little.
+  bool Note(const State& state, Clock::time_point begin, Clock::time_point now,
             std::uint64_t gained_bytes) noexcept;
+  /// As Note of `search`, unless so much has changed since that it shows.
+  /// REQUIRES: nothing was noted before.
+  void Restore(const VainSearch& search, const State& state,
+               std::uint64_t dead_bytes, Clock::time_point now,
+               std::chrono::microseconds since_1970) noexcept;
 
  private:
   mutable std::mutex mutex_;  // A leaf.

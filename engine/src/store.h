@@ -477,6 +477,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Must not be called in write_gate_.
   [[nodiscard]] std::uint64_t HitTotal() noexcept;
   [[nodiscard]] std::uint64_t MissTotal() noexcept;
+  /// Of all times, as far as they are saved.
+  [[nodiscard]] std::int64_t AccessTotal() const noexcept;
+  /// What the policy learned, if that is much and there is room for it.
+  Status SavePolicyState() noexcept;
   /// Tells the policy what was read from the hot tier.
   Status RestampHot() noexcept;
 
@@ -631,6 +635,12 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Only what is dead already can give room.
   [[nodiscard]] bool NothingToEvict() const noexcept;
   [[nodiscard]] SearchGate::State SearchState() const noexcept;
+  /// What of the log and the index is not live.
+  [[nodiscard]] std::uint64_t DeadBytes() const noexcept;
+  void NoteSearch(std::chrono::steady_clock::time_point begin,
+                  std::int64_t gained) noexcept;
+  /// What the process before noted, once.
+  void RestoreSearch() noexcept;
   /// Flushes and compacts whatever may hold dead bytes.
   Status Squeeze(bool& progress) noexcept;
   [[nodiscard]] Status FullStatus() const noexcept;
@@ -978,6 +988,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> subdirectory_bytes_{4 * 4096};
   ClaimedRoom claimed_;
   SearchGate search_gate_;
+  std::atomic<bool> search_restored_{false};
   // At how many it was last looked for what has died whole.
   std::atomic<std::uint64_t> looked_changes_{0};
   std::atomic<std::uint64_t> unpinnings_{0};  // By streams and scans.
@@ -994,6 +1005,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::mutex settle_tags_mutex_;        // One step at a time; no gate is held.
   std::mutex expire_mutex_;             // Before the ledger's.
   std::uint64_t expirations_told_ = 0;  // Guarded by it.
+  std::int64_t accesses_at_open_ = 0;   // AccessTotal then.
 
   // Says which keys the index has not. Null: that is not known. Changed with
   // all writers out, as is the one that is being filled, if any.

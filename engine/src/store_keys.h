@@ -24,6 +24,8 @@ inline constexpr std::string_view kUnloggedKey = "unlogged";
 inline constexpr std::string_view kPowerKey = "power";
 /// Of the total of expirations, what ExpireCommand has told.
 inline constexpr std::string_view kExpirationsToldKey = "expirations-told";
+/// The last search for room that found little (VainSearch).
+inline constexpr std::string_view kVainSearchKey = "vain-search";
 /// Followed by a tag that is being evicted; the value is the cutoff, eight
 /// bytes big-endian: what has the tag and a version below it is gone.
 inline constexpr std::string_view kTagCutoffPrefix = "tag-cutoff/";

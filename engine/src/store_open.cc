@@ -307,6 +307,7 @@ Status Store::LoadState() noexcept {
   // Of the ledger, too, changes are missing that later ones rely on.
   if (rocks_->found_logs().gap) recover_unlogged_ = true;
   LARDER_RETURN_IF_ERROR(LoadLedger());
+  accesses_at_open_ = AccessTotal();
   LARDER_RETURN_IF_ERROR(LoadExpirationsTold());
   LARDER_RETURN_IF_ERROR(LoadTagCutoffs());
   LARDER_RETURN_IF_ERROR(LoadRuns());
@@ -848,6 +849,28 @@ Status Store::Close() noexcept {
   return status;
 }
 
+std::int64_t Store::AccessTotal() const noexcept {
+  const std::scoped_lock lock(ledger_mutex_);
+  return ledger_.total(Total::kHits) + ledger_.total(Total::kMisses) +
+         ledger_.total(Total::kSets);
+}
+
+Status Store::SavePolicyState() noexcept {
+  // It may be a quarter of a MiB: not for what a command learns.
+  constexpr std::int64_t kAccessesMin = 1024;
+  if (!policy_ || AccessTotal() - accesses_at_open_ < kAccessesMin) {
+    return Status::Ok();
+  }
+  const std::string state = policy_->SaveState();
+  if (state.empty()) return Status::Ok();
+  // Where it finds no room it is not worth that anything is evicted.
+  RoomClaim claim;
+  if (!TryClaim({.database_bytes = state.size()}, claim)) return Status::Ok();
+  return FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                                    PolicyStateKey(policy_name_), state),
+                   "saving the policy's state");
+}
+
 Status Store::Shut() noexcept {
   {
     const std::scoped_lock lock(scans_mutex_);
@@ -860,18 +883,7 @@ Status Store::Shut() noexcept {
     status = GoneStatus();
   } else if (rocks_ && log_ && !read_only_ && !faulted_) {
     status = SaveTotals();
-    std::string state;
-    std::string name;
-    if (policy_) {
-      state = policy_->SaveState();
-      name = policy_name_;
-    }
-    if (status.ok() && !state.empty()) {
-      status = FromRocks(
-          rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
-                           PolicyStateKey(name), state),
-          "saving the policy's state");
-    }
+    if (status.ok()) status = SavePolicyState();
     if (status.code() == StatusCode::kNoSpace) {
       // Only figures are lost; the items are in the write-ahead log.
       Log("closing on a full disk: " + status.message());

@@ -468,6 +468,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   // What others have claimed may be let go, or be evicted once it is there.
   const bool evicts_nothing =
       NothingToEvict() && !(MayEvict(EvictionCause::kRoom) && claimed_.any());
+  if (evicts_nothing) RestoreSearch();
   if (evicts_nothing &&
       !search_gate_.IsOpen(SearchState(), incoming.log_bytes, begin)) {
     // What has died whole costs nothing to free: it is looked for once.
@@ -480,10 +481,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
   --room_waiters_;
   const KeptRoom kept(room_is_kept_);
   const auto note_search = [&](std::int64_t gained) {
-    if (evicts_nothing && effort.may_clean) {
-      search_gate_.Note(SearchState(), begin, std::chrono::steady_clock::now(),
-                        std::max<std::int64_t>(gained, 0));
-    }
+    if (evicts_nothing && effort.may_clean) NoteSearch(begin, gained);
   };
   for (int round = 0; round < kReclaimRoundsMax; ++round) {
     if (const auto left = TryClaim(incoming, claim)) {
@@ -613,6 +611,56 @@ SearchGate::State Store::SearchState() const noexcept {
           .killed_bytes = killed_bytes_,
           .live_bytes = live_bytes_,
           .limit = EffectiveLimit()};
+}
+
+std::uint64_t Store::DeadBytes() const noexcept {
+  const std::uint64_t bytes = log_->disk_bytes() +
+                              rocks_->access_table_bytes() +
+                              rocks_->files().wal_bytes();
+  return bytes - std::min<std::uint64_t>(bytes, live_bytes_);
+}
+
+void Store::NoteSearch(std::chrono::steady_clock::time_point begin,
+                       std::int64_t gained) noexcept {
+  const auto now = std::chrono::steady_clock::now();
+  if (!search_gate_.Note(
+          SearchState(), begin, now,
+          static_cast<std::uint64_t>(std::max<std::int64_t>(gained, 0)))) {
+    return;
+  }
+  using std::chrono::duration_cast;
+  using std::chrono::microseconds;
+  const VainSearch search{
+      .limit = EffectiveLimit(),
+      .live_bytes = live_bytes_,
+      .dead_bytes = DeadBytes(),
+      .took_us = static_cast<std::uint64_t>(
+          duration_cast<microseconds>(now - begin).count()),
+      .ended_us = static_cast<std::uint64_t>(
+          duration_cast<microseconds>(
+              std::chrono::system_clock::now().time_since_epoch())
+              .count())};
+  // If it fails, the next process searches.
+  rocks_->db()
+      .Put(rocksdb::WriteOptions(), rocks_->counters(),
+           rocksdb::Slice(kVainSearchKey), search.Encode())
+      .PermitUncheckedError();
+  search_gate_.Note(SearchState(), begin, now, 0);  // That was a change, too.
+}
+
+void Store::RestoreSearch() noexcept {
+  if (search_restored_.exchange(true)) return;
+  std::string bytes;
+  const bool is_there = rocks_->db()
+                            .Get(rocksdb::ReadOptions(), rocks_->counters(),
+                                 rocksdb::Slice(kVainSearchKey), &bytes)
+                            .ok();
+  const auto search = is_there ? VainSearch::Decode(bytes) : std::nullopt;
+  if (!search) return;
+  search_gate_.Restore(
+      *search, SearchState(), DeadBytes(), std::chrono::steady_clock::now(),
+      std::chrono::duration_cast<std::chrono::microseconds>(
+          std::chrono::system_clock::now().time_since_epoch()));
 }
 
 Status Store::EvictRow(EvictionCause cause, bool& evicted) noexcept {

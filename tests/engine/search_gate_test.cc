@@ -81,5 +81,80 @@ TEST_F(SearchGateTest, StaysOpenAfterOneThatFoundMuch) {
   EXPECT_FALSE(IsOpen(vain_));
 }
 
+class StoredSearchTest : public SearchGateTest {
+ protected:
+  static constexpr std::uint64_t kDead = 1000;
+  static constexpr std::chrono::microseconds kWallTime = std::chrono::hours(9);
+
+  /// After a second of search, which ended `ago`.
+  void Restore(const SearchGate::State& state, std::uint64_t dead_bytes,
+               std::chrono::microseconds ago = seconds(0)) {
+    const VainSearch search{
+        .limit = kLimit,
+        .live_bytes = vain_.live_bytes,
+        .dead_bytes = kDead,
+        .took_us = 1'000'000,
+        .ended_us = static_cast<std::uint64_t>((kWallTime - ago).count())};
+    const auto decoded = VainSearch::Decode(search.Encode());
+    ASSERT_TRUE(decoded.has_value());
+    gate_.Restore(*decoded, state, dead_bytes, now_, kWallTime);
+  }
+};
+
+TEST_F(StoredSearchTest, StandsForOneOfThisProcess) {
+  Restore(vain_, kDead);
+  EXPECT_FALSE(IsOpen(vain_));
+  SearchGate::State state = vain_;
+  state.changes += 1;
+  EXPECT_FALSE(IsOpen(state, 0, seconds(19)));
+  EXPECT_TRUE(IsOpen(state, 0, seconds(20)));
+}
+
+TEST_F(StoredSearchTest, TheTimeSinceThenCounts) {
+  Restore(vain_, kDead, seconds(15));
+  SearchGate::State state = vain_;
+  state.changes += 1;
+  EXPECT_FALSE(IsOpen(state, 0, seconds(4)));
+  EXPECT_TRUE(IsOpen(state, 0, seconds(5)));
+}
+
+TEST_F(StoredSearchTest, AClockThatWasSetBackDoesNotKeepItShut) {
+  Restore(vain_, kDead, -std::chrono::hours(5));
+  SearchGate::State state = vain_;
+  state.changes += 1;
+  EXPECT_TRUE(IsOpen(state, 0, seconds(20)));
+}
+
+TEST_F(StoredSearchTest, WhatDiedSinceThenCounts) {
+  SearchGate::State state = vain_;
+  Restore(state, kDead + kLimit / 64 - 100);
+  state.changes += 1;
+  state.killed_bytes += 99;
+  EXPECT_FALSE(IsOpen(state));
+  state.killed_bytes += 1;
+  EXPECT_TRUE(IsOpen(state));
+}
+
+TEST_F(StoredSearchTest, IsNothingAfterMuchHasChanged) {
+  Restore(vain_, kDead + kLimit / 64);
+  EXPECT_TRUE(IsOpen(vain_));
+  SearchGate::State state = vain_;
+  state.live_bytes -= kLimit / 64;
+  Restore(state, kDead);
+  EXPECT_TRUE(IsOpen(state));
+  state = vain_;
+  state.limit *= 2;
+  Restore(state, kDead);
+  EXPECT_TRUE(IsOpen(state));
+}
+
+TEST_F(StoredSearchTest, BytesOfAnotherLengthAreNone) {
+  const std::string bytes = VainSearch().Encode();
+  EXPECT_TRUE(VainSearch::Decode(bytes).has_value());
+  EXPECT_FALSE(VainSearch::Decode(bytes.substr(1)).has_value());
+  EXPECT_FALSE(VainSearch::Decode(bytes + "x").has_value());
+  EXPECT_FALSE(VainSearch::Decode({}).has_value());
+}
+
 }  // namespace
 }  // namespace larder::testing

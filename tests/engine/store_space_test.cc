@@ -1210,6 +1210,38 @@ TEST_P(FullStore, ARefusalLeavesTheFilesAlone) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// Nor does it for each process that comes.
+TEST_P(FullStore, WhoComesLaterDoesNotSearchAgain) {
+  constexpr std::uint64_t kLimit = 32 * kMiB;
+  const std::size_t size = GetParam();
+  Open({{"size_limit", std::to_string(kLimit)}, {"when_full", "fail"}});
+  std::uint64_t count = 0;
+  while (Set(KeyOf(count), MakeValue(count, size)).ok()) ++count;
+  for (int round = 0; round < 4; ++round) {
+    ASSERT_NO_FATAL_FAILURE(Reopen());
+    std::vector<std::string> tables = Tables();
+    Status status;
+    while ((status = Set(KeyOf(count), MakeValue(count, size))).ok()) {
+      ++count;
+      tables = Tables();
+    }
+    ASSERT_EQ(status.code(), StatusCode::kNoSpace);
+    if (round == 0) continue;  // What closing left may be worth a search.
+    const std::vector<std::string> after = Tables();
+    EXPECT_TRUE(
+        std::includes(tables.begin(), tables.end(), after.begin(), after.end()))
+        << round;
+  }
+  for (std::uint64_t i = 0; i < count; i += 4) {
+    ASSERT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied) << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(Reopen());
+  for (std::uint64_t i = 0; i < count / 8; ++i) {
+    ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, size)).ToString(), "kOk") << i;
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 // A batch fills no less than single sets.
 TEST_P(FullStore, BatchesUseTheRoom) {
   constexpr std::uint64_t kLimit = 32 * kMiB;
