@@ -6,9 +6,9 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <future>
-#include <memory>
+#include <iostream>
 #include <mutex>
+#include <semaphore>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,23 +25,48 @@ namespace {
 // Another thread may have the lock of a stream for as long as it likes: one
 // that waits for input, say.
 constexpr std::chrono::seconds kFlushTimeMax{1};
-// While nothing is known of when RocksDB makes its static objects, which is
-// before it logs so often.
-constexpr int kHandlersMax = 64;
-
 // Of this thread: how many ExitEndsAtOnce there are.
 constinit thread_local int ends_at_once = 0;
 
+// Nothing here is allocated but by the thread: there may be no memory left.
+std::binary_semaphore& Flushed() noexcept {
+  static std::binary_semaphore flushed{0};
+  return flushed;
+}
+
+// Standard output first, and the streams of C++ where they have buffers of
+// their own: what follows waits for any stream that another thread has, or this
+// one has locked.
+void FlushAll() noexcept {
+  std::fflush(stdout);
+  for (std::ostream* const stream : {&std::cout, &std::clog}) {
+    try {
+      stream->flush();
+    } catch (...) {  // If the user wants it to throw: there is nobody to tell.
+    }
+  }
+  std::fflush(nullptr);
+}
+
+// Without a thread that could wait: what nobody has.
+void FlushUnlocked() noexcept {
+  for (std::FILE* const stream : {stdout, stderr}) {
+    if (::ftrylockfile(stream) != 0) continue;
+    std::fflush(stream);
+    ::funlockfile(stream);
+  }
+}
+
 [[noreturn]] void EndProcess(int status) noexcept {
-  // Shared, as the flush may last longer than this.
-  const auto flushed = std::make_shared<std::promise<void>>();
-  auto flusher = StartThread([flushed] {
-    std::fflush(nullptr);
-    flushed->set_value();
+  auto flusher = StartThread([] {
+    FlushAll();
+    Flushed().release();
   });
   if (flusher) {
-    flushed->get_future().wait_for(kFlushTimeMax);
+    static_cast<void>(Flushed().try_acquire_for(kFlushTimeMax));
     flusher->detach();
+  } else {
+    FlushUnlocked();
   }
   std::_Exit(status);
 }
@@ -99,7 +124,6 @@ struct ExitRegistry {
   std::thread::id closer;
   std::atomic<bool> begun{false};
   std::atomic<bool> done{false};
-  std::atomic<int> handler_count{0};  // Of ExitEndsAtOnce.
 };
 
 ClosedAtExit::ClosedAtExit(std::function<void()> close)
@@ -150,19 +174,21 @@ void CloseBeforeStaticsOfNow() noexcept {
 
 void ExitEndsAtOnce::Prepare() noexcept {
   StayLoaded();
-  ExitRegistry::Get();
+  // One at least, should there be no memory later.
+  [[maybe_unused]] static const bool registered =
+      ::on_exit(&EndIfAtOnce, nullptr) == 0;
 }
 
 // Exit must come to EndIfAtOnce before it destroys anything of RocksDB's: what
 // CloseBeforeStaticsOfNow registers is not there before the first database is
-// open, and is used up once exit has begun.
+// open, and is used up once exit has begun. And before anything else that was
+// made since, which may wait for what this thread has locked: so there is one
+// each time, as nobody knows when a static object is made. They take 32 bytes
+// and are never given back; a cache logs seldom.
 ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
   ++ends_at_once;
-  ExitRegistry& registry = ExitRegistry::Get();
-  if (registry.begun.load() ||
-      registry.handler_count.fetch_add(1) < kHandlersMax) {
-    static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
-  }
+  // Without memory those of before have to do.
+  static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
 }
 
 ExitEndsAtOnce::~ExitEndsAtOnce() { --ends_at_once; }

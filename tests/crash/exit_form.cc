@@ -9,11 +9,14 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -376,12 +379,13 @@ int ExitOfTheLogOfAnotherThread(const char* directory) {
   for (;;) ::pause();
 }
 
-// Changes a byte in the middle of each file in `directory`.
-void Damage(const std::filesystem::path& directory,
-            std::string_view extension) {
+// Changes a byte of each file in `directory`, in its middle or at `place`.
+void Damage(const std::filesystem::path& directory, std::string_view extension,
+            std::optional<std::uint64_t> place = std::nullopt) {
   for (const auto& file : std::filesystem::directory_iterator(directory)) {
     if (file.path().extension() != extension) continue;
-    const auto middle = static_cast<off_t>(file.file_size() / 2);
+    const auto middle =
+        static_cast<off_t>(place.value_or(file.file_size() / 2));
     const int fd = ::open(file.path().c_str(), O_RDWR | O_CLOEXEC);
     char byte = 0;
     if (::pread(fd, &byte, 1, middle) == 1) {
@@ -407,6 +411,68 @@ int ExitOfTheLogInACall(const char* directory) {
     while (cache.Set("busy", "v").ok()) static_cast<void>(cache.Get("busy"));
   }).detach();
   ReadForEver();
+  static_cast<void>(cache.Get("large"));
+  return 1;  // It had nothing to say.
+}
+
+// In the exit of a log callback it would wait for what that has locked.
+class WaitsForTheLog {
+ public:
+  ~WaitsForTheLog() {
+    for (;;) ::pause();
+  }
+};
+
+// After many lines, none of which was the last that a static object is made
+// after.
+int ExitOfTheLogAfterManyLines(const char* directory) {
+  constexpr int kLineCount = 100;
+  global = Open(directory);
+  const std::string own = std::string(directory) + ".2";
+  static int lines = 0;
+  CacheOptions options;
+  options.log = [exit_at = ExitAt("damaged")](std::string_view line) {
+    if (line.find("damaged") != line.npos && ++lines > kLineCount) {
+      exit_at(line);
+    }
+  };
+  Cache& cache = **new auto(std::move(*Cache::Open(own, options)));
+  Require(cache.Set("main", "v").ok(), "Set");
+  for (int i = 0; i <= kLineCount; ++i) {
+    Require(cache.Set(std::to_string(i), std::string(20'000, 'x')).ok(), "Set");
+  }
+  constexpr std::uint64_t kStep = 5000;
+  for (std::uint64_t at = kStep; at < kLineCount * 21'000; at += kStep) {
+    Damage(own + "/log", ".seg", at);
+  }
+  for (int i = 0; i < kLineCount; ++i) {
+    static_cast<void>(cache.Get(std::to_string(i)));
+  }
+  Require(lines == kLineCount, "a line for each");
+  static const WaitsForTheLog waits;
+  static_cast<void>(cache.Get(std::to_string(kLineCount)));
+  return 1;  // It had nothing to say.
+}
+
+// With the lock of a stream, and two others that have buffers of their own.
+int ExitOfTheLogWithALockedStream(const char* directory) {
+  global = Open(directory);
+  const std::string own = std::string(directory) + ".2";
+  Require(::dup2(kReportFd, STDOUT_FILENO) == STDOUT_FILENO, "dup2");
+  std::ios::sync_with_stdio(false);
+  CacheOptions options;
+  options.log = [](std::string_view line) {
+    if (line.find("damaged") == line.npos) return;
+    ::flockfile(stderr);
+    std::fputs("from ", stdout);
+    std::cout << "the log";
+    user_after_close.all_open = true;
+    std::exit(kExitOfCallback);
+  };
+  Cache& cache = **new auto(std::move(*Cache::Open(own, options)));
+  Require(cache.Set("main", "v").ok(), "Set");
+  Require(cache.Set("large", std::string(200'000, 'x')).ok(), "Set");
+  Damage(own + "/log", ".seg");
   static_cast<void>(cache.Get("large"));
   return 1;  // It had nothing to say.
 }
@@ -467,6 +533,8 @@ constexpr auto kForms = std::to_array<Form>({
     {"exit-of-a-callback", &ExitOfACallback},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
+    {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},
+    {"exit-of-the-log-with-a-locked-stream", &ExitOfTheLogWithALockedStream},
     {"exit-of-the-log-in-open", &ExitOfTheLogInOpen},
     {"exit-of-the-log-at-exit", &ExitOfTheLogAtExit},
     {"child-exits", &ChildExits},

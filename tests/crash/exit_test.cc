@@ -82,6 +82,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "exit-of-a-thread", "exit-of-a-callback",
                       "exit-of-the-log-of-a-thread",
                       "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
+                      "exit-of-the-log-after-many-lines",
+                      "exit-of-the-log-with-a-locked-stream",
                       "exit-of-the-log-at-exit", "child-exits",
                       "child-uses-and-exits", "child-closes-and-exits",
                       "children-of-a-busy-parent", "read-only", "grandchild",

@@ -41,8 +41,8 @@ using EvictionCallback = std::function<void(
 /// Called in the middle of things, by whichever thread has something to say:
 /// calls of the cache that need its store are kDeadlock there, and no scan,
 /// stream or cache must be used or destroyed. exit ends the process there with
-/// its status, and leaves caches as kill -9 does (docs/processes.md, "exit").
-/// What it throws is counted.
+/// its status, and leaves caches as kill -9 does (docs/processes.md, "exit");
+/// not while another thread is in exit. What it throws is counted.
 using LogCallback = std::function<void(std::string_view line)>;
 
 /// What to do with a directory that is not a cache yet, or not usable.
