@@ -2,10 +2,11 @@
 # sanitizers, all private, so that no flag leaks into a consumer.
 #
 # Libraries are position independent, so that their archives can be linked into
-# a shared library, and are as fast in a program as without that: nobody
-# replaces a function of theirs, so the compiler inlines as it likes, and the
+# a shared library, and are as fast in a program as without that: the compiler
+# inlines as it likes, as if nobody replaced a function of theirs, and the
 # linker turns what goes through tables (calls, variables, thread-local ones)
-# into direct accesses.
+# into direct accesses. A shared library that exports them has calls bound to
+# those of a host that does so, too: README.md says how not to.
 function(larder_configure target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
