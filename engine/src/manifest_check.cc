@@ -5,6 +5,7 @@
 
 #include "manifest_check.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <memory>
@@ -25,9 +26,17 @@ enum class Tag : std::uint32_t {
   kLogNumber = 2,
   kNextFileNumber = 3,
   kLastSequence = 4,
+  kCompactionCursor = 5,
+  kDeletedTable = 6,
   kPreviousLogNumber = 9,
   kLogNumberToKeep = 10,
+  kNewTable = 103,
+  kFamily = 200,
+  kFamilyAdded = 201,
+  kFamilyDropped = 202,
   kFamilyMax = 203,
+  kGroup = 300,
+  kIgnorable = 8192,  // And all that have this bit.
   kDatabaseId = 8193,
 };
 
@@ -55,6 +64,70 @@ std::optional<std::uint64_t> LastSequence(std::string_view record) {
     }
   }
   return std::nullopt;
+}
+
+void SkipBytes(ByteReader& in) { static_cast<void>(in.Bytes(in.Varint())); }
+
+void SkipTable(ByteReader& in) {
+  constexpr std::uint64_t kEnd = 1;
+  for (int i = 0; i < 3; ++i)
+    static_cast<void>(in.Varint());  // Level, name, size.
+  SkipBytes(in);                     // Its first and its last key.
+  SkipBytes(in);
+  for (int i = 0; i < 2; ++i)
+    static_cast<void>(in.Varint());  // Sequence numbers.
+  while (in.ok() && in.Varint() != kEnd) SkipBytes(in);
+}
+
+// Its family comes last. False: there is something unknown in it.
+bool NoteFlushedLog(std::string_view record, FlushedLogs& logs) {
+  ByteReader in(record);
+  std::uint32_t family = 0;
+  std::uint64_t log = 0;
+  while (in.ok() && !in.rest().empty()) {
+    const auto tag = static_cast<Tag>(in.Varint());
+    switch (tag) {
+      case Tag::kLogNumber:
+        log = in.Varint();
+        break;
+      case Tag::kFamily:
+        family = static_cast<std::uint32_t>(in.Varint());
+        break;
+      case Tag::kNextFileNumber:
+      case Tag::kLastSequence:
+      case Tag::kPreviousLogNumber:
+      case Tag::kLogNumberToKeep:
+      case Tag::kFamilyMax:
+      case Tag::kGroup:
+        static_cast<void>(in.Varint());
+        break;
+      case Tag::kCompactionCursor:
+        static_cast<void>(in.Varint());
+        SkipBytes(in);
+        break;
+      case Tag::kDeletedTable:
+        static_cast<void>(in.Varint());
+        static_cast<void>(in.Varint());
+        break;
+      case Tag::kNewTable:
+        SkipTable(in);
+        break;
+      case Tag::kFamilyDropped:
+        break;
+      case Tag::kComparator:
+      case Tag::kFamilyAdded:
+        SkipBytes(in);
+        break;
+      default:
+        if ((static_cast<std::uint32_t>(tag) &
+             static_cast<std::uint32_t>(Tag::kIgnorable)) == 0) {
+          return false;
+        }
+        SkipBytes(in);
+    }
+  }
+  logs[family] = std::max(logs[family], log);
+  return in.ok();
 }
 
 std::unique_ptr<rocksdb::FSSequentialFile> OpenFile(rocksdb::FileSystem& files,
@@ -123,6 +196,20 @@ Result<std::optional<std::uint64_t>> CheckManifest(rocksdb::FileSystem& files,
                                    std::to_string(end) + ", and more follows"));
   }
   return std::optional(last);
+}
+
+std::optional<FlushedLogs> ReadFlushedLogs(rocksdb::FileSystem& files,
+                                           const std::string& directory) {
+  const std::string path = ManifestPath(files, directory);
+  auto file = path.empty() ? nullptr : OpenFile(files, path);
+  if (file == nullptr) return std::nullopt;
+  FlushedLogs logs;
+  WalReader reader(std::move(file));
+  while (const auto record = reader.Next()) {
+    if (!NoteFlushedLog(*record, logs)) return std::nullopt;
+  }
+  if (reader.stopped_early() && reader.FindMore()) return std::nullopt;
+  return logs;
 }
 
 }  // namespace larder

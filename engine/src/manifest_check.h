@@ -2,6 +2,7 @@
 #define LARDER_ENGINE_SRC_MANIFEST_CHECK_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +34,15 @@ namespace larder {
 [[nodiscard]] Result<std::optional<std::uint64_t>> CheckManifest(
     rocksdb::FileSystem& files, const std::string& directory,
     const ManifestMark& mark);
+
+/// For each family, by its id, the number of the first write-ahead log that may
+/// have changes which are not in its tables.
+using FlushedLogs = std::map<std::uint32_t, std::uint64_t>;
+
+/// What the manifest in `directory` says of it; nullopt: it cannot be read up
+/// to its end.
+[[nodiscard]] std::optional<FlushedLogs> ReadFlushedLogs(
+    rocksdb::FileSystem& files, const std::string& directory);
 
 /// The number in the name of the manifest at `path`; nullopt if it is none.
 [[nodiscard]] std::optional<std::uint64_t> ManifestNumber(

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -208,6 +209,36 @@ std::vector<Found> ReadAll(rocksdb::FileSystem& files,
   return all;
 }
 
+// `record`, a batch of the log `number`, without what is in tables; empty if
+// nothing is left. The changes that are left have the first of its numbers.
+std::string WithoutFlushed(const std::string& record, std::uint64_t number,
+                           const FlushedLogs& flushed) {
+  const bool any = std::ranges::any_of(
+      flushed, [number](const auto& log) { return number < log.second; });
+  if (!any) return record;
+  std::string left = record.substr(0, kBatchHeadSize);
+  std::uint32_t count = 0;
+  ByteReader in(std::string_view(record).substr(kBatchHeadSize));
+  while (in.ok() && !in.rest().empty()) {
+    const std::string_view before = in.rest();
+    const auto tag = static_cast<Tag>(in.Fixed<std::uint8_t>());
+    const bool named = tag >= Tag::kFamilyDelete;
+    const auto family = static_cast<std::uint32_t>(named ? in.Varint() : 0);
+    static_cast<void>(in.Bytes(in.Varint()));
+    if (tag == Tag::kComment) continue;
+    if (tag != Tag::kDelete && tag != Tag::kFamilyDelete) {
+      static_cast<void>(in.Bytes(in.Varint()));
+    }
+    const auto log = flushed.find(family);
+    if (log != flushed.end() && number < log->second) continue;
+    left += before.substr(0, before.size() - in.rest().size());
+    ++count;
+  }
+  if (count == 0) return {};
+  std::memcpy(left.data() + sizeof(std::uint64_t), &count, sizeof(count));
+  return left;
+}
+
 // As many as can be replayed one after another: a record that is at a wrong
 // place must not cost all those whose numbers it would make too small.
 std::vector<bool> LongestInOrder(const std::vector<Found>& all) {
@@ -248,13 +279,16 @@ Result<WalFindings> CheckWriteAheadLogs(rocksdb::FileSystem& files,
 }
 
 Status CopyReadableLogs(rocksdb::FileSystem& files, const std::string& from,
-                        const std::string& to) {
+                        const std::string& to, const FlushedLogs& flushed) {
   const std::vector<Log> logs = FindLogs(files, from);
   const std::vector<Found> all = ReadAll(files, logs);
   const std::vector<bool> chosen = LongestInOrder(all);
   std::vector<std::string> copies(logs.size());
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (chosen[i]) AppendWalRecord(copies[all[i].log], all[i].record);
+    if (!chosen[i]) continue;
+    const std::string record =
+        WithoutFlushed(all[i].record, logs[all[i].log].number, flushed);
+    if (!record.empty()) AppendWalRecord(copies[all[i].log], record);
   }
   for (std::size_t i = 0; i < logs.size(); ++i) {
     const std::string path = to + logs[i].path.substr(logs[i].path.rfind('/'));

@@ -8,6 +8,8 @@
 
 #include "larder/engine/status.h"
 
+#include "manifest_check.h"
+
 namespace larder {
 
 /// What write-ahead logs are like that RocksDB may be given.
@@ -36,10 +38,13 @@ struct WalFindings {
 
 /// Writes logs of the same names as those in `from` into `to`, with all records
 /// that can be read, also behind damage, and whose sequence numbers grow. They
-/// pass the check. Errors: kNoSpace, kIoError.
+/// pass the check. Changes of a family before the log that `flushed` has for it
+/// are left out: its tables have them, or what came after them.
+/// Errors: kNoSpace, kIoError.
 [[nodiscard]] Status CopyReadableLogs(rocksdb::FileSystem& files,
                                       const std::string& from,
-                                      const std::string& to);
+                                      const std::string& to,
+                                      const FlushedLogs& flushed = {});
 
 }  // namespace larder
 
