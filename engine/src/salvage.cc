@@ -16,10 +16,12 @@
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table_properties.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include "coding.h"
 #include "counting_file_system.h"
 #include "directory_create.h"
+#include "manifest_check.h"
 #include "open_file.h"
 #include "pending_batch.h"
 #include "readable_pairs.h"
@@ -44,6 +46,7 @@ constexpr Rank kLostRank =
 constexpr std::uint64_t kLostRankRows = 1024;
 /// Families are made in the same order in every database.
 constexpr std::uint32_t kAccessId = 2;
+constexpr std::uint32_t kCountersId = 3;
 /// A key that is none of larder's, in each family of a database that is only
 /// there to tell RocksDB's repair which families there are.
 constexpr std::string_view kSkeletonKey = "\xffskeleton";
@@ -101,13 +104,40 @@ std::vector<fs::path> FilesIn(const fs::path& directory,
   return files;
 }
 
-// Of a pair in a table that does not say it.
-std::string FamilyOf(const TablePair& pair) {
-  if (pair.key.size() == sizeof(std::uint64_t) &&
-      DecodeValueRecord(pair.value, LoadBigEndian64(pair.key.data()))) {
-    return "values";
-  }
-  return pair.key.starts_with(kEntrySpace) ? "access" : "counters";
+/// A table to be read block by block.
+struct Table {
+  std::filesystem::path path;
+  std::string family = {};  // Empty: nobody says it.
+  std::string first_key = {};
+  std::optional<std::string> last_key = {};
+  std::uint64_t sequence_max = UINT64_MAX;
+};
+
+std::uint64_t LogNumber(const fs::path& log) {
+  return std::strtoull(log.stem().c_str(), nullptr, 10);
+}
+
+// Of the whole table, as the key of an entry may look like a position. Records
+// of values have a checksum that covers the position; names are text.
+Result<std::string> GuessFamily(const fs::path& table) {
+  std::string family;
+  const auto visit = [&family](const TablePair& pair) {
+    const auto& [key, value, sequence, kind, is_newest] = pair;
+    if (!family.empty()) return Status::Ok();
+    if (key.empty() || key[0] > kExpirySpace) {
+      family = "counters";
+    } else if (key.size() != sizeof(std::uint64_t)) {
+      family = "access";
+    } else if (kind == TablePair::Kind::kPut &&
+               DecodeValueRecord(value, LoadBigEndian64(key.data()))) {
+      family = "values";
+    }
+    return Status::Ok();
+  };
+  const auto scanned = ScanTableBlocks(FilePlace(table), std::nullopt, visit);
+  if (!scanned) return Fail(scanned.error());
+  // Without one record that is right it has entries, or nothing.
+  return family.empty() ? "access" : family;
 }
 
 PlaceId PlaceOf(const Entry& entry) {
@@ -151,14 +181,23 @@ class Salvager {
   Status TakeIndexPair(std::string_view key, std::string_view value);
   Status TakeRecord(std::string_view key, std::string_view value);
   void NoteEntry(std::string_view key, const Entry& entry);
-  using TakePair = Status (Salvager::*)(const std::string& family,
+  using TakePair = Status (Salvager::*)(std::string_view family,
                                         const TablePair& pair);
-  [[nodiscard]] std::vector<fs::path> TablesOfSource();
+  void NoteLiveTables();
+  [[nodiscard]] std::vector<Table> TablesOfSource() const;
   Status ReadTables();
-  Status ReadTable(const fs::path& path, TakePair take);
+  Status FindFamily(Table& table);
+  Result<std::vector<KeyGap>> ReadTable(const Table& table, TakePair take);
   Status ReadLogs(TakePair take);
-  Status NoteNewest(const std::string& family, const TablePair& pair);
-  Status TakeTablePair(const std::string& family, const TablePair& pair);
+  void NoteLedger(std::string_view operand);
+  Status NoteNewest(std::string_view family, const TablePair& pair);
+  [[nodiscard]] bool IsNewest(const TablePair& pair, const Entry& entry) const;
+  [[nodiscard]] bool IsCandidate(std::string_view family, const TablePair& pair,
+                                 Entry& entry) const;
+  Status CountCandidate(std::string_view family, const TablePair& pair);
+  Status TakeTablePair(std::string_view family, const TablePair& pair);
+  Status TakeEntry(const TablePair& pair);
+  [[nodiscard]] bool IsGone(std::string_view key, const LostItem& item) const;
   Status FindLostItems();
   Status ScanSegmentFile(const fs::path& path, std::uint32_t id);
   LostItem* NoteLost(std::string_view key, std::uint64_t version);
@@ -175,9 +214,12 @@ class Salvager {
     return std::any_of(index_gaps_.begin(), index_gaps_.end(),
                        [key](const KeyGap& gap) { return gap.Contains(key); });
   }
+  [[nodiscard]] bool IsCounted(std::uint32_t epoch, Rank rank) const {
+    return epoch == ledger_.epoch_max &&
+           rank >= ledger_.cutoffs[RankClass(rank)];
+  }
   [[nodiscard]] bool IsCounted(const Entry& entry) const {
-    return entry.epoch == ledger_.epoch_max &&
-           entry.rank >= ledger_.cutoffs[RankClass(entry.rank)];
+    return IsCounted(entry.epoch, entry.rank);
   }
   /// After the index was read.
   void CountMissing();
@@ -194,9 +236,11 @@ class Salvager {
   fs::path logs_ = options_.source;  // Where the source has its logs.
   rocksdb::WriteBatch batch_;
   // Tables to be read one by one, as the database cannot.
-  std::vector<fs::path> tables_;
-  // The keys of each table of the index; nullopt: the MANIFEST is lost.
-  std::optional<std::map<std::string, KeyGap>> index_tables_;
+  std::vector<Table> tables_;
+  // What the MANIFEST says of the source; nullopt: it is lost, so there may be
+  // tables and logs whose changes are out of date.
+  std::optional<std::vector<Table>> live_tables_;
+  FlushedLogs flushed_logs_;
   std::vector<KeyGap> index_gaps_;
   bool lines_lost_ = false;
   // That of before, as far as it is known; without cells in the end.
@@ -208,12 +252,50 @@ class Salvager {
   std::map<std::uint32_t, std::uint64_t> runs_;  // First positions.
   bool runs_lost_ = true;                        // Some of them, perhaps.
   std::unordered_map<std::string, LostItem> lost_;
-  // Of each entry in a gap, the last change that can be read.
-  struct LastChange {
-    std::uint64_t sequence = 0;
-    bool is_deletion = false;
+  // What can be read of an entry in a gap. Versions never come again, so of
+  // puts the one with the larger version is newer; of several of one version
+  // (another expiry, another place) sequence numbers tell.
+  struct Changes {
+    std::uint64_t version = 0;       // The largest of a put.
+    std::uint64_t sequence = 0;      // The largest of one of that version.
+    std::uint64_t sequence_max = 0;  // Of all puts.
+    std::uint64_t deletion = 0;      // The largest of a deletion.
+    std::uint64_t hash = 0;          // Of the value of that put.
+    std::uint64_t unknown_hash = 0;  // Of one of that version without sequence.
+    Rank rank = 0;
+    std::uint32_t epoch = 0;
+    bool has_put = false;
+    bool has_deletion = false;
+    bool has_unknown = false;
+
+    [[nodiscard]] bool EndsDeleted() const {
+      return has_deletion && (!has_put || deletion >= sequence);
+    }
   };
-  std::unordered_map<std::string, LastChange> newest_;
+  // By a hash: keys may be much larger than what they take in a table. Where
+  // two keys have the same, what is older than either does not come back.
+  struct KeyHash {
+    XXH128_hash_t hash;
+    explicit KeyHash(std::string_view key)
+        : hash(XXH3_128bits(key.data(), key.size())) {}
+    bool operator==(const KeyHash& other) const {
+      return XXH128_isEqual(hash, other.hash) != 0;
+    }
+    struct Low {
+      std::size_t operator()(const KeyHash& key) const {
+        return key.hash.low64;
+      }
+    };
+  };
+  std::unordered_map<KeyHash, Changes, KeyHash::Low> changes_;
+  // Keys of the index that a table may have had, and how new.
+  struct Dark {
+    KeyGap keys;
+    std::uint64_t sequence_max;
+  };
+  std::vector<Dark> dark_;
+  // In each place, by rank, the entries that could come back.
+  std::map<PlaceId, std::map<Rank, std::int64_t>> candidates_;
 };
 
 Status Salvager::RunSteps() {
@@ -234,7 +316,8 @@ Status Salvager::RunSteps() {
         [this](auto key, auto value) { return TakeIndexPair(key, value); },
         index_gaps_));
     CountMissing();
-    if (!gaps.empty() || !index_gaps_.empty() || !tables_.empty()) {
+    // In a repaired one a table may be put aside that is none of the index.
+    if (!gaps.empty() || !index_gaps_.empty() || repaired_) {
       tables_ = TablesOfSource();
     }
   } else {
@@ -256,9 +339,8 @@ Status Salvager::RunSteps() {
         &Rocks::values,
         [this](auto key, auto value) { return TakeRecord(key, value); }, gaps));
     if (!gaps.empty() && tables_.empty()) {
-      for (const fs::path& table : TablesOfSource()) {
-        LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::TakeTablePair));
-      }
+      tables_ = TablesOfSource();
+      LARDER_RETURN_IF_ERROR(ReadTables());
     }
   }
   if (!index_gaps_.empty()) LARDER_RETURN_IF_ERROR(FindLostItems());
@@ -313,34 +395,48 @@ void Salvager::OpenSource() {
     source_ = OpenReadOnly(options_.scratch, options_.manifest);
   }
   if (source_ != nullptr) {
+    NoteLiveTables();
     if (!IsBlind(*source_)) return;
-    rocksdb::ColumnFamilyMetaData meta;
-    source_->db().GetColumnFamilyMetaData(source_->access(), &meta);
-    index_tables_.emplace();
-    for (const rocksdb::LevelMetaData& level : meta.levels) {
-      for (const rocksdb::SstFileMetaData& table : level.files) {
-        (*index_tables_)[table.relative_filename] = {
-            table.smallestkey, table.largestkey + '\0', false};
-      }
-    }
     source_.reset();
   }
   logs_ = options_.source;
   if (!MakeRepairedCopy().ok()) return;
   source_ = OpenReadOnly(options_.scratch, ManifestMark());
   if (source_ != nullptr && IsBlind(*source_)) source_.reset();
-  tables_ = FilesIn(options_.scratch / "lost", ".sst");
+  repaired_ = source_ != nullptr;
+  // Where the repair has put those that it has made tables of.
+  if (repaired_) logs_ = options_.scratch / "lost";
+}
+
+void Salvager::NoteLiveTables() {
+  auto logs = ReadFlushedLogs(*files_, options_.source.string());
+  if (!logs) return;
+  flushed_logs_ = *std::move(logs);
+  std::vector<rocksdb::LiveFileMetaData> files;
+  source_->db().GetLiveFilesMetaData(&files);
+  live_tables_.emplace();
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    live_tables_->push_back({.path = options_.source / file.relative_filename,
+                             .family = file.column_family_name,
+                             .first_key = file.smallestkey,
+                             .last_key = file.largestkey,
+                             .sequence_max = file.largest_seqno});
+  }
 }
 
 // What a table had that the repair could not use, or did not find.
 void Salvager::NoteTablesPutAside() {
-  if (source_ == nullptr || !repaired_) return;
-  if (index_tables_) {
-    for (const auto& [name, keys] : *index_tables_) {
-      if (!fs::exists(options_.scratch / name)) index_gaps_.push_back(keys);
-    }
-  } else {  // Nobody knows which tables there were.
+  if (!repaired_) return;
+  if (!live_tables_) {  // Nobody knows which tables there were.
     index_gaps_.push_back({{}, {}, true});
+    return;
+  }
+  for (const Table& table : *live_tables_) {
+    if (table.family != "access" ||
+        fs::exists(options_.scratch / table.path.filename())) {
+      continue;
+    }
+    index_gaps_.push_back({table.first_key, *table.last_key + '\0', false});
   }
 }
 
@@ -394,14 +490,20 @@ Status Salvager::MakeRepairedCopy() {
   }
   LARDER_RETURN_IF_ERROR((*opened)->Close());
   LARDER_RETURN_IF_ERROR(CopyReadableLogs(*files_, options_.source.string(),
-                                          options_.scratch.string()));
+                                          options_.scratch.string(),
+                                          flushed_logs_));
   std::error_code error;
+  const auto is_live = [this](const fs::path& table) {
+    return !live_tables_ ||
+           std::ranges::any_of(*live_tables_, [&](const Table& live) {
+             return live.path == table;
+           });
+  };
   std::uint64_t number_max = 0;
   for (const char* extension : {".sst", ".log"}) {
     for (const fs::path& file : FilesIn(options_.source, extension)) {
-      number_max = std::max<std::uint64_t>(
-          number_max, std::strtoull(file.stem().c_str(), nullptr, 10));
-      if (error || file.extension() == ".log") continue;
+      number_max = std::max<std::uint64_t>(number_max, LogNumber(file));
+      if (error || file.extension() == ".log" || !is_live(file)) continue;
       fs::create_hard_link(file, options_.scratch / file.filename(), error);
     }
   }
@@ -414,7 +516,6 @@ Status Salvager::MakeRepairedCopy() {
   if (!error) error = RemoveTree(skeleton);
   LARDER_RETURN_IF_ERROR(FromError(error, options_.scratch));
   rocks.path = options_.scratch;
-  repaired_ = true;
   return Rocks::Repair(rocks);
 }
 
@@ -495,7 +596,7 @@ Status Salvager::TakeIndexPair(std::string_view key, std::string_view value) {
   }
   if (key[0] == kEntrySpace) {
     // Where a table is put aside this may be what that one has replaced.
-    if (index_tables_ && InGap(key)) return Status::Ok();
+    if (repaired_ && InGap(key)) return Status::Ok();
     Entry entry;
     if (!DecodeEntry(value, entry).ok()) return Status::Ok();
     ++report_.items_kept;
@@ -528,110 +629,151 @@ Status Salvager::TakeRecord(std::string_view key, std::string_view value) {
   return Put(&Rocks::values, key, value);
 }
 
-// The tables that the source consists of, and those that are put aside.
-std::vector<fs::path> Salvager::TablesOfSource() {
-  if (source_ == nullptr) return FilesIn(options_.source, ".sst");
-  std::vector<fs::path> tables;
-  if (repaired_) {
-    tables = FilesIn(options_.scratch, ".sst");
-    std::ranges::copy(FilesIn(options_.scratch / "lost", ".sst"),
-                      std::back_inserter(tables));
-    return tables;
-  }
-  std::vector<rocksdb::LiveFileMetaData> files;
-  source_->db().GetLiveFilesMetaData(&files);
-  for (const rocksdb::LiveFileMetaData& file : files) {
-    tables.push_back(options_.source / file.relative_filename);
-  }
+// Those that the MANIFEST names. Without it all that are there, and then the
+// repair has made tables of logs, too.
+std::vector<Table> Salvager::TablesOfSource() const {
+  if (live_tables_) return *live_tables_;
+  std::vector<Table> tables;
+  const auto add = [&tables](const fs::path& directory) {
+    for (const fs::path& path : FilesIn(directory, ".sst")) {
+      tables.push_back({.path = path});
+    }
+  };
+  // An open database without live tables has a MANIFEST that says something
+  // unknown: what it has is taken, and nothing else.
+  if (source_ != nullptr && !repaired_) return tables;
+  add(repaired_ ? options_.scratch : options_.source);
+  if (repaired_) add(options_.scratch / "lost");
   return tables;
 }
 
 // Pair by pair, from the blocks alone: where one table is damaged RocksDB shows
 // nothing of the others, and if the damage is not in its pairs they are all
 // there. Which of several pairs of a key is the newest is known after all
-// tables and logs were looked at, so that is done twice.
+// tables and logs were looked at, and which entries have a place in the ledger
+// after that, so it is done several times.
+//
+// 1. Nothing comes back that has been deleted or written over as far as one can
+//    read, nor what may have been where one cannot: a table is dark where its
+//    blocks are damaged, up to its largest sequence number.
+// 2. Without the MANIFEST tables and logs may be out of date. Versions, which
+//    never come again, tell the newest put; with a deletion a put without
+//    sequence number cannot be compared. Of entries of one place and rank none
+//    comes back if there are more than the ledger lacks.
 Status Salvager::ReadTables() {
-  if (!index_gaps_.empty()) {
-    for (const fs::path& table : tables_) {
-      LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::NoteNewest));
+  for (Table& table : tables_) {
+    LARDER_RETURN_IF_ERROR(FindFamily(table));
+    auto gaps = ReadTable(table, &Salvager::NoteNewest);
+    if (!gaps) return gaps.error();
+    if (table.family != "access") continue;
+    for (KeyGap& gap : *gaps) {
+      gap.begin = std::max(gap.begin, table.first_key);
+      dark_.push_back({std::move(gap), table.sequence_max});
     }
-    LARDER_RETURN_IF_ERROR(ReadLogs(&Salvager::NoteNewest));
   }
-  for (const fs::path& table : tables_) {
-    LARDER_RETURN_IF_ERROR(ReadTable(table, &Salvager::TakeTablePair));
+  LARDER_RETURN_IF_ERROR(ReadLogs(&Salvager::NoteNewest));
+  for (const TakePair take :
+       {&Salvager::CountCandidate, &Salvager::TakeTablePair}) {
+    for (const Table& table : tables_) {
+      const auto gaps = ReadTable(table, take);
+      if (!gaps) return gaps.error();
+    }
+    LARDER_RETURN_IF_ERROR(ReadLogs(take));
   }
-  if (index_gaps_.empty()) return Status::Ok();
-  return ReadLogs(&Salvager::TakeTablePair);
+  return Status::Ok();
 }
 
-// A table without properties does not say whose it is; its pairs do.
-Status Salvager::ReadTable(const fs::path& path, TakePair take) {
+Status Salvager::FindFamily(Table& table) {
+  if (!table.family.empty()) return Status::Ok();
   rocksdb::Options options;
   options.env = files_env_.get();
-  rocksdb::SstFileReader table(options);
-  std::string family;
-  if (table.Open(path.string()).ok()) {
-    const auto properties = table.GetTableProperties();
-    if (properties != nullptr) family = properties->column_family_name;
+  rocksdb::SstFileReader reader(options);
+  if (reader.Open(table.path.string()).ok()) {
+    const auto properties = reader.GetTableProperties();
+    if (properties != nullptr) table.family = properties->column_family_name;
   }
-  return ScanTableBlocks(FilePlace(path), [&](const TablePair& pair) {
-    return (this->*take)(family.empty() ? FamilyOf(pair) : family, pair);
-  });
+  if (!table.family.empty()) return Status::Ok();
+  Result<std::string> family = GuessFamily(table.path);
+  if (!family) return family.error();
+  table.family = *std::move(family);
+  return Status::Ok();
 }
 
-// RocksDB's repair has made tables of them; else nothing shows what they have
-// of keys in a gap.
+Result<std::vector<KeyGap>> Salvager::ReadTable(const Table& table,
+                                                TakePair take) {
+  return ScanTableBlocks(
+      FilePlace(table.path), table.last_key,
+      [&](const TablePair& pair) { return (this->*take)(table.family, pair); });
+}
+
+// Nothing else shows what they have of keys in a gap. Without a MANIFEST nobody
+// knows which of them are out of date, but a repair has made tables of them.
 Status Salvager::ReadLogs(TakePair take) {
-  if (repaired_) return Status::Ok();
+  using Kind = TablePair::Kind;
   class Reader final : public rocksdb::WriteBatch::Handler {
    public:
-    Reader(Salvager& salvager, TakePair take, std::uint64_t sequence)
-        : salvager_(salvager), take_(take), sequence_(sequence) {}
+    Reader(Salvager& salvager, TakePair take, bool has_access,
+           std::uint64_t sequence)
+        : salvager_(salvager),
+          take_(take),
+          has_access_(has_access),
+          sequence_(sequence) {}
     rocksdb::Status PutCF(std::uint32_t family, const rocksdb::Slice& key,
                           const rocksdb::Slice& value) override {
-      return Take(family,
-                  {.key = key.ToStringView(), .value = value.ToStringView()});
+      return Take(family, key, value, Kind::kPut);
     }
     rocksdb::Status DeleteCF(std::uint32_t family,
                              const rocksdb::Slice& key) override {
-      return Take(family, {.key = key.ToStringView(), .is_deletion = true});
+      return Take(family, key, {}, Kind::kDeletion);
     }
     rocksdb::Status SingleDeleteCF(std::uint32_t family,
                                    const rocksdb::Slice& key) override {
       return DeleteCF(family, key);
     }
-    rocksdb::Status MergeCF(std::uint32_t /*family*/,
-                            const rocksdb::Slice& /*key*/,
-                            const rocksdb::Slice& /*value*/) override {
-      ++sequence_;
-      return rocksdb::Status::OK();
+    rocksdb::Status MergeCF(std::uint32_t family, const rocksdb::Slice& key,
+                            const rocksdb::Slice& value) override {
+      return Take(family, key, value, Kind::kMerge);
     }
     void LogData(const rocksdb::Slice& /*blob*/) override {}
     [[nodiscard]] const Status& status() const { return status_; }
 
    private:
-    rocksdb::Status Take(std::uint32_t family, TablePair pair) {
-      pair.sequence = sequence_++;
+    rocksdb::Status Take(std::uint32_t family, const rocksdb::Slice& key,
+                         const rocksdb::Slice& value, Kind kind) {
+      const TablePair pair{.key = key.ToStringView(),
+                           .value = value.ToStringView(),
+                           .sequence = sequence_++,
+                           .kind = kind};
+      if (!status_.ok()) return rocksdb::Status::OK();
       // What else they have is in the memory of the source.
-      if (family != kAccessId || !status_.ok()) return rocksdb::Status::OK();
-      status_ = (salvager_.*take_)("access", pair);
+      if (family == kAccessId && has_access_) {
+        status_ = (salvager_.*take_)("access", pair);
+      } else if (family == kCountersId && pair.key == kLedgerKey) {
+        salvager_.NoteLedger(pair.value);
+      }
       return rocksdb::Status::OK();
     }
 
     Salvager& salvager_;
     const TakePair take_;
+    const bool has_access_;
     std::uint64_t sequence_;
     Status status_;
   };
+  if (source_ != nullptr && !live_tables_) return Status::Ok();
+  const auto flushed = flushed_logs_.find(kAccessId);
   for (const fs::path& path : FilesIn(logs_, ".log")) {
     std::unique_ptr<rocksdb::FSSequentialFile> file;
     if (!files_->NewSequentialFile(path.string(), {}, &file, nullptr).ok()) {
       continue;
     }
+    const bool has_access =
+        flushed == flushed_logs_.end() || LogNumber(path) >= flushed->second;
     WalReader log(std::move(file));
     while (const auto record = log.Next()) {
       if (record->size() < sizeof(std::uint64_t)) continue;
-      Reader reader(*this, take, LoadFixed<std::uint64_t>(record->data()));
+      Reader reader(*this, take, has_access,
+                    LoadFixed<std::uint64_t>(record->data()));
       // A record that is no batch ends it early.
       rocksdb::WriteBatch(std::string(*record))
           .Iterate(&reader)
@@ -642,59 +784,128 @@ Status Salvager::ReadLogs(TakePair take) {
   return Status::Ok();
 }
 
-Status Salvager::NoteNewest(const std::string& family, const TablePair& pair) {
+// Numbers that only grow, of any state or change.
+void Salvager::NoteLedger(std::string_view operand) {
+  LedgerDelta old;
+  if (!LedgerDelta::Decode(operand, old).ok()) return;
+  ledger_.version_max = std::max(ledger_.version_max, old.version_max);
+  ledger_.segment_max = std::max(ledger_.segment_max, old.segment_max);
+  ledger_.epoch_max = std::max(ledger_.epoch_max, old.epoch_max);
+  for (int c = 0; c < kRankClassCount; ++c) {
+    ledger_.cutoffs[c] = std::max(ledger_.cutoffs[c], old.cutoffs[c]);
+  }
+}
+
+Status Salvager::NoteNewest(std::string_view family, const TablePair& pair) {
+  if (family == "counters" && pair.key == kLedgerKey) NoteLedger(pair.value);
   if (family != "access" || !pair.key.starts_with(kEntrySpace) ||
       !InGap(pair.key)) {
     return Status::Ok();
   }
-  LastChange& newest = newest_[std::string(pair.key)];
-  if (pair.sequence >= newest.sequence) {
-    newest = {.sequence = pair.sequence, .is_deletion = pair.is_deletion};
+  Changes& changes = changes_[KeyHash(pair.key)];
+  if (pair.kind != TablePair::Kind::kPut) {
+    changes.has_deletion = true;
+    changes.deletion = std::max(changes.deletion, pair.sequence);
+    return Status::Ok();
   }
+  changes.sequence_max = std::max(changes.sequence_max, pair.sequence);
+  Entry entry;
+  if (!DecodeEntry(pair.value, entry).ok()) return Status::Ok();
+  ledger_.version_max = std::max(ledger_.version_max, entry.version);
+  if (report_.ledger_lost) {
+    ledger_.epoch_max = std::max(ledger_.epoch_max, entry.epoch);
+  }
+  if (changes.has_put && entry.version < changes.version) return Status::Ok();
+  if (!changes.has_put || entry.version > changes.version) {
+    changes.has_put = true;
+    changes.version = entry.version;
+    changes.sequence = 0;
+    changes.has_unknown = false;
+  }
+  const std::uint64_t hash = XXH3_64bits(pair.value.data(), pair.value.size());
+  if (pair.sequence == 0) {
+    changes.has_unknown = true;
+    changes.unknown_hash = hash;
+  }
+  if (pair.sequence < changes.sequence) return Status::Ok();
+  changes.sequence = pair.sequence;
+  changes.hash = hash;
+  changes.rank = entry.rank;
+  changes.epoch = entry.epoch;
   return Status::Ok();
 }
 
-Status Salvager::TakeTablePair(const std::string& family,
-                               const TablePair& pair) {
-  if (pair.is_deletion) return Status::Ok();
-  const auto& [key, value, sequence, is_deletion] = pair;
+bool Salvager::IsNewest(const TablePair& pair, const Entry& entry) const {
+  const auto found = changes_.find(KeyHash(pair.key));
+  if (found == changes_.end()) return false;
+  const Changes& changes = found->second;
+  const bool is_old =
+      entry.version != changes.version || pair.sequence != changes.sequence ||
+      (pair.sequence != 0 && pair.sequence < changes.sequence_max);
+  if (is_old || changes.EndsDeleted()) return false;
+  // The one without sequence number is older if it is known to be of use.
+  if (!live_tables_ && changes.has_unknown &&
+      changes.unknown_hash != changes.hash) {
+    return false;
+  }
+  return std::ranges::none_of(dark_, [&](const Dark& dark) {
+    return dark.sequence_max > pair.sequence && dark.keys.Contains(pair.key);
+  });
+}
+
+bool Salvager::IsCandidate(std::string_view family, const TablePair& pair,
+                           Entry& entry) const {
+  return family == "access" && pair.kind == TablePair::Kind::kPut &&
+         pair.key.starts_with(kEntrySpace) && InGap(pair.key) &&
+         DecodeEntry(pair.value, entry).ok() && IsCounted(entry) &&
+         IsNewest(pair, entry);
+}
+
+Status Salvager::CountCandidate(std::string_view family,
+                                const TablePair& pair) {
+  Entry entry;
+  if (live_tables_ || report_.ledger_lost ||
+      !IsCandidate(family, pair, entry)) {
+    return Status::Ok();
+  }
+  ++candidates_[PlaceOf(entry)][entry.rank];
+  return Status::Ok();
+}
+
+Status Salvager::TakeTablePair(std::string_view family, const TablePair& pair) {
+  const auto& [key, value, sequence, kind, is_newest] = pair;
+  if (family == "access") return TakeEntry(pair);
+  if (kind != TablePair::Kind::kPut || !is_newest) return Status::Ok();
   if (family == "values") {
     if (TargetHas(&Rocks::values, key)) return Status::Ok();
     return TakeRecord(key, value);
   }
-  if (family == "counters") {
-    LedgerDelta old;
-    if (key == kLedgerKey && LedgerDelta::Decode(value, old).ok()) {
-      // Numbers that only grow are of use even so.
-      ledger_.version_max = std::max(ledger_.version_max, old.version_max);
-      ledger_.segment_max = std::max(ledger_.segment_max, old.segment_max);
-      ledger_.epoch_max = std::max(ledger_.epoch_max, old.epoch_max);
-      for (int c = 0; c < kRankClassCount; ++c) {
-        ledger_.cutoffs[c] = std::max(ledger_.cutoffs[c], old.cutoffs[c]);
-      }
-    }
-    const std::optional<std::uint32_t> run = ParseRunKey(key);
-    if (run && runs_lost_ && value.size() == sizeof(std::uint64_t)) {
-      runs_.try_emplace(*run, LoadBigEndian64(value.data()));
-    }
-    if (!key.starts_with(kSettingPrefix)) return Status::Ok();
-    return TargetHas(&Rocks::counters, key) ? Status::Ok()
-                                            : Put(&Rocks::counters, key, value);
+  if (family != "counters") return Status::Ok();
+  const std::optional<std::uint32_t> run = ParseRunKey(key);
+  if (run && runs_lost_ && value.size() == sizeof(std::uint64_t)) {
+    runs_.try_emplace(*run, LoadBigEndian64(value.data()));
   }
+  if (!key.starts_with(kSettingPrefix)) return Status::Ok();
+  return TargetHas(&Rocks::counters, key) ? Status::Ok()
+                                          : Put(&Rocks::counters, key, value);
+}
+
+Status Salvager::TakeEntry(const TablePair& pair) {
+  const std::string_view key = pair.key;
   Entry entry;
-  if (family != "access" || key.empty() || key[0] != kEntrySpace ||
-      !InGap(key) || sequence < newest_[std::string(key)].sequence ||
-      !DecodeEntry(value, entry).ok() || !IsCounted(entry)) {
+  if (!IsCandidate("access", pair, entry) || TargetHas(&Rocks::access, key)) {
     return Status::Ok();
   }
-  const std::string_view user_key = key.substr(1);
-  if (TargetHas(&Rocks::access, key)) return Status::Ok();
   if (!report_.ledger_lost) {
     // It was deleted or written over unless the ledger still has it.
     std::int64_t& missing = missing_[PlaceOf(entry)][entry.rank];
-    if (missing <= 0) return Status::Ok();
+    if (missing <= 0 || candidates_[PlaceOf(entry)][entry.rank] > missing) {
+      return Status::Ok();
+    }
     --missing;
+    --candidates_[PlaceOf(entry)][entry.rank];
   }
+  const std::string_view user_key = key.substr(1);
   ++report_.items_kept;
   NoteEntry(user_key, entry);
   if (entry.expires_at != kNeverExpires) {
@@ -705,8 +916,20 @@ Status Salvager::TakeTablePair(const std::string& family,
     LARDER_RETURN_IF_ERROR(
         Put(&Rocks::access, TagIndexKey(entry.tag, user_key), {}));
   }
-  LARDER_RETURN_IF_ERROR(Put(&Rocks::access, key, value));
+  LARDER_RETURN_IF_ERROR(Put(&Rocks::access, key, pair.value));
   return WriteBatch();
+}
+
+// A deletion can be read after all puts that can, or a put that is newer, or
+// that of this version, which was evicted or cleared.
+bool Salvager::IsGone(std::string_view key, const LostItem& item) const {
+  const auto found = changes_.find(KeyHash(EntryKey(key).bytes()));
+  if (found == changes_.end()) return false;
+  const Changes& changes = found->second;
+  if (changes.EndsDeleted()) return true;
+  return changes.has_put && (item.version < changes.version ||
+                             (item.version == changes.version &&
+                              !IsCounted(changes.epoch, changes.rank)));
 }
 
 // nullptr: the item is not lost, or a newer value of it was found.
@@ -793,7 +1016,7 @@ Status Salvager::RestoreLostItems() {
   std::map<PlaceId, std::vector<std::pair<std::uint64_t, std::string>>> places;
   std::uint64_t count = 0;
   for (const auto& [key, item] : lost_) {
-    if (!item.IsWhole() || item.two_tags) continue;
+    if (!item.IsWhole() || item.two_tags || IsGone(key, item)) continue;
     // Found in a table after its value was.
     if (TargetHas(&Rocks::access, EntryKey(key).bytes())) continue;
     places[item.place()].emplace_back(item.version, key);
@@ -806,14 +1029,7 @@ Status Salvager::RestoreLostItems() {
     for (const auto& [rank, missing] : missing_[place]) {
       for (std::int64_t i = 0; i < missing; ++i) known.push_back(rank);
     }
-    if (!report_.ledger_lost && known.size() < items.size()) {
-      std::erase_if(items, [this](const auto& item) {
-        const auto last =
-            newest_.find(std::string(EntryKey(item.second).bytes()));
-        return last != newest_.end() && last->second.is_deletion;
-      });
-      if (known.size() < items.size()) continue;
-    }
+    if (!report_.ledger_lost && known.size() < items.size()) continue;
     for (std::size_t i = 0; i < items.size(); ++i, ++done) {
       const Rank rank = report_.ledger_lost
                             ? kLostRank + done * kLostRankRows / (count + 1)

@@ -50,6 +50,8 @@ struct SalvageReport {
 ///
 /// 1. Every pair that can be read is taken as it is, from a database that
 ///    cannot be opened by way of RocksDB's own repair in a copy of hard links.
+///    In gaps of the index tables and logs are read one by one, and the newest
+///    change of a key comes back if nothing newer can have been there.
 /// 2. Where the index has gaps, records of the log whose keys lie in one are
 ///    given entries again. The ledger says how many items of which rank a
 ///    place had: if a place has more records than it lacks items, some had

@@ -3,33 +3,45 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "larder/engine/status.h"
 
 #include "open_file.h"
+#include "readable_pairs.h"
 
 namespace larder {
 
 /// What a table knows of a key. Another one may know something newer.
 struct TablePair {
+  enum class Kind : std::uint8_t { kPut, kDeletion, kMerge };
   std::string_view key = {};
   std::string_view value = {};
-  std::uint64_t sequence = 0;  ///< Of the change; a newer one has a larger one.
-  bool is_deletion = false;
+  /// Of the change; a newer one has a larger one, but for 0: RocksDB has
+  /// forgotten it.
+  std::uint64_t sequence = 0;
+  Kind kind = Kind::kPut;
+  bool is_newest = true;  ///< Of its key, in this table.
 };
 /// An error ends the walk.
 using VisitTablePair = std::function<Status(const TablePair& pair)>;
 
-/// Visits the newest pair of each key in a table of RocksDB of which nothing is
-/// relied upon but its data blocks: its index, filter, properties and footer
-/// may be damaged or gone. Operands of merges are left out. A block counts if
-/// its checksum is right; what is not in one is passed over, and a file that
-/// cannot be read has none.
+/// Visits the pairs of a table of RocksDB in order, by the checksums of its
+/// blocks alone: filter, properties and, as long as all data blocks are whole,
+/// index and footer may be damaged or gone. What is not in a whole block is not
+/// visited, and no value can pass for a block.
+/// `last_key`: the last one of the table; nullopt: nobody knows it.
 ///
-/// Cost: reads the table into memory.
-[[nodiscard]] Status ScanTableBlocks(const FilePlace& table,
-                                     const VisitTablePair& visit);
+/// Returns where keys may be missing: what is visited there may be older than
+/// what the table has had, and what is not may have been there.
+/// Errors: kIoError (no memory), those of `visit`.
+/// Cost:   reads the table into memory once; time is linear in its size.
+[[nodiscard]] Result<std::vector<KeyGap>> ScanTableBlocks(
+    const FilePlace& table, const std::optional<std::string>& last_key,
+    const VisitTablePair& visit);
 
 }  // namespace larder
 

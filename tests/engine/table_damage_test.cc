@@ -214,6 +214,7 @@ class TableDamageTest : public testing::StoreFixture {
                             int percent) {
       const int right = CountRight(kind, size);
       EXPECT_GE(right * 100, all * percent) << kind;
+      RecordProperty("lost_" + std::string(kind), all - right);
     };
     expect("a", kInline, percent_inline);
     expect("b", kRecord, percent_record);
