@@ -102,7 +102,6 @@ struct ExitRegistry {
   }
 
   void CloseAll() noexcept {
-    begun.store(true);
     std::unique_lock lock(mutex);
     while (ClosedAtExit* const one = Next()) {
       one->begun_ = true;
@@ -122,7 +121,6 @@ struct ExitRegistry {
   std::vector<ClosedAtExit*> all;         // Guarded by mutex, as are these.
   const ClosedAtExit* closing = nullptr;  // By `closer`.
   std::thread::id closer;
-  std::atomic<bool> begun{false};
   std::atomic<bool> done{false};
 };
 

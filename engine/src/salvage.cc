@@ -190,6 +190,8 @@ class Salvager {
   Result<std::vector<KeyGap>> ReadTable(const Table& table, TakePair take);
   Status ReadLogs(TakePair take);
   void NoteLedger(std::string_view operand);
+  void NoteTagEviction(const TablePair& pair);
+  Status WriteTagEvictions();
   Status NoteNewest(std::string_view family, const TablePair& pair);
   [[nodiscard]] bool IsNewest(const TablePair& pair, const Entry& entry) const;
   [[nodiscard]] bool IsCandidate(std::string_view family, const TablePair& pair,
@@ -250,7 +252,9 @@ class Salvager {
   // Of that, the items in each place, by rank.
   std::map<PlaceId, std::map<Rank, std::int64_t>> missing_;
   std::map<std::uint32_t, std::uint64_t> runs_;  // First positions.
-  bool runs_lost_ = true;                        // Some of them, perhaps.
+  // Of what was read apart from the source: TagCutoffKey and TagSparedKey.
+  std::map<std::string, std::string> tag_lines_;
+  bool runs_lost_ = true;  // Some of them, perhaps.
   std::unordered_map<std::string, LostItem> lost_;
   // What can be read of an entry in a gap. Versions never come again, so of
   // puts the one with the larger version is newer; of several of one version
@@ -344,6 +348,7 @@ Status Salvager::RunSteps() {
     }
   }
   if (!index_gaps_.empty()) LARDER_RETURN_IF_ERROR(FindLostItems());
+  LARDER_RETURN_IF_ERROR(WriteTagEvictions());
   LARDER_RETURN_IF_ERROR(WriteLedger());
   return target_->Close();
 }
@@ -432,10 +437,13 @@ void Salvager::NoteTablesPutAside() {
     return;
   }
   for (const Table& table : *live_tables_) {
-    if (table.family != "access" ||
-        fs::exists(options_.scratch / table.path.filename())) {
-      continue;
+    if (fs::exists(options_.scratch / table.path.filename())) continue;
+    if (table.family == "counters") {
+      // The operands that are left are a sum of something else.
+      report_.ledger_lost = true;
+      runs_lost_ = true;
     }
+    if (table.family != "access") continue;
     index_gaps_.push_back({table.first_key, *table.last_key + '\0', false});
   }
 }
@@ -545,7 +553,9 @@ Status Salvager::WalkSource(Family family, const ReadablePairs::Visit& visit,
 }
 
 Status Salvager::TakeCounter(std::string_view key, std::string_view value) {
-  if (key == kSkeletonKey || key == kUnloggedKey) return Status::Ok();
+  if (key == kSkeletonKey || key == kUnloggedKey || key == kVainSearchKey) {
+    return Status::Ok();
+  }
   if (key == kLedgerKey) {
     LedgerDelta ledger;
     if (LedgerDelta::Decode(value, ledger).ok()) {
@@ -750,6 +760,8 @@ Status Salvager::ReadLogs(TakePair take) {
         status_ = (salvager_.*take_)("access", pair);
       } else if (family == kCountersId && pair.key == kLedgerKey) {
         salvager_.NoteLedger(pair.value);
+      } else if (family == kCountersId) {
+        salvager_.NoteTagEviction(pair);
       }
       return rocksdb::Status::OK();
     }
@@ -796,8 +808,39 @@ void Salvager::NoteLedger(std::string_view operand) {
   }
 }
 
+// One that has ended since does no harm: what was set later has a larger
+// version.
+void Salvager::NoteTagEviction(const TablePair& pair) {
+  if (pair.kind != TablePair::Kind::kPut) return;
+  const std::string key(pair.key);
+  if (key.starts_with(kTagSparedPrefix)) {
+    tag_lines_.try_emplace(key, pair.value);
+  } else if (key.starts_with(kTagCutoffPrefix) &&
+             pair.value.size() == sizeof(std::uint64_t)) {
+    std::string& cutoff = tag_lines_[key];
+    cutoff = std::max(cutoff, std::string(pair.value));  // Big-endian.
+  }
+}
+
+Status Salvager::WriteTagEvictions() {
+  LARDER_RETURN_IF_ERROR(WriteBatch());
+  for (const auto& [key, value] : tag_lines_) {
+    std::string there;
+    const bool is_newer = target_->db()
+                              .Get(rocksdb::ReadOptions(), target_->counters(),
+                                   ToSlice(key), &there)
+                              .ok() &&
+                          there >= value;
+    if (!is_newer) {
+      LARDER_RETURN_IF_ERROR(Put(&Rocks::counters, key, value));
+    }
+  }
+  return WriteBatch();
+}
+
 Status Salvager::NoteNewest(std::string_view family, const TablePair& pair) {
   if (family == "counters" && pair.key == kLedgerKey) NoteLedger(pair.value);
+  if (family == "counters") NoteTagEviction(pair);
   if (family != "access" || !pair.key.starts_with(kEntrySpace) ||
       !InGap(pair.key)) {
     return Status::Ok();
@@ -1014,11 +1057,17 @@ Status Salvager::ReadLines() {
 
 Status Salvager::RestoreLostItems() {
   std::map<PlaceId, std::vector<std::pair<std::uint64_t, std::string>>> places;
+  // Of a place, those that may be missing: also what cannot come back itself,
+  // or an old one would come in its stead.
+  std::map<PlaceId, std::size_t> candidates;
   std::uint64_t count = 0;
   for (const auto& [key, item] : lost_) {
-    if (!item.IsWhole() || item.two_tags || IsGone(key, item)) continue;
+    if (IsGone(key, item)) continue;
     // Found in a table after its value was.
     if (TargetHas(&Rocks::access, EntryKey(key).bytes())) continue;
+    if (!item.run && item.pieces.empty()) continue;
+    ++candidates[item.place()];
+    if (!item.IsWhole() || item.two_tags) continue;
     places[item.place()].emplace_back(item.version, key);
     ++count;
   }
@@ -1029,7 +1078,7 @@ Status Salvager::RestoreLostItems() {
     for (const auto& [rank, missing] : missing_[place]) {
       for (std::int64_t i = 0; i < missing; ++i) known.push_back(rank);
     }
-    if (!report_.ledger_lost && known.size() < items.size()) continue;
+    if (!report_.ledger_lost && known.size() < candidates[place]) continue;
     for (std::size_t i = 0; i < items.size(); ++i, ++done) {
       const Rank rank = report_.ledger_lost
                             ? kLostRank + done * kLostRankRows / (count + 1)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 
 #include "coding.h"
 
@@ -59,6 +60,9 @@ void SearchGate::Restore(const VainSearch& search, const State& state,
   const std::scoped_lock lock(mutex_);
   searched_ = true;
   last_ = state;
+  // What that process did after its search, and what ended with it, is a change
+  // of which nothing is known.
+  last_.changes -= 1;
   last_.live_bytes = search.live_bytes;
   last_.killed_bytes -= killed;  // Only differences count.
   next_ = now + left;
@@ -74,6 +78,8 @@ std::string VainSearch::Encode() const {
 }
 
 std::optional<VainSearch> VainSearch::Decode(std::string_view bytes) {
+  // More is damage, and could not be reckoned with.
+  constexpr std::uint64_t kNumberMax = INT64_MAX / (2 * kTimeShare);
   VainSearch search;
   const std::array fields{&search.limit, &search.live_bytes, &search.dead_bytes,
                           &search.took_us, &search.ended_us};
@@ -82,6 +88,7 @@ std::optional<VainSearch> VainSearch::Decode(std::string_view bytes) {
   }
   for (std::size_t i = 0; i < fields.size(); ++i) {
     *fields[i] = LoadBigEndian64(bytes.data() + i * sizeof(std::uint64_t));
+    if (*fields[i] > kNumberMax) return std::nullopt;
   }
   return search;
 }

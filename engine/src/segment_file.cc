@@ -691,7 +691,8 @@ bool SegmentFile::IsInMemory() const noexcept {
   constexpr std::uint64_t kLooksMax = 64;
   constexpr std::uint64_t kStepMin = 64 * 1024;
   struct stat info {};
-  if (::fstat(fd_->get(), &info) != 0) return false;
+  // Somebody may have taken its name.
+  if (::fstat(fd_->get(), &info) != 0 || info.st_nlink != 1) return false;
   const auto size = static_cast<std::uint64_t>(info.st_size);
   const std::uint64_t step = std::max(kStepMin, size / kLooksMax);
   for (std::uint64_t at = 0; at < size; at += step) {

@@ -116,10 +116,15 @@ Result<UniqueFd> OpenSegmentFile(SegmentIo& io,
   return fd;
 }
 
+SegmentSpares::SegmentSpares(SegmentFile::Environment environment)
+    : environment_(std::move(environment)) {
+  files_.reserve(kSparesMax);
+}
+
 Status SegmentSpares::Keep(std::shared_ptr<SegmentFile> gone, std::uint32_t id,
                            std::uint32_t capacity) noexcept {
   // Who is still reading it has a reference.
-  if (gone.use_count() != 1 || !BeginWork()) return gone->Discard();
+  if (gone.use_count() != 1 || !BeginKeeping()) return gone->Discard();
   Status status;
   auto file = SegmentFile::CreateFrom(*gone, id, capacity);
   if (!file) {
@@ -128,38 +133,29 @@ Status SegmentSpares::Keep(std::shared_ptr<SegmentFile> gone, std::uint32_t id,
     status = file->Discard();
     file = nullptr;
   }
-  EndWork(std::move(file));
+  EndKeeping(std::move(file));
   return status;
 }
 
-bool SegmentSpares::BeginWork() noexcept {
+bool SegmentSpares::BeginKeeping() noexcept {
   const std::lock_guard lock(mutex_);
-  if (files_.size() + in_work_ >= kSparesMax) return false;
-  ++in_work_;
+  if (files_.size() + being_kept_ >= kSparesMax) return false;
+  ++being_kept_;
   return true;
 }
 
-std::shared_ptr<SegmentFile> SegmentSpares::BeginWorkOnLargest(
-    std::uint64_t size_min) noexcept {
-  const std::lock_guard lock(mutex_);
-  const auto largest = std::max_element(
-      files_.begin(), files_.end(), [](const auto& a, const auto& b) {
-        return a->accounted() < b->accounted();
-      });
-  if (largest == files_.end() || (*largest)->accounted() < size_min) {
-    return nullptr;
-  }
-  std::shared_ptr<SegmentFile> file = std::move(*largest);
-  files_.erase(largest);
-  ++in_work_;
-  Count();
-  return file;
+std::vector<std::shared_ptr<SegmentFile>>::iterator
+SegmentSpares::Largest() noexcept {
+  return std::max_element(files_.begin(), files_.end(),
+                          [](const auto& a, const auto& b) {
+                            return a->accounted() < b->accounted();
+                          });
 }
 
-void SegmentSpares::EndWork(std::shared_ptr<SegmentFile> file) noexcept {
+void SegmentSpares::EndKeeping(std::shared_ptr<SegmentFile> file) noexcept {
   const std::lock_guard lock(mutex_);
-  LARDER_ASSERT(in_work_ > 0);
-  --in_work_;
+  LARDER_ASSERT(being_kept_ > 0);
+  --being_kept_;
   was_used_ = true;
   if (file) files_.push_back(std::move(file));
   Count();
@@ -181,10 +177,20 @@ void SegmentSpares::CloseIfUnused() noexcept {
   for (const auto& file : files_) file->Rest();
 }
 
+std::shared_ptr<SegmentFile> SegmentSpares::TakeLargest() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (files_.empty()) return nullptr;
+  const auto largest = Largest();
+  std::shared_ptr<SegmentFile> file = std::move(*largest);
+  files_.erase(largest);
+  was_used_ = true;
+  Count();
+  return file;
+}
+
 std::shared_ptr<SegmentFile> SegmentSpares::Take(
     std::uint32_t capacity) noexcept {
-  while (auto file = BeginWorkOnLargest(0)) {
-    EndWork(nullptr);
+  while (auto file = TakeLargest()) {
     if (file->capacity() == capacity && file->Wake().ok() &&
         file->IsInMemory()) {
       return file;
@@ -195,23 +201,27 @@ std::shared_ptr<SegmentFile> SegmentSpares::Take(
 }
 
 std::uint64_t SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
+  // With the mutex: a file that counted nowhere while it is cut would be room
+  // that is short for a moment, and a refusal.
+  const std::lock_guard lock(mutex_);
   const std::uint64_t block = environment_->block_size;
   std::uint64_t done = 0;
-  while (done < bytes) {
-    std::shared_ptr<SegmentFile> file = BeginWorkOnLargest(1);
-    if (!file) break;
-    const std::uint64_t size = file->accounted();
+  while (done < bytes && !files_.empty()) {
+    const auto largest = Largest();
+    const std::uint64_t size = (*largest)->accounted();
+    if (size == 0) break;
     const std::uint64_t cut = std::min(bytes - done, size);
     // Some file systems give blocks back later, or not all of them.
-    if (!file->CutTo((size - cut) / block * block) ||
-        file->accounted() >= size) {
-      file->Discard().IgnoreError();  // As above.
+    if (!(*largest)->CutTo((size - cut) / block * block) ||
+        (*largest)->accounted() >= size) {
+      (*largest)->Discard().IgnoreError();  // As above.
+      files_.erase(largest);
       done += size;
-      file = nullptr;
     } else {
-      done += size - file->accounted();
+      done += size - (*largest)->accounted();
     }
-    EndWork(std::move(file));
+    was_used_ = true;
+    Count();
   }
   return done;
 }

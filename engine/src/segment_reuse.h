@@ -41,8 +41,7 @@ namespace larder {
 /// Threads: thread-safe.
 class SegmentSpares {
  public:
-  explicit SegmentSpares(SegmentFile::Environment environment) noexcept
-      : environment_(std::move(environment)) {}
+  explicit SegmentSpares(SegmentFile::Environment environment);
   ~SegmentSpares() { DropAll(); }
   SegmentSpares(const SegmentSpares&) = delete;
   SegmentSpares& operator=(const SegmentSpares&) = delete;
@@ -70,15 +69,17 @@ class SegmentSpares {
   }
 
  private:
-  // A file that is made a spare, cut or taken is nobody else's meanwhile: the
-  // system calls are made without the mutex, for which writers wait. False:
-  // there are enough of them.
-  [[nodiscard]] bool BeginWork() noexcept;
-  // The largest one, out of the list; nullptr if none takes so many bytes.
-  [[nodiscard]] std::shared_ptr<SegmentFile> BeginWorkOnLargest(
-      std::uint64_t size_min) noexcept;
+  // The system calls that make a file a spare, or see whether one is still of
+  // use, are made without the mutex, for which writers wait. False: there are
+  // enough of them.
+  [[nodiscard]] bool BeginKeeping() noexcept;
   // `file`, unless it is nullptr, is a spare from now on.
-  void EndWork(std::shared_ptr<SegmentFile> file) noexcept;
+  void EndKeeping(std::shared_ptr<SegmentFile> file) noexcept;
+  // Out of the list; nullptr: it is empty.
+  [[nodiscard]] std::shared_ptr<SegmentFile> TakeLargest() noexcept;
+  // Under mutex_.
+  [[nodiscard]] std::vector<std::shared_ptr<SegmentFile>>::iterator
+  Largest() noexcept;
   // Whether nobody else has it open or mapped.
   [[nodiscard]] bool IsOursAlone(const SegmentFile& file) noexcept;
   void Count() noexcept;  // Under mutex_.
@@ -88,7 +89,7 @@ class SegmentSpares {
   // Whether mappings hold files on this file system; unset: not asked yet.
   std::optional<bool> mappings_hold_;                // Guarded by mutex_.
   std::vector<std::shared_ptr<SegmentFile>> files_;  // Guarded by mutex_.
-  std::size_t in_work_ = 0;                          // Guarded by mutex_.
+  std::size_t being_kept_ = 0;                       // Guarded by mutex_.
   bool was_used_ = false;                            // Guarded by mutex_.
   std::atomic<std::uint64_t> bytes_{0};              // Written under it.
 };

@@ -855,22 +855,6 @@ std::int64_t Store::AccessTotal() const noexcept {
          ledger_.total(Total::kSets);
 }
 
-Status Store::SavePolicyState() noexcept {
-  // It may be a quarter of a MiB: not for what a command learns.
-  constexpr std::int64_t kAccessesMin = 1024;
-  if (!policy_ || AccessTotal() - accesses_at_open_ < kAccessesMin) {
-    return Status::Ok();
-  }
-  const std::string state = policy_->SaveState();
-  if (state.empty()) return Status::Ok();
-  // Where it finds no room it is not worth that anything is evicted.
-  RoomClaim claim;
-  if (!TryClaim({.database_bytes = state.size()}, claim)) return Status::Ok();
-  return FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
-                                    PolicyStateKey(policy_name_), state),
-                   "saving the policy's state");
-}
-
 Status Store::Shut() noexcept {
   {
     const std::scoped_lock lock(scans_mutex_);

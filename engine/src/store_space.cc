@@ -614,18 +614,18 @@ SearchGate::State Store::SearchState() const noexcept {
 }
 
 std::uint64_t Store::DeadBytes() const noexcept {
-  const std::uint64_t bytes = log_->disk_bytes() +
-                              rocks_->access_table_bytes() +
-                              rocks_->files().wal_bytes();
+  const std::uint64_t bytes = log_->disk_bytes() + rocks_->files().disk_bytes();
   return bytes - std::min<std::uint64_t>(bytes, live_bytes_);
 }
 
 void Store::NoteSearch(std::chrono::steady_clock::time_point begin,
                        std::int64_t gained) noexcept {
   const auto now = std::chrono::steady_clock::now();
+  SearchGate::State state = SearchState();
   if (!search_gate_.Note(
-          SearchState(), begin, now,
-          static_cast<std::uint64_t>(std::max<std::int64_t>(gained, 0)))) {
+          state, begin, now,
+          static_cast<std::uint64_t>(std::max<std::int64_t>(gained, 0))) ||
+      faulted_ || gone_) {
     return;
   }
   using std::chrono::duration_cast;
@@ -640,27 +640,55 @@ void Store::NoteSearch(std::chrono::steady_clock::time_point begin,
           duration_cast<microseconds>(
               std::chrono::system_clock::now().time_since_epoch())
               .count())};
-  // If it fails, the next process searches.
-  rocks_->db()
-      .Put(rocksdb::WriteOptions(), rocks_->counters(),
-           rocksdb::Slice(kVainSearchKey), search.Encode())
-      .PermitUncheckedError();
-  search_gate_.Note(SearchState(), begin, now, 0);  // That was a change, too.
+  const rocksdb::Status written =
+      rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                       rocksdb::Slice(kVainSearchKey), search.Encode());
+  if (!written.ok()) {
+    HandleWriteFailure(written).IgnoreError();  // The next process searches.
+    return;
+  }
+  state.changes += 1;  // That was one.
+  search_gate_.Note(state, begin, now, 0);
 }
 
 void Store::RestoreSearch() noexcept {
-  if (search_restored_.exchange(true)) return;
+  if (search_restored_) return;
+  const std::scoped_lock lock(claim_mutex_);
+  if (search_restored_) return;
   std::string bytes;
   const bool is_there = rocks_->db()
                             .Get(rocksdb::ReadOptions(), rocks_->counters(),
                                  rocksdb::Slice(kVainSearchKey), &bytes)
                             .ok();
   const auto search = is_there ? VainSearch::Decode(bytes) : std::nullopt;
-  if (!search) return;
-  search_gate_.Restore(
-      *search, SearchState(), DeadBytes(), std::chrono::steady_clock::now(),
-      std::chrono::duration_cast<std::chrono::microseconds>(
-          std::chrono::system_clock::now().time_since_epoch()));
+  if (search) {
+    search_gate_.Restore(
+        *search, SearchState(), DeadBytes(), std::chrono::steady_clock::now(),
+        std::chrono::duration_cast<std::chrono::microseconds>(
+            std::chrono::system_clock::now().time_since_epoch()));
+  }
+  search_restored_ = true;  // Whoever sees it does not get ahead of Restore.
+}
+
+Status Store::SavePolicyState() noexcept {
+  // It may be a quarter of a MiB: not for what a command learns.
+  constexpr std::int64_t kAccessesMin = 1024;
+  if (!policy_ || AccessTotal() - accesses_at_open_ < kAccessesMin) {
+    return Status::Ok();
+  }
+  const std::string state = policy_->SaveState();
+  if (state.empty()) return Status::Ok();
+  // Where it finds no room it is not worth that anything is evicted. It counts
+  // once: what is kept for the flushes of others is free by now.
+  RoomClaim claim;
+  if (options_.logical_capacity == 0 &&
+      !TryClaim({.database_bytes = state.size() / kDatabaseFactor + 1},
+                claim)) {
+    return Status::Ok();
+  }
+  return FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
+                                    PolicyStateKey(policy_name_), state),
+                   "saving the policy's state");
 }
 
 Status Store::EvictRow(EvictionCause cause, bool& evicted) noexcept {
