@@ -15,7 +15,7 @@ namespace larder {
 struct VainSearch {
   std::uint64_t limit = 0;
   std::uint64_t live_bytes = 0;
-  std::uint64_t dead_bytes = 0;  ///< All else of the log and the index.
+  std::uint64_t dead_bytes = 0;  ///< All else of the log and `db/`.
   std::uint64_t took_us = 0;
   std::uint64_t ended_us = 0;  ///< Since 1970.
 

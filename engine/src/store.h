@@ -635,7 +635,7 @@ class Store final : public SessionStore, private LivenessJudge {
   /// Only what is dead already can give room.
   [[nodiscard]] bool NothingToEvict() const noexcept;
   [[nodiscard]] SearchGate::State SearchState() const noexcept;
-  /// What of the log and the index is not live.
+  /// What of the log and the database is not live.
   [[nodiscard]] std::uint64_t DeadBytes() const noexcept;
   void NoteSearch(std::chrono::steady_clock::time_point begin,
                   std::int64_t gained) noexcept;
