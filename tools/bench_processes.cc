@@ -27,6 +27,8 @@ namespace {
 
 constexpr std::size_t kMessageSizeBytesMax = 1024;
 constexpr useconds_t kPollMicroseconds = 500;
+// Of the parent while the children work: it is not to take their time.
+constexpr useconds_t kWatchMicroseconds = 20'000;
 
 struct SharedProcess {
   std::uint8_t code = 0;  // A StatusCode.
@@ -164,11 +166,12 @@ Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
   SharedBench& bench = meeting->bench();
   const std::size_t started = children.size();
   while (Reap(children, bench, failure) > 0) {
-    if (bench.ready_count.load() >= started) bench.go.store(1);
+    const bool go = bench.ready_count.load() >= started;
+    if (go) bench.go.store(1);
     const bool is_told =
         options.stopped != nullptr && options.stopped->load() != 0;
     if (is_told || !failure.ok()) bench.stopped.store(1);
-    ::usleep(kPollMicroseconds);
+    ::usleep(go ? kWatchMicroseconds : kPollMicroseconds);
   }
   LARDER_FAIL_IF_ERROR(failure);
   BenchResult all;

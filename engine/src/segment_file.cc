@@ -678,6 +678,7 @@ Status SegmentFile::Discard() noexcept {
 bool SegmentFile::CutTo(std::uint64_t size) noexcept {
   if (!Wake().ok()) return false;
   const std::lock_guard lock(mutex_);
+  LARDER_ASSERT(size >= environment_->block_size);
   if (environment_->io->Truncate(fd_->get(), static_cast<off_t>(size)) != 0) {
     return false;
   }
