@@ -21,6 +21,7 @@
 #include "coding.h"
 #include "counting_file_system.h"
 #include "directory_create.h"
+#include "key_cover.h"
 #include "manifest_check.h"
 #include "open_file.h"
 #include "pending_batch.h"
@@ -111,6 +112,7 @@ struct Table {
   std::string first_key = {};
   std::optional<std::string> last_key = {};
   std::uint64_t sequence_max = UINT64_MAX;
+  std::optional<std::uint64_t> size = {};
 };
 
 std::uint64_t LogNumber(const fs::path& log) {
@@ -134,7 +136,7 @@ Result<std::string> GuessFamily(const fs::path& table) {
     }
     return Status::Ok();
   };
-  const auto scanned = ScanTableBlocks(FilePlace(table), std::nullopt, visit);
+  const auto scanned = ScanTableBlocks(FilePlace(table), {}, visit);
   if (!scanned) return Fail(scanned.error());
   // Without one record that is right it has entries, or nothing.
   return family.empty() ? "access" : family;
@@ -169,6 +171,7 @@ class Salvager {
   Status OpenTarget();
   void OpenSource();
   void NoteTablesPutAside();
+  void AddIndexGap(KeyGap gap);
   [[nodiscard]] bool LogsAreWhole();
   Status MakeReadableCopy();
   Status MakeRepairedCopy();
@@ -213,8 +216,7 @@ class Salvager {
   Status WriteBatch();
   [[nodiscard]] bool TargetHas(Family family, std::string_view key);
   [[nodiscard]] bool InGap(std::string_view key) const {
-    return std::any_of(index_gaps_.begin(), index_gaps_.end(),
-                       [key](const KeyGap& gap) { return gap.Contains(key); });
+    return index_gaps_.HeightAt(key) != 0;
   }
   [[nodiscard]] bool IsCounted(std::uint32_t epoch, Rank rank) const {
     return epoch == ledger_.epoch_max &&
@@ -243,7 +245,7 @@ class Salvager {
   // tables and logs whose changes are out of date.
   std::optional<std::vector<Table>> live_tables_;
   FlushedLogs flushed_logs_;
-  std::vector<KeyGap> index_gaps_;
+  KeyCover index_gaps_;
   bool lines_lost_ = false;
   // That of before, as far as it is known; without cells in the end.
   LedgerDelta ledger_;
@@ -292,12 +294,9 @@ class Salvager {
     };
   };
   std::unordered_map<KeyHash, Changes, KeyHash::Low> changes_;
-  // Keys of the index that a table may have had, and how new.
-  struct Dark {
-    KeyGap keys;
-    std::uint64_t sequence_max;
-  };
-  std::vector<Dark> dark_;
+  // Keys of the index that a table may have had, and how new: up to which
+  // sequence number.
+  KeyCover dark_;
   // In each place, by rank, the entries that could come back.
   std::map<PlaceId, std::map<Rank, std::int64_t>> candidates_;
 };
@@ -315,24 +314,21 @@ Status Salvager::RunSteps() {
     runs_lost_ = !gaps.empty() || report_.ledger_lost;
     rest_.Apply(ledger_);
     NoteTablesPutAside();
+    std::vector<KeyGap> unread;
     LARDER_RETURN_IF_ERROR(WalkSource(
         &Rocks::access,
         [this](auto key, auto value) { return TakeIndexPair(key, value); },
-        index_gaps_));
+        unread));
+    for (KeyGap& gap : unread) AddIndexGap(std::move(gap));
     CountMissing();
     // In a repaired one a table may be put aside that is none of the index.
     if (!gaps.empty() || !index_gaps_.empty() || repaired_) {
       tables_ = TablesOfSource();
     }
   } else {
-    index_gaps_.push_back({{}, {}, true});
+    AddIndexGap({{}, {}, true});
     tables_ = TablesOfSource();
     report_.index_lost = true;
-  }
-  report_.index_gaps = index_gaps_.size();
-  for (const KeyGap& gap : index_gaps_) {
-    lines_lost_ = lines_lost_ || gap.to_the_end ||
-                  (!gap.end.empty() && gap.end[0] > kEntrySpace);
   }
   LARDER_RETURN_IF_ERROR(WriteBatch());
   LARDER_RETURN_IF_ERROR(ReadTables());
@@ -425,7 +421,8 @@ void Salvager::NoteLiveTables() {
                              .family = file.column_family_name,
                              .first_key = file.smallestkey,
                              .last_key = file.largestkey,
-                             .sequence_max = file.largest_seqno});
+                             .sequence_max = file.largest_seqno,
+                             .size = file.size});
   }
 }
 
@@ -433,7 +430,7 @@ void Salvager::NoteLiveTables() {
 void Salvager::NoteTablesPutAside() {
   if (!repaired_) return;
   if (!live_tables_) {  // Nobody knows which tables there were.
-    index_gaps_.push_back({{}, {}, true});
+    AddIndexGap({{}, {}, true});
     return;
   }
   for (const Table& table : *live_tables_) {
@@ -444,8 +441,15 @@ void Salvager::NoteTablesPutAside() {
       runs_lost_ = true;
     }
     if (table.family != "access") continue;
-    index_gaps_.push_back({table.first_key, *table.last_key + '\0', false});
+    AddIndexGap({table.first_key, *table.last_key + '\0', false});
   }
+}
+
+void Salvager::AddIndexGap(KeyGap gap) {
+  ++report_.index_gaps;
+  lines_lost_ = lines_lost_ || gap.to_the_end ||
+                (!gap.end.empty() && gap.end[0] > kEntrySpace);
+  index_gaps_.Add(std::move(gap), 1);
 }
 
 bool Salvager::LogsAreWhole() {
@@ -678,7 +682,7 @@ Status Salvager::ReadTables() {
     if (table.family != "access") continue;
     for (KeyGap& gap : *gaps) {
       gap.begin = std::max(gap.begin, table.first_key);
-      dark_.push_back({std::move(gap), table.sequence_max});
+      dark_.Add(std::move(gap), table.sequence_max);
     }
   }
   LARDER_RETURN_IF_ERROR(ReadLogs(&Salvager::NoteNewest));
@@ -712,7 +716,7 @@ Status Salvager::FindFamily(Table& table) {
 Result<std::vector<KeyGap>> Salvager::ReadTable(const Table& table,
                                                 TakePair take) {
   return ScanTableBlocks(
-      FilePlace(table.path), table.last_key,
+      FilePlace(table.path), {.last_key = table.last_key, .size = table.size},
       [&](const TablePair& pair) { return (this->*take)(table.family, pair); });
 }
 
@@ -891,9 +895,7 @@ bool Salvager::IsNewest(const TablePair& pair, const Entry& entry) const {
       changes.unknown_hash != changes.hash) {
     return false;
   }
-  return std::ranges::none_of(dark_, [&](const Dark& dark) {
-    return dark.sequence_max > pair.sequence && dark.keys.Contains(pair.key);
-  });
+  return dark_.HeightAt(pair.key) <= pair.sequence;
 }
 
 bool Salvager::IsCandidate(std::string_view family, const TablePair& pair,

@@ -13,7 +13,8 @@
 // 2. A block begins where the one before ends, or where the index says if its
 //    own checksum is right: never where a value is. So where a block is damaged
 //    and the index, too, nothing behind it is looked at. That a later block is
-//    found by its form was rejected: a value may have that form.
+//    found by its form was rejected: a value may have that form. The index
+//    counts only where the table has its whole size: a value may end with one.
 // 3. Keys only grow, from block to block too.
 // 4. A block is measured before anything of it is kept, and then there is one
 //    key at a time: keys may have much in common, so all of them are far more
@@ -261,12 +262,15 @@ std::optional<std::vector<Extent>> ExtentsOf(std::string_view table) {
 
 class TableScan {
  public:
-  TableScan(std::string_view bytes, const std::optional<std::string>& last_key,
+  TableScan(std::string_view bytes, const TableFacts& facts,
             const VisitTablePair& visit)
-      : bytes_(bytes), last_key_(last_key), visit_(visit) {}
+      : bytes_(bytes), facts_(facts), visit_(visit) {}
 
   Result<std::vector<KeyGap>> Run() {
-    if (const auto extents = ExtentsOf(bytes_)) {
+    // What a table that was cut off ends with is of somebody else.
+    const bool is_whole = bytes_.size() == facts_.size.value_or(bytes_.size());
+    const auto extents = is_whole ? ExtentsOf(bytes_) : std::nullopt;
+    if (extents) {
       for (const Extent& extent : *extents) {
         const std::string_view block =
             bytes_.substr(extent.offset, extent.size + kTrailerSize);
@@ -295,7 +299,7 @@ class TableScan {
       rest.remove_prefix(block->size + kTrailerSize);
     }
     // Behind the last data block there are others that are none.
-    is_dark_ = !any_ || !last_key_ || last_.user < *last_key_;
+    is_dark_ = !any_ || !facts_.last_key || last_.user < *facts_.last_key;
     return {};
   }
 
@@ -337,15 +341,16 @@ class TableScan {
   }
   void NoteEnd() {
     if (gaps_.size() < kGapsMax) gaps_.push_back({After(), {}, false});
-    gaps_.back().end = last_key_ ? *last_key_ + '\0' : std::string();
-    gaps_.back().to_the_end = !last_key_;
+    gaps_.back().end =
+        facts_.last_key ? *facts_.last_key + '\0' : std::string();
+    gaps_.back().to_the_end = !facts_.last_key;
   }
   [[nodiscard]] std::string After() const {
     return any_ ? last_.user + '\0' : std::string();
   }
 
   const std::string_view bytes_;
-  const std::optional<std::string>& last_key_;
+  const TableFacts& facts_;
   const VisitTablePair& visit_;
   InternalKey last_;  // Of the pairs that were visited.
   bool any_ = false;
@@ -377,12 +382,12 @@ Result<std::string> ReadAll(const FilePlace& table) {
 
 }  // namespace
 
-Result<std::vector<KeyGap>> ScanTableBlocks(
-    const FilePlace& table, const std::optional<std::string>& last_key,
-    const VisitTablePair& visit) {
+Result<std::vector<KeyGap>> ScanTableBlocks(const FilePlace& table,
+                                            const TableFacts& facts,
+                                            const VisitTablePair& visit) {
   const Result<std::string> bytes = ReadAll(table);
   if (!bytes) return Fail(bytes.error());
-  return TableScan(*bytes, last_key, visit).Run();
+  return TableScan(*bytes, facts, visit).Run();
 }
 
 }  // namespace larder

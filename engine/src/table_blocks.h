@@ -26,21 +26,27 @@ struct TablePair {
   Kind kind = Kind::kPut;
   bool is_newest = true;  ///< Of its key, in this table.
 };
+/// What is known of a table from elsewhere.
+struct TableFacts {
+  std::optional<std::string> last_key = {};
+  std::optional<std::uint64_t> size = {};
+};
 /// An error ends the walk.
 using VisitTablePair = std::function<Status(const TablePair& pair)>;
 
 /// Visits the pairs of a table of RocksDB in order, by the checksums of its
 /// blocks alone: filter, properties and, as long as all data blocks are whole,
 /// index and footer may be damaged or gone. What is not in a whole block is not
-/// visited, and no value can pass for a block.
-/// `last_key`: the last one of the table; nullopt: nobody knows it.
+/// visited, and no value can pass for a block; but if nobody knows the size of
+/// the table, one that was cut off in the midst of a value that looks like
+/// blocks, index and footer.
 ///
 /// Returns where keys may be missing: what is visited there may be older than
 /// what the table has had, and what is not may have been there.
 /// Errors: kIoError (no memory), those of `visit`.
 /// Cost:   reads the table into memory once; time is linear in its size.
 [[nodiscard]] Result<std::vector<KeyGap>> ScanTableBlocks(
-    const FilePlace& table, const std::optional<std::string>& last_key,
+    const FilePlace& table, const TableFacts& facts,
     const VisitTablePair& visit);
 
 }  // namespace larder

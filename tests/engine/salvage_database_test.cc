@@ -95,6 +95,29 @@ class SalvageDatabaseTest : public ::testing::Test {
                          PositionKey(position).slice(), bytes)
                     .ok());
   }
+  static Entry RunEntry(std::uint64_t position) {
+    Entry entry;
+    entry.kind = EntryKind::kRun;
+    entry.run = 1;
+    entry.version = position;
+    entry.rank = kRank;
+    entry.value_size = 6;
+    return entry;
+  }
+  void PutTagCutoff(std::string_view tag, std::uint64_t version,
+                    bool logged = kLogged) {
+    ASSERT_TRUE(rocks_->db()
+                    .Put(Written(logged), rocks_->counters(), TagCutoffKey(tag),
+                         PositionKey(version).slice())
+                    .ok());
+  }
+  // 0: there is none.
+  std::uint64_t TagCutoff(std::string_view tag) {
+    std::string value;
+    const rocksdb::Status status = rocks_->db().Get(
+        rocksdb::ReadOptions(), rocks_->counters(), TagCutoffKey(tag), &value);
+    return status.ok() ? LoadBigEndian64(value.data()) : 0;
+  }
   void MergeLedger(const LedgerDelta& delta) {
     std::string bytes;
     delta.Encode(bytes);
@@ -146,6 +169,13 @@ class SalvageDatabaseTest : public ::testing::Test {
   // Of which its data blocks are whole.
   static void FlipFooter(const fs::path& table) {
     Flip(table, static_cast<std::size_t>(fs::file_size(table)) - 1);
+  }
+  // What is left has no MANIFEST that is known.
+  void RemoveManifestAndLogs() const {
+    fs::remove(source_ / "CURRENT");
+    for (const auto& file : fs::directory_iterator(source_)) {
+      if (file.path().extension() == ".log") fs::remove(file.path());
+    }
   }
   // As a kill, and then the repair: values of `access`, by key.
   void Salvage() {
@@ -246,10 +276,7 @@ TEST_F(SalvageDatabaseTest, WithoutManifestATableThatIsPutAsideStillCounts) {
   const fs::path newer = Tables("access").back();
   rocks_.reset();
   FlipFooter(newer);
-  fs::remove(source_ / "CURRENT");
-  for (const auto& file : fs::directory_iterator(source_)) {
-    if (file.path().extension() == ".log") fs::remove(file.path());
-  }
+  RemoveManifestAndLogs();
   Salvage();
   EXPECT_NE(items_["changed"], "old");
   EXPECT_EQ(items_["before"], "kept");
@@ -303,14 +330,8 @@ TEST_F(SalvageDatabaseTest, WhereATableIsDarkOlderOnesDoNotShowThrough) {
 TEST_F(SalvageDatabaseTest, ADeletionThatCanBeReadWinsWithoutLedger) {
   for (const char* key : {"deleted", "lost"}) {
     const std::uint64_t position = key[0] == 'd' ? 5 : 6;
-    Entry entry;
-    entry.kind = EntryKind::kRun;
-    entry.run = 1;
-    entry.version = position;
-    entry.rank = kRank;
-    entry.value_size = 6;
     PutRecord(key, position);
-    PutEntry(key, entry, kLogged);
+    PutEntry(key, RunEntry(position), kLogged);
   }
   Compact(&Rocks::access);
   const fs::path table = Tables("access").front();
@@ -320,6 +341,65 @@ TEST_F(SalvageDatabaseTest, ADeletionThatCanBeReadWinsWithoutLedger) {
   Salvage();
   EXPECT_FALSE(items_.contains("deleted"));
   EXPECT_TRUE(items_.contains("lost"));
+}
+
+// The ledger lacks one: the one that had two tags, of which nobody knows which
+// it has. What was deleted long ago is not to come in its stead.
+TEST_F(SalvageDatabaseTest, NothingComesInsteadOfWhatCannotComeBack) {
+  LedgerDelta ledger;
+  ledger.Add(kRank, PlaceOfRun(1), 100, 1);
+  MergeLedger(ledger);
+  for (const bool has_two_tags : {false, true}) {
+    rocks_.reset();
+    fs::remove_all(source_);
+    rocks_ = Open(source_);
+    MergeLedger(ledger);
+    Put("aaa", 1, "v");
+    Put("zzz", 2, "v");
+    PutRecord("live", 6);
+    PutEntry("live", RunEntry(6), kLogged);
+    if (has_two_tags) PutRecord("old", 5);
+    Compact(&Rocks::access);
+    const fs::path entries = Tables("access").front();
+    for (const char* tag : {"one", "two"}) {
+      if (!has_two_tags) continue;
+      ASSERT_TRUE(rocks_->db()
+                      .Put(Written(kLogged), rocks_->access(),
+                           TagIndexKey(tag, "live"), rocksdb::Slice())
+                      .ok());
+    }
+    Flush(&Rocks::access);
+    rocks_.reset();
+    Flip(entries, 10);
+    Salvage();
+    EXPECT_EQ(items_.contains("live"), !has_two_tags);
+    EXPECT_FALSE(items_.contains("old"));
+  }
+}
+
+TEST_F(SalvageDatabaseTest, EvictionsByTagAreFoundInTablesAndLogs) {
+  PutTagCutoff("twice", 5);
+  PutTagCutoff("of table", 6);
+  const std::string spared = TagSparedKey(7);
+  ASSERT_TRUE(rocks_->db()
+                  .Put(Written(kLogged), rocks_->counters(), spared, "tags")
+                  .ok());
+  Compact(&Rocks::counters);
+  const fs::path table = Tables("counters").front();
+  PutTagCutoff("twice", 9);
+  PutTagCutoff("of log", 8);
+  rocks_.reset();
+  FlipFooter(table);
+  Salvage();
+  EXPECT_EQ(TagCutoff("twice"), 9U);
+  EXPECT_EQ(TagCutoff("of table"), 6U);
+  EXPECT_EQ(TagCutoff("of log"), 8U);
+  std::string tags;
+  EXPECT_TRUE(
+      rocks_->db()
+          .Get(rocksdb::ReadOptions(), rocks_->counters(), spared, &tags)
+          .ok());
+  EXPECT_EQ(tags, "tags");
 }
 
 // A position looks like the key of an entry, and what is at the first one, too.
@@ -338,10 +418,7 @@ TEST_F(SalvageDatabaseTest, ATableIsOfOneFamily) {
   const fs::path table = Tables("values").front();
   rocks_.reset();
   FlipFooter(table);
-  fs::remove(source_ / "CURRENT");
-  for (const auto& file : fs::directory_iterator(source_)) {
-    if (file.path().extension() == ".log") fs::remove(file.path());
-  }
+  RemoveManifestAndLogs();
   Salvage();
   EXPECT_EQ(items_.size(), 1U);
   EXPECT_TRUE(items_.contains("other"));

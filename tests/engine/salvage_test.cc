@@ -32,18 +32,6 @@ class SalvageTest : public testing::StoreFixture {
     ASSERT_EQ(engine_->Close().ToString(), "kOk");
     engine_.reset();
   }
-  void OpenRepaired(WhenDamaged when_damaged = WhenDamaged::kRepair) {
-    EngineOptions options;
-    options.clock = &clock_;
-    options.background = false;
-    options.when_damaged = when_damaged;
-    auto engine = OpenEngine(path_, options);
-    ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
-    engine_ = *std::move(engine);
-    const auto report = engine_->Check(/*repair=*/true);
-    ASSERT_TRUE(report.has_value()) << report.error().ToString();
-    ExpectSound();
-  }
   /// Damages the blocks in which the bytes `what` are, in all tables.
   void DamageTablesAt(const std::string& what) {
     int found = 0;

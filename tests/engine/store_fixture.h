@@ -37,6 +37,19 @@ class StoreFixture : public ::testing::Test {
     ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
     engine_ = *std::move(engine);
   }
+  /// As somebody whose cache is damaged does; it is sound afterwards.
+  void OpenRepaired() {
+    EngineOptions options;
+    options.clock = &clock_;
+    options.background = false;
+    options.when_damaged = WhenDamaged::kRepair;
+    Result<std::unique_ptr<Engine>> engine = OpenEngine(path_, options);
+    ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
+    engine_ = *std::move(engine);
+    const Result<CheckReport> report = engine_->Check(/*repair=*/true);
+    ASSERT_TRUE(report.has_value()) << report.error().ToString();
+    ExpectSound();
+  }
   void Reopen() {
     ASSERT_EQ(engine_->Close().ToString(), "kOk");
     engine_.reset();

@@ -169,18 +169,6 @@ class TableDamageTest : public testing::StoreFixture {
     }
     return table;
   }
-  void OpenRepaired() {
-    EngineOptions options;
-    options.clock = &clock_;
-    options.background = false;
-    options.when_damaged = WhenDamaged::kRepair;
-    auto engine = OpenEngine(path_, options);
-    ASSERT_TRUE(engine.has_value()) << engine.error().ToString();
-    engine_ = *std::move(engine);
-    const auto report = engine_->Check(/*repair=*/true);
-    ASSERT_TRUE(report.has_value()) << report.error().ToString();
-    ExpectSound();
-  }
   // What was deleted stays so, and no value is one that was written over.
   int CountRight(std::string_view kind, std::size_t size) {
     int right = 0;
