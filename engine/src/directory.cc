@@ -38,7 +38,6 @@ using Path = std::filesystem::path;
 
 constexpr const char* kReserveName = "reserve";
 constexpr std::size_t kStampSizeMax = 4096;
-constexpr const char* kToRead = "read and search permission";
 constexpr const char* kToWrite =
     "read, write and search permission; open as its owner or read-only";
 

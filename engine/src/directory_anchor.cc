@@ -28,7 +28,6 @@ namespace larder {
 namespace {
 
 constexpr std::string_view kDescriptors = "/proc/self/fd/";
-constexpr const char* kToRead = "read and search permission";
 
 constexpr const char* NameOf(DirectoryPart part) noexcept {
   switch (part) {

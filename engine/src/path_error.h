@@ -11,6 +11,9 @@
 
 namespace larder {
 
+/// What is needed to look into a directory, for PathError.
+inline constexpr const char* kToRead = "read and search permission";
+
 /// Says for people why `doing` (a verb, "open") failed with `error` on `path`:
 /// which part of the path is in the way, whose it is, and what is needed.
 /// Codes: kPermissionDenied, kNotADirectory, kNotFound, kInvalidArgument (a

@@ -31,7 +31,6 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0x3150414C;  // "LAP1"
 constexpr std::size_t kHeaderSize = 16 + 8 * kPresetCount;
-constexpr std::size_t kStateBytesMax = 1 << 20;
 constexpr double kScoreDecay = 0.9;
 constexpr double kHitLead = 0.01;
 constexpr double kMissLead = 0.02;
@@ -169,7 +168,7 @@ std::string AdaptivePolicy::SaveState() const {
   for (const double score : scores.presets) {
     PutFixed(state, std::bit_cast<std::uint64_t>(score), 8);
   }
-  return state + sketch_.Save(kStateBytesMax - kHeaderSize);
+  return state + sketch_.Save(kPolicyStateBytesMax - kHeaderSize);
 }
 
 void AdaptivePolicy::LoadState(std::string_view state) {

@@ -9,8 +9,6 @@
 namespace larder {
 namespace {
 
-constexpr std::size_t kStateBytesMax = 1 << 20;
-
 class GdsfHistoryPolicy final : public Policy {
  public:
   [[nodiscard]] std::string_view name() const noexcept override {
@@ -31,7 +29,7 @@ class GdsfHistoryPolicy final : public Policy {
     return OnInsert(item, context);
   }
   [[nodiscard]] std::string SaveState() const override {
-    return sketch_.Save(kStateBytesMax);
+    return sketch_.Save(kPolicyStateBytesMax);
   }
   void LoadState(std::string_view state) override {
     static_cast<void>(sketch_.Load(state));  // Starts without a past.

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "larder/engine/policy.h"
 
 namespace larder {
+
+/// Of the state that a policy of ours leaves in the directory.
+inline constexpr std::size_t kPolicyStateBytesMax = 1 << 20;
 
 /// The mean cost of requests: values are relative to an average item, and
 /// costs come in any unit.

@@ -192,6 +192,7 @@ class Store final : public SessionStore, private LivenessJudge {
   struct FreedRecord;
   struct MovedRecord;
   struct MultiRead;
+  struct Tried;
   /// A value that is in place already (streams), instead of command.value.
   struct StoredValue {
     std::uint64_t version = 0;

@@ -24,20 +24,20 @@ namespace {
 // Without the key's stripe; one more with it.
 constexpr int kReadAttemptsMax = 3;
 
-// Where a value was looked for in vain.
-struct Tried {
+Result<std::optional<ValueHandle>> Gone() {
+  return std::optional<ValueHandle>();
+}
+
+}  // namespace
+
+/// Where a value was looked for in vain.
+struct Store::Tried {
   std::uint64_t version = 0;
   Extents extents;
   [[nodiscard]] bool Is(const Entry& entry) const noexcept {
     return version == entry.version && extents == entry.extents;
   }
 };
-
-Result<std::optional<ValueHandle>> Gone() {
-  return std::optional<ValueHandle>();
-}
-
-}  // namespace
 
 bool Store::IsCounted(const Entry& entry) const noexcept {
   // Relaxed: a reader that races with a clear or an eviction may see either.
