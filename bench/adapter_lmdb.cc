@@ -19,7 +19,7 @@ namespace larder::bench {
 
 namespace {
 
-constexpr mdb_mode_t kFileMode = 0600;
+constexpr mdb_mode_t kLmdbFileMode = 0600;
 
 Status FromLmdb(int code) {
   switch (code) {
@@ -187,8 +187,8 @@ Result<std::unique_ptr<KeyValueStore>> OpenLmdb(
   LARDER_FAIL_IF_ERROR(
       FromLmdb(mdb_env_set_mapsize(env.get(), options.size_limit_bytes)));
   // NORDAHEAD is left off: the data fits the page cache.
-  LARDER_FAIL_IF_ERROR(
-      FromLmdb(mdb_env_open(env.get(), path.c_str(), MDB_NOSYNC, kFileMode)));
+  LARDER_FAIL_IF_ERROR(FromLmdb(
+      mdb_env_open(env.get(), path.c_str(), MDB_NOSYNC, kLmdbFileMode)));
   MDB_txn* raw_txn = nullptr;
   LARDER_FAIL_IF_ERROR(
       FromLmdb(mdb_txn_begin(env.get(), nullptr, 0, &raw_txn)));

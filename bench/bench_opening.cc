@@ -37,10 +37,6 @@ std::uint64_t ValueIndex(std::uint64_t index, std::uint64_t generation) {
   return Mix(index) ^ Mix(generation);
 }
 
-void Skip(benchmark::State& state, const Status& status) {
-  state.SkipWithError(status.ToString().c_str());
-}
-
 /// Opens and adds the time to the benchmark's.
 Result<std::unique_ptr<KeyValueStore>> TimedOpen(
     benchmark::State& state, EngineKind kind, const std::filesystem::path& path,

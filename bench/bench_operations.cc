@@ -37,10 +37,6 @@ Result<FreshStore> MakeFreshStore(Fixtures& fixtures, EngineKind kind) {
   return FreshStore{std::move(*directory), std::move(*store)};
 }
 
-void Skip(benchmark::State& state, const Status& status) {
-  state.SkipWithError(status.ToString().c_str());
-}
-
 void CountBytes(benchmark::State& state, std::uint64_t items,
                 std::size_t value_size) {
   state.SetItemsProcessed(static_cast<std::int64_t>(items));

@@ -4,10 +4,19 @@
 #include <span>
 #include <string>
 
+#include <benchmark/benchmark.h>
+
+#include "larder/engine/status.h"
+
 #include "fixtures.h"
 #include "store_adapter.h"
 
 namespace larder::bench {
+
+/// Ends a benchmark that cannot be run.
+inline void Skip(benchmark::State& state, const Status& status) {
+  state.SkipWithError(status.ToString().c_str());
+}
 
 /// Registers BM_{Set,Get,Delete,MultiGet,SetMany,Incr}/<engine>/<size>.
 /// `fixtures` outlives the run.

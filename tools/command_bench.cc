@@ -166,7 +166,7 @@ BenchOptions OptionsOf(const BenchArguments& arguments) {
 
 // In a cache of its own: in that of somebody else the load would replace and
 // evict items, and change what the policy has learnt.
-int Run(BenchOptions options, const OutputFormat& format) {
+int RunBench(BenchOptions options, const OutputFormat& format) {
   if (const Status own = CheckNotInCache(options.directory); !own.ok()) {
     return ReportError(own, {}, kUseOwnDirectory);
   }
@@ -227,7 +227,7 @@ void AddBenchCommand(CommandLine& line) {
   CLI::App* command =
       line.AddCommand("bench", "Measure a mix of get, set and delete",
                       [arguments](const OutputFormat& format) {
-                        return Run(OptionsOf(*arguments), format);
+                        return RunBench(OptionsOf(*arguments), format);
                       });
   AddDirectoryArgument(command, options->directory);
   AddNumberOption<unsigned>(command, "--threads", options->threads,

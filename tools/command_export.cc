@@ -24,12 +24,12 @@
 namespace larder::tools {
 namespace {
 
-constexpr std::size_t kPageCount = 1024;
+constexpr std::size_t kItemPageCount = 1024;
 constexpr std::size_t kValuePageCount = 16;
 /// Values that one scan is opened for.
 constexpr std::uint64_t kGroupBytesMax = 16 << 20;
 
-struct Options {
+struct ExportOptions {
   std::string directory;
   std::string file;
   ScanOptions scan;
@@ -107,14 +107,14 @@ class Exporter {
       return scan.error();
     }
     for (;;) {
-      const auto page = (*scan)->Next(kPageCount);
+      const auto page = (*scan)->Next(kItemPageCount);
       if (!page) {
         return page.error();
       }
       for (const ScanItem& item : *page) {
         LARDER_RETURN_IF_ERROR(Add(item));
       }
-      if (page->size() < kPageCount) {
+      if (page->size() < kItemPageCount) {
         break;
       }
     }
@@ -175,7 +175,7 @@ class Exporter {
   std::string group_last_;
 };
 
-int Run(const Options& options, const OutputFormat& format) {
+int RunExport(const ExportOptions& options, const OutputFormat& format) {
   const bool to_output = ByteSink::IsStandardOutput(options.file);
   if (to_output && format.json) {
     return ReportUsage("--json with standard output as FILE",
@@ -215,11 +215,11 @@ int Run(const Options& options, const OutputFormat& format) {
 }  // namespace
 
 void AddExportCommand(CommandLine& line) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportOptions>();
   CLI::App* command = line.AddCommand(
       "export", "Write the items to a portable file",
       [options](const OutputFormat& format) {
-        const int code = Run(*options, format);
+        const int code = RunExport(*options, format);
         Interruption::EndIfNoted();  // Nothing half-written is left.
         return code;
       });

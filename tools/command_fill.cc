@@ -28,7 +28,7 @@ constexpr unsigned kJobCountMax = 64;
 /// Unfinished values of all threads may take a fourth of the limit.
 constexpr std::uint64_t kStreamedShareInverse = 4;
 
-struct Options {
+struct FillOptions {
   std::string directory;
   PathsArgument paths;
   unsigned jobs = std::clamp(std::thread::hardware_concurrency(), 1U, 8U);
@@ -219,7 +219,7 @@ Status Verify(Cache& cache, const FileRunOptions& files,
   return Status::Ok();
 }
 
-Result<Report> FillAndVerify(Cache& cache, const Options& options,
+Result<Report> FillAndVerify(Cache& cache, const FillOptions& options,
                              const std::vector<std::string>& paths) {
   Report report;
   report.jobs = options.jobs;
@@ -262,7 +262,7 @@ Status RequireOnePath(const std::vector<std::string>& paths) {
   return problem;
 }
 
-int Run(const Options& options, const OutputFormat& format) {
+int RunFill(const FillOptions& options, const OutputFormat& format) {
   const auto paths = options.paths.paths();
   if (!paths) {
     return ReportUsage(paths.error().message(), "see 'larder fill --help'");
@@ -295,10 +295,12 @@ int Run(const Options& options, const OutputFormat& format) {
 }  // namespace
 
 void AddFillCommand(CommandLine& line) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = line.AddCommand(
-      "fill", "Cache every regular file below some paths",
-      [options](const OutputFormat& format) { return Run(*options, format); });
+  auto options = std::make_shared<FillOptions>();
+  CLI::App* command =
+      line.AddCommand("fill", "Cache every regular file below some paths",
+                      [options](const OutputFormat& format) {
+                        return RunFill(*options, format);
+                      });
   AddDirectoryArgument(command, options->directory);
   options->paths.AddTo(command);
   AddNumberOption<unsigned>(command, "-j,--jobs", options->jobs,

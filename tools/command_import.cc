@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::string_view kFileRemedy = "give a file of 'larder export'";
 
-struct Options {
+struct ImportOptions {
   std::string directory;
   std::string file;
   SettingList settings;
@@ -33,7 +33,7 @@ struct Options {
 // Stores the items of one export file.
 class Importer {
  public:
-  Importer(Engine& engine, const Options& options)
+  Importer(Engine& engine, const ImportOptions& options)
       : engine_(engine), options_(options), batch_(engine) {}
 
   /// REQUIRES: the header has been read.
@@ -142,7 +142,7 @@ class Importer {
   }
 
   Engine& engine_;
-  const Options& options_;
+  const ImportOptions& options_;
   SetBatch batch_;
   std::unique_ptr<ValueWriter> writer_;
   std::uint64_t pieces_bytes_ = 0;
@@ -170,7 +170,7 @@ std::string ImportText(const std::string& file, const Importer& importer) {
       counts.not_applied, importer.expired(), counts.too_large, counts.no_room);
 }
 
-int Run(const Options& options, const OutputFormat& format) {
+int RunImport(const ImportOptions& options, const OutputFormat& format) {
   const bool from_input = options.file == "-";
   if (const Status input = from_input ? CheckStandardInput() : Status();
       !input.ok()) {
@@ -209,10 +209,12 @@ int Run(const Options& options, const OutputFormat& format) {
 }  // namespace
 
 void AddImportCommand(CommandLine& line) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = line.AddCommand(
-      "import", "Store the items of an exported file",
-      [options](const OutputFormat& format) { return Run(*options, format); });
+  auto options = std::make_shared<ImportOptions>();
+  CLI::App* command =
+      line.AddCommand("import", "Store the items of an exported file",
+                      [options](const OutputFormat& format) {
+                        return RunImport(*options, format);
+                      });
   AddDirectoryArgument(command, options->directory);
   command
       ->add_option("FILE", options->file,

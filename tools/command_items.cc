@@ -14,6 +14,7 @@
 #include "number_option.h"
 #include "option_types.h"
 #include "output.h"
+#include "source_file.h"
 #include "value_text.h"
 
 namespace larder::tools {
@@ -21,7 +22,6 @@ namespace {
 
 /// Stored values from this size are streamed by `get`, in pieces.
 constexpr std::uint64_t kStreamedValueSizeBytesMin = 8 << 20;
-constexpr std::size_t kPieceSizeBytes = 1 << 20;
 
 // get ------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@
 namespace larder::tools {
 namespace {
 
-struct Options {
+struct RecordArguments {
   std::string directory;
   std::string file;
   std::vector<std::string> command;
@@ -24,7 +24,7 @@ struct Options {
 
 // The service opens the cache in its own process, and only there can its
 // requests be seen: Open finds these variables (RecordOptionsFor).
-Status Become(Options& options) {
+Status Become(RecordArguments& options) {
   std::error_code error;
   const auto directory =
       std::filesystem::weakly_canonical(options.directory, error);
@@ -45,7 +45,7 @@ Status Become(Options& options) {
 }  // namespace
 
 void AddRecordCommand(CommandLine& line) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<RecordArguments>();
   CLI::App* command = line.AddCommand(
       "record",
       "Run a command that records what it asks of the cache, for replay",

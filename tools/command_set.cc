@@ -18,14 +18,13 @@
 #include "number_option.h"
 #include "option_types.h"
 #include "output.h"
+#include "source_file.h"
 #include "standard_streams.h"
 
 namespace larder::tools {
 namespace {
 
-constexpr std::size_t kPieceSizeBytes = 1 << 20;
-
-struct Options {
+struct SetArguments {
   std::string directory;
   KeyArgument key;
   std::string value;
@@ -45,7 +44,7 @@ struct Stored {
 };
 
 // All but the value.
-SetCommand MakeSetCommand(const Options& options) {
+SetCommand MakeSetCommand(const SetArguments& options) {
   SetCommand command;
   command.key = options.key.key;
   command.ttl = options.ttl;
@@ -173,7 +172,7 @@ Result<std::int64_t> ParseInteger(const std::string& text) {
   return number;
 }
 
-int Run(const Options& options, const OutputFormat& format) {
+int RunSet(const SetArguments& options, const OutputFormat& format) {
   const auto number = ParseInteger(options.integer ? options.value : "0");
   if (!number) {
     return ReportUsage("VALUE: " + number.error().ToString(),
@@ -210,10 +209,11 @@ int Run(const Options& options, const OutputFormat& format) {
 }  // namespace
 
 void AddSetCommand(CommandLine& line) {
-  auto options = std::make_shared<Options>();
-  CLI::App* command = line.AddCommand(
-      "set", "Store a value",
-      [options](const OutputFormat& format) { return Run(*options, format); });
+  auto options = std::make_shared<SetArguments>();
+  CLI::App* command = line.AddCommand("set", "Store a value",
+                                      [options](const OutputFormat& format) {
+                                        return RunSet(*options, format);
+                                      });
   AddDirectoryArgument(command, options->directory);
   AddKeyArgument(command, options->key);
   command

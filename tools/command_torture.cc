@@ -195,7 +195,7 @@ int RunIn(ScratchDirectory& scratch, TortureArguments given,
   return code;
 }
 
-int Run(const TortureArguments& given, const OutputFormat& format) {
+int RunTortureOnce(const TortureArguments& given, const OutputFormat& format) {
   const std::string& directory = given.options.directory;
   if (const Status own = CheckNotInCache(directory); !own.ok()) {
     return ReportError(own, {}, kUseOwnDirectory);
@@ -235,7 +235,7 @@ void AddTorture(CommandLine& line) {
       "torture", "Kill processes at random, prove that nothing is lost",
       [given, self](const OutputFormat& format) {
         return given->full ? RunFull(**self, *given, format)
-                           : Run(*given, format);
+                           : RunTortureOnce(*given, format);
       });
   *self = command;
   // Nothing may be evicted, or what is missing might have been.

@@ -49,13 +49,13 @@ Integer GetInteger(std::string_view bytes, std::size_t offset) {
   return static_cast<Integer>(value);
 }
 
-struct FreeHash {
+struct FreeFrameHash {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
 };
 
 std::uint64_t FrameChecksum(std::string_view type_and_length,
                             std::string_view head, std::string_view body) {
-  const std::unique_ptr<XXH3_state_t, FreeHash> state(XXH3_createState());
+  const std::unique_ptr<XXH3_state_t, FreeFrameHash> state(XXH3_createState());
   XXH3_64bits_reset(state.get());
   for (const std::string_view part : {type_and_length, head, body}) {
     XXH3_64bits_update(state.get(), part.data(), part.size());

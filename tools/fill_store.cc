@@ -6,12 +6,6 @@
 #include "source_file.h"
 
 namespace larder::tools {
-namespace {
-
-constexpr std::size_t kPieceSizeBytes = 1 << 20;
-
-}  // namespace
-
 std::string_view FileTag(std::string_view path) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
   const std::size_t dot = name.rfind('.');

@@ -17,14 +17,13 @@
 namespace larder::tools {
 namespace {
 
-constexpr std::size_t kPieceSizeBytes = 1 << 20;
 /// Values of files from this size are read in pieces.
 constexpr std::uint64_t kStreamedSizeBytesMin = 8 << 20;
 
-struct FreeHash {
+struct FreeFileHash {
   void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
 };
-using HashPtr = std::unique_ptr<XXH3_state_t, FreeHash>;
+using HashPtr = std::unique_ptr<XXH3_state_t, FreeFileHash>;
 
 HashPtr NewHash() {
   HashPtr hash(XXH3_createState());

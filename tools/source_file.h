@@ -12,6 +12,9 @@
 
 namespace larder::tools {
 
+/// Files and large values are read in pieces of this size.
+inline constexpr std::size_t kPieceSizeBytes = 1 << 20;
+
 /// A regular file that is read, of a tree that others may change meanwhile.
 ///
 /// Threads: thread-compatible.

@@ -11,7 +11,6 @@
 namespace larder::tools {
 namespace {
 
-constexpr std::size_t kProblemsMax = 20;
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 // Codes that a call may end with while processes are killed and stopped.
@@ -45,7 +44,7 @@ class Prover {
 
  private:
   void AddProblem(std::string problem) {
-    if (proof_.problems.size() < kProblemsMax) {
+    if (proof_.problems.size() < kTortureProblemsMax) {
       proof_.problems.push_back(std::move(problem));
     }
   }

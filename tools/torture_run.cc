@@ -30,7 +30,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPoll{2};
 constexpr std::uint64_t kStopMillisecondsMax = 400;
-constexpr std::size_t kProblemsMax = 20;
 // So many that ended by themselves are enough to know.
 constexpr std::uint64_t kDiedMax = 10;
 
@@ -147,7 +146,7 @@ class Torture {
   }
 
   void AddProblem(std::string problem) {
-    if (events_.problems.size() < kProblemsMax) {
+    if (events_.problems.size() < kTortureProblemsMax) {
       events_.problems.push_back(std::move(problem));
     }
   }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -11,6 +12,9 @@
 #include "larder/engine/status.h"
 
 namespace larder::tools {
+
+/// Problems that are told one by one.
+inline constexpr std::size_t kTortureProblemsMax = 20;
 
 struct TortureOptions {
   std::string directory;

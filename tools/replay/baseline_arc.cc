@@ -12,12 +12,6 @@
 namespace larder::replay {
 namespace {
 
-enum class Where : std::uint8_t { kOut, kT1, kT2, kB1, kB2 };
-
-struct Node : ListNode {
-  Where where = Where::kOut;
-};
-
 class Arc final : public Baseline {
  public:
   explicit Arc(const BaselineOptions& options)
@@ -58,6 +52,12 @@ class Arc final : public Baseline {
   std::uint64_t evictions() const noexcept override { return evictions_; }
 
  private:
+  enum class Where : std::uint8_t { kOut, kT1, kT2, kB1, kB2 };
+
+  struct Node : ListNode {
+    Where where = Where::kOut;
+  };
+
   [[nodiscard]] IndexList<Node>& ListOf(Where where) noexcept {
     switch (where) {
       case Where::kT1:

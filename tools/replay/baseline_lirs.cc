@@ -17,11 +17,6 @@
 namespace larder::replay {
 namespace {
 
-constexpr double kHirShare = 0.01;
-constexpr std::uint64_t kGhostShare = 1;
-
-enum class State : std::uint8_t { kOut, kLir, kHir, kGhost };
-
 class Lirs final : public Baseline {
  public:
   explicit Lirs(const BaselineOptions& options)
@@ -70,6 +65,11 @@ class Lirs final : public Baseline {
   std::uint64_t evictions() const noexcept override { return evictions_; }
 
  private:
+  static constexpr double kHirShare = 0.01;
+  static constexpr std::uint64_t kGhostShare = 1;
+
+  enum class State : std::uint8_t { kOut, kLir, kHir, kGhost };
+
   struct Item : ListNode {
     State state = State::kOut;
     bool in_stack = false;

@@ -14,18 +14,6 @@
 namespace larder::replay {
 namespace {
 
-constexpr double kSmallShare = 0.1;
-constexpr double kGhostShare = 0.9;
-constexpr std::uint32_t kHitsToMain = 2;
-constexpr std::uint32_t kHitsKept = 3;
-
-enum class Where : std::uint8_t { kOut, kSmall, kMain, kGhost };
-
-struct Node : ListNode {
-  std::uint32_t hits = 0;
-  Where where = Where::kOut;
-};
-
 class S3Fifo final : public Baseline {
  public:
   explicit S3Fifo(const BaselineOptions& options)
@@ -69,7 +57,18 @@ class S3Fifo final : public Baseline {
   std::uint64_t evictions() const noexcept override { return evictions_; }
 
  private:
+  static constexpr double kSmallShare = 0.1;
+  static constexpr double kGhostShare = 0.9;
+  static constexpr std::uint32_t kHitsToMain = 2;
+  static constexpr std::uint32_t kHitsKept = 3;
   static constexpr std::uint32_t kHitsMax = 255;
+
+  enum class Where : std::uint8_t { kOut, kSmall, kMain, kGhost };
+
+  struct Node : ListNode {
+    std::uint32_t hits = 0;
+    Where where = Where::kOut;
+  };
 
   [[nodiscard]] std::uint64_t Share(double share) const noexcept {
     const auto bytes =

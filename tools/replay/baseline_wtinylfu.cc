@@ -24,12 +24,6 @@ constexpr double kStepShare = 0.0625;
 constexpr double kStepDecay = 0.98;
 constexpr double kRestartAtChange = 0.05;
 
-enum class Where : std::uint8_t { kOut, kWindow, kProbation, kProtected };
-
-struct Node : ListNode {
-  Where where = Where::kOut;
-};
-
 class WTinyLfu final : public Baseline {
  public:
   WTinyLfu(const BaselineOptions& options, WindowSizing sizing)
@@ -72,6 +66,12 @@ class WTinyLfu final : public Baseline {
   std::uint64_t evictions() const noexcept override { return evictions_; }
 
  private:
+  enum class Where : std::uint8_t { kOut, kWindow, kProbation, kProtected };
+
+  struct Node : ListNode {
+    Where where = Where::kOut;
+  };
+
   [[nodiscard]] std::uint64_t Share(double share) const noexcept {
     return static_cast<std::uint64_t>(static_cast<double>(capacity_) * share);
   }

@@ -10,8 +10,6 @@
 namespace larder::replay {
 namespace {
 
-constexpr std::size_t kRecordSizeBytes = 24;
-
 class OracleReader final : public TraceReader {
  public:
   OracleReader(BufferedSource source, std::string path)
@@ -19,12 +17,12 @@ class OracleReader final : public TraceReader {
 
   Result<std::optional<TraceRow>> Next() override {
     for (;;) {
-      const std::string_view bytes = source_.Peek(kRecordSizeBytes);
-      if (bytes.size() < kRecordSizeBytes) return AtEnd(bytes.size());
+      const std::string_view bytes = source_.Peek(kOracleRecordSizeBytes);
+      if (bytes.size() < kOracleRecordSizeBytes) return AtEnd(bytes.size());
       const auto size = LoadLittleEndian<std::uint32_t>(bytes.data() + 12);
       const auto time_s = LoadLittleEndian<std::uint32_t>(bytes.data());
       const std::uint64_t hash = HashKey(bytes.substr(4, 8));
-      source_.Skip(kRecordSizeBytes);
+      source_.Skip(kOracleRecordSizeBytes);
       if (size == 0) {
         ++left_out_;
         continue;
@@ -49,7 +47,7 @@ class OracleReader final : public TraceReader {
     const std::uint64_t offset = source_.offset();
     source_.Skip(size);
     return Fail(Status::ParseError(
-        path_ + ":" + std::to_string(offset / kRecordSizeBytes + 1) +
+        path_ + ":" + std::to_string(offset / kOracleRecordSizeBytes + 1) +
         ": expected a record of 24 bytes at offset " + std::to_string(offset) +
         ", got " + std::to_string(size) + " (truncated)"));
   }

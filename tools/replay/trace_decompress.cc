@@ -24,8 +24,8 @@ namespace {
 
 constexpr std::size_t kInputSizeBytes = 128 * 1024;
 
-/// One step of a decoder.
-struct Step {
+/// What one step of a decoder did.
+struct Decoded {
   std::size_t taken = 0;
   std::size_t given = 0;
   /// What is wrong with the input; empty = nothing.
@@ -37,7 +37,7 @@ class Decoder {
   virtual ~Decoder() = default;
   /// Takes from `in` and gives to `out`, which is not empty. An empty `in` is
   /// the end of the file: then whole() says whether it came in time.
-  virtual Step Decode(std::string_view in, std::span<char> out) noexcept = 0;
+  virtual Decoded Decode(std::string_view in, std::span<char> out) noexcept = 0;
   /// All that began has ended.
   [[nodiscard]] virtual bool whole() const noexcept = 0;
   [[nodiscard]] virtual std::string_view name() const noexcept = 0;
@@ -51,12 +51,12 @@ class ZstdDecoder final : public Decoder {
 
   [[nodiscard]] bool Open() const noexcept { return stream_ != nullptr; }
 
-  Step Decode(std::string_view in, std::span<char> out) noexcept override {
+  Decoded Decode(std::string_view in, std::span<char> out) noexcept override {
     ZSTD_inBuffer input{in.data(), in.size(), 0};
     ZSTD_outBuffer output{out.data(), out.size(), 0};
     const std::size_t left =
         ZSTD_decompressStream(stream_.get(), &output, &input);
-    Step step{.taken = input.pos, .given = output.pos, .error = {}};
+    Decoded step{.taken = input.pos, .given = output.pos, .error = {}};
     if (ZSTD_isError(left) != 0) {
       step.error = ZSTD_getErrorName(left);
     } else if (step.taken > 0 || step.given > 0) {
@@ -92,7 +92,7 @@ class GzipDecoder final : public Decoder {
 
   [[nodiscard]] bool Open() const noexcept { return open_; }
 
-  Step Decode(std::string_view in, std::span<char> out) noexcept override {
+  Decoded Decode(std::string_view in, std::span<char> out) noexcept override {
     if (between_members_) {
       // As gzip(1): tapes pad with zeros.
       const std::size_t zeros = std::min(in.find_first_not_of('\0'), in.size());
@@ -107,9 +107,9 @@ class GzipDecoder final : public Decoder {
     stream_.next_out = reinterpret_cast<Bytef*>(out.data());
     stream_.avail_out = static_cast<uInt>(out.size());
     const int result = inflate(&stream_, Z_NO_FLUSH);
-    Step step{.taken = in.size() - stream_.avail_in,
-              .given = out.size() - stream_.avail_out,
-              .error = {}};
+    Decoded step{.taken = in.size() - stream_.avail_in,
+                 .given = out.size() - stream_.avail_out,
+                 .error = {}};
     between_members_ = result == Z_STREAM_END;
     if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
       step.error = stream_.msg != nullptr ? stream_.msg : zError(result);
@@ -139,16 +139,16 @@ class XzDecoder final : public Decoder {
 
   [[nodiscard]] bool Open() const noexcept { return open_; }
 
-  Step Decode(std::string_view in, std::span<char> out) noexcept override {
+  Decoded Decode(std::string_view in, std::span<char> out) noexcept override {
     stream_.next_in = reinterpret_cast<const std::uint8_t*>(in.data());
     stream_.avail_in = in.size();
     stream_.next_out = reinterpret_cast<std::uint8_t*>(out.data());
     stream_.avail_out = out.size();
     const lzma_ret result =
         lzma_code(&stream_, in.empty() ? LZMA_FINISH : LZMA_RUN);
-    Step step{.taken = in.size() - stream_.avail_in,
-              .given = out.size() - stream_.avail_out,
-              .error = {}};
+    Decoded step{.taken = in.size() - stream_.avail_in,
+                 .given = out.size() - stream_.avail_out,
+                 .error = {}};
     whole_ = result == LZMA_STREAM_END;
     if (result != LZMA_OK && result != LZMA_STREAM_END &&
         result != LZMA_BUF_ERROR) {
@@ -203,7 +203,7 @@ class DecodedSource final : public ByteSource {
         left_ = std::string_view(input_.data(), *got);
         at_end_ = *got == 0;
       }
-      Step step = decoder_->Decode(left_, buffer);
+      Decoded step = decoder_->Decode(left_, buffer);
       left_.remove_prefix(step.taken);
       error_ = std::move(step.error);
       if (step.given > 0) return step.given;

@@ -47,13 +47,12 @@ std::string PlainName(const std::string& path) {
 /// is; -1 or the largest number is never. At least one must say something that
 /// is true.
 bool AreOracleRecords(std::string_view head) noexcept {
-  constexpr std::size_t kRecordSizeBytes = 24;
   constexpr std::uint64_t kNever = ~std::uint64_t{0};
   constexpr std::uint64_t kLargest = kNever >> 1;
   constexpr std::uint64_t kPlausible = 1ULL << 40;
-  const std::size_t count = head.size() / kRecordSizeBytes;
+  const std::size_t count = head.size() / kOracleRecordSizeBytes;
   const auto at = [head](std::size_t index) {
-    return head.substr(index * kRecordSizeBytes, kRecordSizeBytes);
+    return head.substr(index * kOracleRecordSizeBytes, kOracleRecordSizeBytes);
   };
   const auto same_key = [&at](std::size_t one, std::size_t other) {
     return at(one).substr(4, 8) == at(other).substr(4, 8);

@@ -1,6 +1,7 @@
 #ifndef LARDER_TOOLS_REPLAY_TRACE_READER_H_
 #define LARDER_TOOLS_REPLAY_TRACE_READER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -72,6 +73,7 @@ enum class TextKeys : std::uint8_t {
 
 // The readers, each in its own file; OpenTrace chooses. MakeTableReader is in
 // trace_layout.h.
+inline constexpr std::size_t kOracleRecordSizeBytes = 24;
 [[nodiscard]] std::unique_ptr<TraceReader> MakeOracleReader(
     BufferedSource source, const std::string& path);
 [[nodiscard]] std::unique_ptr<TraceReader> MakeTextReader(

@@ -19,7 +19,7 @@ constexpr std::array<Series, 4> kSeries{{{"larder", "#c0392b"},
                                          {"rocksdb", "#2c6fbb"},
                                          {"lmdb", "#3a8f4a"},
                                          {"sqlite", "#7f7f7f"}}};
-constexpr std::array<const char*, 6> kOperations{
+constexpr std::array<const char*, 6> kPlottedOperations{
     "Set", "Get", "Delete", "MultiGet", "SetMany", "Incr"};
 
 std::string BlockName(const char* operation, const char* engine) {
@@ -63,7 +63,7 @@ std::string RenderPlotScript(const BenchResults& results,
       // A name, and no command: gnuplot runs "|...".
       QuoteForGnuplot(path.starts_with('/') ? path : "./" + std::string(path)));
   std::string panels;
-  for (const char* operation : kOperations) {
+  for (const char* operation : kPlottedOperations) {
     std::string lines;
     for (const Series& series : kSeries) {
       const std::string block = Block(results, operation, series.engine);
