@@ -215,9 +215,9 @@ bool Look(std::vector<Writer>& writers, const std::filesystem::path& directory,
   return !stopped.empty();
 }
 
-Status CountLive(const CapWorkload& workload,
-                 const std::filesystem::path& directory,
-                 std::uint64_t limit_bytes, ExactResult& result) {
+Status CountLiveItems(const CapWorkload& workload,
+                      const std::filesystem::path& directory,
+                      std::uint64_t limit_bytes, ExactResult& result) {
   auto store = OpenStore(EngineKind::kLarder, directory,
                          CapStoreOptions(workload, limit_bytes));
   if (!store) {
@@ -266,7 +266,8 @@ Result<ExactResult> RunExact(const CapWorkload& workload,
     result.refused_count += report->refused_count;
     result.verified_count += report->verified_count;
   }
-  LARDER_FAIL_IF_ERROR(CountLive(workload, directory, limit_bytes, result));
+  LARDER_FAIL_IF_ERROR(
+      CountLiveItems(workload, directory, limit_bytes, result));
   return result;
 }
 

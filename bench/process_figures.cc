@@ -61,6 +61,12 @@ std::string Bars(const BarGroup& group) {
 
 }  // namespace
 
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 std::string FormatReport(const Report& report) {
   std::string text = fmt::format("{:<44} {:>16} {:>24} {:>8} {:>10} {}\n", "",
                                  "larder", "beside", "ratio", "wanted", "met");

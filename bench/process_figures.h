@@ -46,6 +46,9 @@ struct Report {
   std::vector<std::string> left_out;  ///< And why.
 };
 
+/// The upper one of two in the middle; 0 of none.
+[[nodiscard]] double Median(std::vector<double> values);
+
 /// A table of figures, then the bars.
 [[nodiscard]] std::string FormatReport(const Report& report);
 /// The same, with stable names.

@@ -21,23 +21,22 @@ namespace larder::bench {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
-using testing::Random;
 
-constexpr std::uint64_t kKeys = 20'000;
-constexpr std::size_t kValueSize = 1'000;
-constexpr int kOperations = 4'000;
-constexpr std::size_t kRounds = 101;
+constexpr std::uint64_t kAloneKeys = 20'000;
+constexpr std::size_t kAloneValueSize = 1'000;
+constexpr int kAloneOperations = 4'000;
+constexpr std::size_t kAloneRounds = 101;
 
 std::string KeyOf(std::uint64_t number) {
   return "alone:" + std::to_string(number);
 }
 
 // Nanoseconds of one operation; negative: it failed.
-double TimeOf(Engine& engine, bool sets, Random& random) {
-  const std::string value(kValueSize, 'v');
+double TimeOf(Engine& engine, bool sets, testing::Random& random) {
+  const std::string value(kAloneValueSize, 'v');
   std::vector<std::string> keys;
-  for (int i = 0; i < kOperations; ++i) {
-    keys.push_back(KeyOf(random.Below(kKeys)));
+  for (int i = 0; i < kAloneOperations; ++i) {
+    keys.push_back(KeyOf(random.Below(kAloneKeys)));
   }
   const auto begin = SteadyClock::now();
   for (const std::string& key : keys) {
@@ -52,12 +51,7 @@ double TimeOf(Engine& engine, bool sets, Random& random) {
   }
   const std::chrono::duration<double, std::nano> passed =
       SteadyClock::now() - begin;
-  return passed.count() / kOperations;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return passed.count() / kAloneOperations;
 }
 
 Figure AloneFigure(std::string name, double with, double without) {
@@ -83,9 +77,9 @@ std::optional<Engines> OpenAll(const std::string& directory) {
   auto tier = OpenEngine(directory + "/tier", with_tier);
   if (!bare || !seat || !tier) return std::nullopt;
   Engines engines{std::move(*bare), std::move(*seat), std::move(*tier)};
-  const std::string value(kValueSize, 'v');
+  const std::string value(kAloneValueSize, 'v');
   for (const auto& engine : engines) {
-    for (std::uint64_t i = 0; i < kKeys; ++i) {
+    for (std::uint64_t i = 0; i < kAloneKeys; ++i) {
       const std::string key = KeyOf(i);
       const Command command = SetCommand{.key = key, .value = value};
       Reply reply;
@@ -106,10 +100,10 @@ void MeasureAlone(const ProcessBenchOptions& options, Report& report) {
     report.left_out.emplace_back("a process alone: a cache does not open");
     return;
   }
-  Random random(1);
+  testing::Random random(1);
   for (const bool sets : {true, false}) {
     std::array<std::vector<double>, kKindCount> times;
-    for (std::size_t turn = 0; turn < kRounds * kKindCount; ++turn) {
+    for (std::size_t turn = 0; turn < kAloneRounds * kKindCount; ++turn) {
       // Each comes first, second and last.
       const std::size_t kind = (turn + turn / kKindCount) % kKindCount;
       times[kind].push_back(TimeOf(*(*engines)[kind], sets, random));

@@ -16,25 +16,19 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int kKeys = 100;
-constexpr std::size_t kValueSize = 100;
-constexpr int kRounds = 5;
+constexpr int kHotKeys = 100;
+constexpr std::size_t kHotValueSize = 100;
+constexpr int kHotRounds = 5;
 constexpr int kRoundTrips = 20'000;
-
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 std::vector<std::string> Keys() {
   std::vector<std::string> keys;
-  for (int i = 0; i < kKeys; ++i) keys.push_back("hot:" + std::to_string(i));
+  for (int i = 0; i < kHotKeys; ++i) keys.push_back("hot:" + std::to_string(i));
   return keys;
 }
 
 ActorAnswer SetAll(Cache& cache) {
-  const std::string value(kValueSize, 'v');
+  const std::string value(kHotValueSize, 'v');
   for (const std::string& key : Keys()) {
     if (!cache.Set(key, value).ok()) return {.value = -1};
   }
@@ -48,9 +42,10 @@ ActorAnswer ReadAll(Cache& cache, double seconds) {
   std::uint64_t count = 0;
   double passed = 0;
   while (passed < seconds) {
-    for (int i = 0; i < 10 * kKeys; ++i) {
-      const auto value = cache.Get(keys[static_cast<std::size_t>(i % kKeys)]);
-      if (!value || !*value || (*value)->bytes().size() != kValueSize) {
+    for (int i = 0; i < 10 * kHotKeys; ++i) {
+      const auto value =
+          cache.Get(keys[static_cast<std::size_t>(i % kHotKeys)]);
+      if (!value || !*value || (*value)->bytes().size() != kHotValueSize) {
         return {.value = -1};
       }
       ++count;
@@ -119,7 +114,7 @@ void MeasureHotReads(const ProcessBenchOptions& options, Report& report) {
   std::vector<double> singles;
   std::vector<double> ratios;
   std::vector<double> machine;
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < kHotRounds; ++round) {
     holders.push_back(holder.Turn().value);
     const double alone = (one.Turn().value + two.Turn().value) / 2;
     one.Begin();

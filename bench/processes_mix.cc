@@ -94,12 +94,6 @@ void AddRun(const BenchResult& result, double cpu_seconds, Runs& runs) {
                         static_cast<double>(result.Total().times.count()));
 }
 
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 // The reason if it failed.
 Status RunPeer(const Result<std::unique_ptr<PeerServer>>& server,
                const BenchOptions& mix, Runs& runs) {

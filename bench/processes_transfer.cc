@@ -18,16 +18,16 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr int kRounds = 5;
+constexpr int kTransferRounds = 5;
 constexpr std::uint64_t kBytesPerTurn = 64U << 20;
-constexpr std::uint64_t kKeys = 32;
+constexpr std::uint64_t kTransferKeys = 32;
 
 std::string KeyOf(std::uint64_t size, std::uint64_t i) {
-  return fmt::format("{}:{}", size, i % kKeys);
+  return fmt::format("{}:{}", size, i % kTransferKeys);
 }
 
 // MB/s; negative: a call failed. Values are read to their last byte.
-ActorAnswer Run(Cache& cache, std::uint64_t size, bool sets) {
+ActorAnswer RunTurn(Cache& cache, std::uint64_t size, bool sets) {
   const std::string value(size, 'v');
   const std::uint64_t fold = Fold(value);
   const std::uint64_t count = kBytesPerTurn / size;
@@ -46,11 +46,6 @@ ActorAnswer Run(Cache& cache, std::uint64_t size, bool sets) {
   return {.value = static_cast<double>(kBytesPerTurn) / 1e6 / seconds};
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 }  // namespace
 
 void MeasureLargeValues(const ProcessBenchOptions& options, Report& report) {
@@ -62,7 +57,7 @@ void MeasureLargeValues(const ProcessBenchOptions& options, Report& report) {
                                                              {1U << 20, false}};
   const Actor::Act act = [&cases](Cache& cache, std::uint32_t turn) {
     const auto& [size, sets] = cases[(turn - 1) % cases.size()];
-    return Run(cache, size, sets);
+    return RunTurn(cache, size, sets);
   };
   Actor holder(directory, act);
   Actor client(directory, act);
@@ -72,7 +67,7 @@ void MeasureLargeValues(const ProcessBenchOptions& options, Report& report) {
   }
   std::vector<std::vector<double>> holders(cases.size());
   std::vector<std::vector<double>> clients(cases.size());
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round < kTransferRounds; ++round) {
     for (std::size_t i = 0; i < cases.size(); ++i) {
       holders[i].push_back(holder.Turn().value);
       clients[i].push_back(client.Turn().value);

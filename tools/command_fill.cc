@@ -70,7 +70,7 @@ double HitRatio(const VerifyCounts& counts) {
              : static_cast<double>(counts.hits) / static_cast<double>(reads);
 }
 
-Json ReportJson(const Report& report) {
+Json FillReportJson(const Report& report) {
   Json json = {
       {"files", report.stored.stored},
       {"bytes", report.stored.stored_bytes},
@@ -105,7 +105,7 @@ Json ReportJson(const Report& report) {
   return json;
 }
 
-std::string ReportText(const Report& report) {
+std::string FillReportText(const Report& report) {
   std::string text;
   const auto line = [&text](std::string_view name, const std::string& value) {
     text += fmt::format("{:<16} {}\n", name, value);
@@ -278,9 +278,9 @@ int RunFill(const FillOptions& options, const OutputFormat& format) {
       return Fail(report.error());
     }
     if (format.json) {
-      PrintJson(ReportJson(*report));
+      PrintJson(FillReportJson(*report));
     } else {
-      Print(ReportText(*report));
+      Print(FillReportText(*report));
     }
     if (report->verified.mismatched > 0) {
       return Fail(Status::Corruption(fmt::format(

@@ -47,7 +47,7 @@ bool IsOk(const TortureEvents& events, const TortureProof& proof) {
   return events.hung == 0 && events.died == 0 && proof.ok();
 }
 
-double PerSecond(std::uint64_t count, double seconds) {
+double CallsPerSecond(std::uint64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0.0;
 }
 
@@ -69,7 +69,7 @@ Json ProofJson(const TortureOptions& options, const TortureEvents& events,
           {"stopped", events.stops},
           {"acknowledged", proof.acknowledged},
           {"acknowledged_per_second",
-           PerSecond(proof.acknowledged, events.seconds)},
+           CallsPerSecond(proof.acknowledged, events.seconds)},
           {"reads", proof.reads},
           {"in_doubt", proof.in_doubt},
           {"failed_calls", failed},
@@ -110,8 +110,8 @@ std::string ProofText(const TortureOptions& options,
   line("acknowledged",
        fmt::format("{} writes ({:.0f}/s), {} reads; {} writes in doubt",
                    proof.acknowledged,
-                   PerSecond(proof.acknowledged, events.seconds), proof.reads,
-                   proof.in_doubt));
+                   CallsPerSecond(proof.acknowledged, events.seconds),
+                   proof.reads, proof.in_doubt));
   line("lost", fmt::format("{}", proof.faults.lost));
   line("repeated", fmt::format("{}", proof.faults.repeated));
   line("stale", fmt::format("{}", proof.faults.stale));

@@ -30,6 +30,25 @@ requires std::integral<T> || std::floating_point<T>
   return value;
 }
 
+/// The low `size` bytes of `value`.
+inline void PutSized(std::string& out, std::uint64_t value, int size) {
+  for (int i = 0; i < size; ++i) {
+    out.push_back(static_cast<char>(value >> (8 * i)));
+  }
+}
+
+/// REQUIRES: `in` has `size` bytes from `at`.
+[[nodiscard]] inline std::uint64_t GetSized(std::string_view in, std::size_t at,
+                                            int size) noexcept {
+  std::uint64_t value = 0;
+  for (int i = 0; i < size; ++i) {
+    value |= std::uint64_t{static_cast<unsigned char>(
+                 in[at + static_cast<std::size_t>(i)])}
+             << (8 * i);
+  }
+  return value;
+}
+
 inline void StoreBigEndian64(char* out, std::uint64_t value) noexcept {
   value = __builtin_bswap64(value);
   std::memcpy(out, &value, sizeof(value));

@@ -28,7 +28,7 @@ constexpr std::size_t kStatusMessageSizeMax = 4096;
 // Values up to this size are copied out of a message instead of sharing it.
 constexpr std::size_t kShareBytesMin = 256;
 
-enum class Tag : std::uint8_t {
+enum class CommandTag : std::uint8_t {
   kSet = 1,
   kGet,
   kIncr,
@@ -61,12 +61,12 @@ constexpr std::uint8_t kAllOrNothing = 4;
   [[maybe_unused]] auto& [r1, r2, r3, r4, r5, r6] = r;
 }
 
-Status Malformed(std::string_view what) {
+Status MalformedCommand(std::string_view what) {
   return Status::Corruption("malformed " + std::string(what) +
                             " from another process");
 }
 
-void PutTag(std::string& out, Tag tag, int flags) {
+void PutTag(std::string& out, CommandTag tag, int flags) {
   out.push_back(static_cast<char>(tag));
   out.push_back(static_cast<char>(flags));
 }
@@ -79,7 +79,7 @@ struct CommandWriter {
                       (c.pinned ? kPinned : 0) |
                       (c.version_expected != 0 ? kHasVersion : 0) |
                       (c.cost != 1.0F ? kHasCost : 0);
-    PutTag(out, Tag::kSet, flags);
+    PutTag(out, CommandTag::kSet, flags);
     out.push_back(static_cast<char>(c.codec));
     out.push_back(static_cast<char>(c.condition));
     if (c.ttl) PutFixed(out, c.ttl->count());
@@ -90,11 +90,11 @@ struct CommandWriter {
     if (!c.tag.empty()) PutString(out, c.tag);
   }
   void operator()(const GetCommand& c) const {
-    PutTag(out, Tag::kGet, c.with_value ? kWithValue : 0);
+    PutTag(out, CommandTag::kGet, c.with_value ? kWithValue : 0);
     PutString(out, c.key);
   }
   void operator()(const IncrCommand& c) const {
-    PutTag(out, Tag::kIncr,
+    PutTag(out, CommandTag::kIncr,
            (c.ttl ? kHasTtl : 0) | (c.tag.empty() ? 0 : kHasTag));
     PutVarint(out, ZigZag(c.delta));
     PutVarint(out, ZigZag(c.initial));
@@ -103,28 +103,30 @@ struct CommandWriter {
     if (!c.tag.empty()) PutString(out, c.tag);
   }
   void operator()(const TouchCommand& c) const {
-    PutTag(out, Tag::kTouch, c.ttl ? kHasTtl : 0);
+    PutTag(out, CommandTag::kTouch, c.ttl ? kHasTtl : 0);
     if (c.ttl) PutFixed(out, c.ttl->count());
     PutString(out, c.key);
   }
   void operator()(const DeleteCommand& c) const {
-    PutTag(out, Tag::kDelete,
+    PutTag(out, CommandTag::kDelete,
            (c.with_value ? kWithValue : 0) |
                (c.version_expected != 0 ? kHasVersion : 0));
     if (c.version_expected != 0) PutFixed(out, c.version_expected);
     PutString(out, c.key);
   }
   void operator()(const EvictTagCommand& c) const {
-    PutTag(out, Tag::kEvictTag, 0);
+    PutTag(out, CommandTag::kEvictTag, 0);
     PutString(out, c.tag);
   }
-  void operator()(const ClearCommand&) const { PutTag(out, Tag::kClear, 0); }
+  void operator()(const ClearCommand&) const {
+    PutTag(out, CommandTag::kClear, 0);
+  }
   void operator()(const ExpireCommand& c) const {
-    PutTag(out, Tag::kExpire, c.now ? kHasArgument : 0);
+    PutTag(out, CommandTag::kExpire, c.now ? kHasArgument : 0);
     if (c.now) PutFixed(out, c.now->time_since_epoch().count());
   }
   void operator()(const CullCommand& c) const {
-    PutTag(out, Tag::kCull, c.live_bytes_target ? kHasArgument : 0);
+    PutTag(out, CommandTag::kCull, c.live_bytes_target ? kHasArgument : 0);
     if (c.live_bytes_target) PutFixed(out, *c.live_bytes_target);
   }
 };
@@ -173,36 +175,36 @@ DeleteCommand ReadDelete(WireReader& in) {
 }
 
 Command ReadCommand(WireReader& in) {
-  const auto tag = static_cast<Tag>(in.Fixed<std::uint8_t>());
+  const auto tag = static_cast<CommandTag>(in.Fixed<std::uint8_t>());
   switch (tag) {
-    case Tag::kSet:
+    case CommandTag::kSet:
       return ReadSet(in);
-    case Tag::kGet: {
+    case CommandTag::kGet: {
       const bool with_value = (in.Flags(kWithValue) & kWithValue) != 0;
       return GetCommand{.key = in.String(), .with_value = with_value};
     }
-    case Tag::kIncr:
+    case CommandTag::kIncr:
       return ReadIncr(in);
-    case Tag::kTouch: {
+    case CommandTag::kTouch: {
       const auto ttl = ReadTtl(in, in.Flags(kHasTtl));
       return TouchCommand{.key = in.String(), .ttl = ttl};
     }
-    case Tag::kDelete:
+    case CommandTag::kDelete:
       return ReadDelete(in);
-    case Tag::kEvictTag:
+    case CommandTag::kEvictTag:
       static_cast<void>(in.Flags(0));
       return EvictTagCommand{.tag = in.String()};
-    case Tag::kClear:
+    case CommandTag::kClear:
       static_cast<void>(in.Flags(0));
       return ClearCommand{};
-    case Tag::kExpire: {
+    case CommandTag::kExpire: {
       ExpireCommand c;
       if (in.Flags(kHasArgument) != 0) {
         c.now = TimePoint(Duration(in.Fixed<Duration::rep>()));
       }
       return c;
     }
-    case Tag::kCull: {
+    case CommandTag::kCull: {
       CullCommand c;
       if (in.Flags(kHasArgument) != 0) {
         c.live_bytes_target = in.Fixed<std::uint64_t>();
@@ -366,7 +368,7 @@ Result<Message> DecodeMessage(std::string_view bytes) noexcept {
   const auto flags = in.Fixed<std::uint16_t>();
   if (!in.ok() || version != kMessageVersion || kind == 0 ||
       kind > kMessageKindMax || flags != 0) {
-    return Fail(Malformed("message"));
+    return Fail(MalformedCommand("message"));
   }
   return Message{.kind = static_cast<MessageKind>(kind), .body = in.rest()};
 }
@@ -378,7 +380,7 @@ void PutOutcome(std::string& out, const Status& status) {
 Result<std::string_view> DecodeOutcome(std::string_view bytes) noexcept {
   WireReader in(bytes);
   Status status = ReadStatus(in);
-  if (!in.ok()) return Fail(Malformed("answer"));
+  if (!in.ok()) return Fail(MalformedCommand("answer"));
   if (!status.ok()) return Fail(std::move(status));
   return in.rest();
 }
@@ -418,10 +420,10 @@ Result<DecodedCommands> DecodeCommands(std::string_view body) noexcept {
     decoded.commands.push_back(ReadCommand(in));
   }
   decoded.placed = ReadPlaced(in, count);
-  if (!in.AtEnd()) return Fail(Malformed("commands"));
+  if (!in.AtEnd()) return Fail(MalformedCommand("commands"));
   for (const PlacedValue& value : decoded.placed) {
     if (!std::holds_alternative<SetCommand>(decoded.commands[value.index])) {
-      return Fail(Malformed("place of a value"));
+      return Fail(MalformedCommand("place of a value"));
     }
   }
   return decoded;
@@ -430,9 +432,9 @@ Result<DecodedCommands> DecodeCommands(std::string_view body) noexcept {
 bool SeemsWholeCache(std::string_view body) noexcept {
   // Options, the count as a varint of one byte, the command's tag.
   if (body.size() < 3 || body[1] != 1) return false;
-  const auto tag = static_cast<Tag>(body[2]);
-  return tag == Tag::kEvictTag || tag == Tag::kClear || tag == Tag::kExpire ||
-         tag == Tag::kCull;
+  const auto tag = static_cast<CommandTag>(body[2]);
+  return tag == CommandTag::kEvictTag || tag == CommandTag::kClear ||
+         tag == CommandTag::kExpire || tag == CommandTag::kCull;
 }
 
 void EncodeReplies(std::string& out, const Status& status,
@@ -466,7 +468,7 @@ Result<DecodedReplies> DecodeReplies(
   decoded.placed = ReadPlaced(in, count);
   if (!in.AtEnd()) {
     for (Reply& reply : replies) reply = Reply();
-    return Fail(Malformed("replies"));
+    return Fail(MalformedCommand("replies"));
   }
   return decoded;
 }

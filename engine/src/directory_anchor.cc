@@ -27,7 +27,7 @@
 namespace larder {
 namespace {
 
-constexpr std::string_view kDescriptors = "/proc/self/fd/";
+constexpr std::string_view kDescriptorLinks = "/proc/self/fd/";
 
 constexpr const char* NameOf(DirectoryPart part) noexcept {
   switch (part) {
@@ -65,7 +65,7 @@ Status Gone(const std::filesystem::path& path, const char* what) {
 }  // namespace
 
 std::filesystem::path DescriptorPath(int fd) {
-  return std::string(kDescriptors) + std::to_string(fd);
+  return std::string(kDescriptorLinks) + std::to_string(fd);
 }
 
 Result<std::shared_ptr<DirectoryAnchor>> DirectoryAnchor::Open(
@@ -174,8 +174,8 @@ Status DirectoryAnchor::CheckPresent() const noexcept {
 
 std::string NameDescriptors(std::string message) {
   std::size_t at = 0;
-  while ((at = message.find(kDescriptors, at)) != std::string::npos) {
-    const std::size_t digits = at + kDescriptors.size();
+  while ((at = message.find(kDescriptorLinks, at)) != std::string::npos) {
+    const std::size_t digits = at + kDescriptorLinks.size();
     const std::size_t end = std::min(
         message.find_first_not_of("0123456789", digits), message.size());
     std::error_code error;

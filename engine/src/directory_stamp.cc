@@ -16,7 +16,7 @@
 namespace larder {
 namespace {
 
-constexpr std::string_view kMagic = "larder format ";
+constexpr std::string_view kStampMagic = "larder format ";
 constexpr std::string_view kIdLabel = "id ";
 constexpr std::string_view kFeaturesLabel = "features ";
 constexpr std::size_t kIdSize = 32;
@@ -45,7 +45,7 @@ std::optional<std::string_view> TakeLine(std::string_view& text,
   return rest;
 }
 
-Status Malformed(std::string_view what) {
+Status MalformedStamp(std::string_view what) {
   return Status::Corruption("larder.format is damaged: " + std::string(what));
 }
 
@@ -58,7 +58,7 @@ bool IsHex(std::string_view text) {
 }  // namespace
 
 std::string FormatStamp(const DirectoryStamp& stamp) {
-  std::string text(kMagic);
+  std::string text(kStampMagic);
   text += std::to_string(stamp.format) + "\n";
   text += std::string(kIdLabel) + stamp.id + "\n";
   text += std::string(kFeaturesLabel) + std::to_string(stamp.features) + "\n";
@@ -67,11 +67,11 @@ std::string FormatStamp(const DirectoryStamp& stamp) {
 
 Result<DirectoryStamp> ParseStamp(std::string_view text) {
   DirectoryStamp stamp;
-  const auto format_text = TakeLine(text, kMagic);
+  const auto format_text = TakeLine(text, kStampMagic);
   const auto format =
       format_text ? ParseNumber<std::uint32_t>(*format_text) : std::nullopt;
   if (!format || *format == 0) {
-    return Fail(Malformed("its first line is not 'larder format N'"));
+    return Fail(MalformedStamp("its first line is not 'larder format N'"));
   }
   if (*format > kDirectoryFormat) {
     return Fail(Status(StatusCode::kUnsupportedFormat,
@@ -82,13 +82,14 @@ Result<DirectoryStamp> ParseStamp(std::string_view text) {
   }
   const auto id = TakeLine(text, kIdLabel);
   if (!id || id->size() != kIdSize || !IsHex(*id)) {
-    return Fail(Malformed("its second line is not 'id' and 32 hex digits"));
+    return Fail(
+        MalformedStamp("its second line is not 'id' and 32 hex digits"));
   }
   const auto features_text = TakeLine(text, kFeaturesLabel);
   const auto features =
       features_text ? ParseNumber<std::uint64_t>(*features_text) : std::nullopt;
   if (!features) {
-    return Fail(Malformed("its third line is not 'features N'"));
+    return Fail(MalformedStamp("its third line is not 'features N'"));
   }
   if ((*features & ~kDirectoryFeatures) != 0) {
     return Fail(Status(

@@ -15,14 +15,14 @@ namespace {
 constexpr std::uint8_t kEntryFormat = 1;
 constexpr std::uint8_t kRecordFormat = 1;
 constexpr std::uint8_t kKindMask = 0x03;
-constexpr std::uint8_t kHasExpiry = 0x04;
-constexpr std::uint8_t kHasTag = 0x08;
-constexpr std::uint8_t kPinned = 0x10;
-constexpr std::uint8_t kHasCost = 0x20;
+constexpr std::uint8_t kEntryHasExpiry = 0x04;
+constexpr std::uint8_t kEntryHasTag = 0x08;
+constexpr std::uint8_t kEntryPinned = 0x10;
+constexpr std::uint8_t kEntryHasCost = 0x20;
 // format, flags, codec, frequency, epoch, version, rank, stored at.
 constexpr std::size_t kFixedSize = 4 + 4 + 8 + 8 + 8;
 
-Status Malformed(const char* what) {
+Status MalformedEntry(const char* what) {
   return Status::Corruption(std::string("index entry: ") + what);
 }
 
@@ -40,11 +40,12 @@ Status DecodePlace(ByteReader& reader, Entry& entry) {
       entry.checksum = reader.Fixed<std::uint64_t>();
       entry.inline_value = reader.rest();
       entry.value_size = entry.inline_value.size();
-      return reader.ok() ? Status::Ok() : Malformed("inline value cut off");
+      return reader.ok() ? Status::Ok()
+                         : MalformedEntry("inline value cut off");
     case EntryKind::kRun:
       entry.value_size = reader.Fixed<std::uint32_t>();
       entry.run = reader.Fixed<std::uint32_t>();
-      return reader.ok() ? Status::Ok() : Malformed("run cut off");
+      return reader.ok() ? Status::Ok() : MalformedEntry("run cut off");
     case EntryKind::kSegments:
       break;
   }
@@ -54,7 +55,7 @@ Status DecodePlace(ByteReader& reader, Entry& entry) {
   if (!reader.ok() || count == 0 ||
       count != reader.rest().size() / kExtentSize ||
       reader.rest().size() % kExtentSize != 0) {
-    return Malformed("extent list has a wrong length");
+    return MalformedEntry("extent list has a wrong length");
   }
   std::uint64_t total = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -66,17 +67,17 @@ Status DecodePlace(ByteReader& reader, Entry& entry) {
     entry.extents.push_back(place);
   }
   return total == entry.value_size ? Status::Ok()
-                                   : Malformed("extents do not add up");
+                                   : MalformedEntry("extents do not add up");
 }
 
 }  // namespace
 
 void EncodeEntry(const Entry& entry, std::string& out) {
   auto flags = static_cast<std::uint8_t>(entry.kind);
-  if (entry.expires_at != kNeverExpires) flags |= kHasExpiry;
-  if (!entry.tag.empty()) flags |= kHasTag;
-  if (entry.pinned) flags |= kPinned;
-  if (entry.cost != 1.0F) flags |= kHasCost;
+  if (entry.expires_at != kNeverExpires) flags |= kEntryHasExpiry;
+  if (!entry.tag.empty()) flags |= kEntryHasTag;
+  if (entry.pinned) flags |= kEntryPinned;
+  if (entry.cost != 1.0F) flags |= kEntryHasCost;
   out.push_back(static_cast<char>(kEntryFormat));
   out.push_back(static_cast<char>(flags));
   out.push_back(static_cast<char>(entry.codec));
@@ -85,14 +86,14 @@ void EncodeEntry(const Entry& entry, std::string& out) {
   PutFixed(out, entry.version);
   PutFixed(out, entry.rank);
   PutFixed<std::int64_t>(out, entry.stored_at.time_since_epoch().count());
-  if ((flags & kHasExpiry) != 0) {
+  if ((flags & kEntryHasExpiry) != 0) {
     PutFixed<std::int64_t>(out, entry.expires_at.time_since_epoch().count());
   }
-  if ((flags & kHasTag) != 0) {
+  if ((flags & kEntryHasTag) != 0) {
     PutFixed(out, static_cast<std::uint16_t>(entry.tag.size()));
     out.append(entry.tag);
   }
-  if ((flags & kHasCost) != 0) PutFixed(out, entry.cost);
+  if ((flags & kEntryHasCost) != 0) PutFixed(out, entry.cost);
   switch (entry.kind) {
     case EntryKind::kInline:
       PutFixed(out, entry.checksum);
@@ -115,18 +116,18 @@ void EncodeEntry(const Entry& entry, std::string& out) {
 }
 
 Status DecodeEntry(std::string_view bytes, Entry& entry) {
-  if (bytes.size() < kFixedSize) return Malformed("too short");
+  if (bytes.size() < kFixedSize) return MalformedEntry("too short");
   const char* at = bytes.data();
   if (static_cast<std::uint8_t>(at[0]) != kEntryFormat) {
-    return Malformed("unknown format byte");
+    return MalformedEntry("unknown format byte");
   }
   const auto flags = static_cast<std::uint8_t>(at[1]);
   if ((flags & kKindMask) > static_cast<int>(EntryKind::kSegments) ||
       (flags & 0xC0) != 0) {
-    return Malformed("unknown flags");
+    return MalformedEntry("unknown flags");
   }
   entry.kind = static_cast<EntryKind>(flags & kKindMask);
-  entry.pinned = (flags & kPinned) != 0;
+  entry.pinned = (flags & kEntryPinned) != 0;
   entry.codec = static_cast<CodecId>(at[2]);
   entry.frequency = static_cast<std::uint8_t>(at[3]);
   entry.epoch = LoadFixed<std::uint32_t>(at + 4);
@@ -134,16 +135,16 @@ Status DecodeEntry(std::string_view bytes, Entry& entry) {
   entry.rank = LoadFixed<std::uint64_t>(at + 16);
   entry.stored_at = TimePoint(Duration(LoadFixed<std::int64_t>(at + 24)));
   ByteReader reader(bytes.substr(kFixedSize));
-  entry.expires_at = (flags & kHasExpiry) != 0
+  entry.expires_at = (flags & kEntryHasExpiry) != 0
                          ? TimePoint(Duration(reader.Fixed<std::int64_t>()))
                          : kNeverExpires;
   entry.tag = {};
-  if ((flags & kHasTag) != 0) {
+  if ((flags & kEntryHasTag) != 0) {
     entry.tag = reader.Bytes(reader.Fixed<std::uint16_t>());
   }
-  entry.cost = (flags & kHasCost) != 0 ? reader.Fixed<float>() : 1.0F;
+  entry.cost = (flags & kEntryHasCost) != 0 ? reader.Fixed<float>() : 1.0F;
   entry.extents.clear();
-  if (!reader.ok()) return Malformed("optional fields cut off");
+  if (!reader.ok()) return MalformedEntry("optional fields cut off");
   return DecodePlace(reader, entry);
 }
 

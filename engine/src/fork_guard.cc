@@ -26,11 +26,12 @@ namespace {
 using internal::fork_word;
 
 // Most descriptors that children close; later ones stay open in a child.
-constexpr std::size_t kDescriptorCountMax = 4096;
+constexpr std::size_t kGuardedDescriptorCountMax = 4096;
 
 // 0 = free, else descriptor + 1. Atomics only: the child handler may run while
 // another thread of the parent was in the middle of anything.
-constinit std::array<std::atomic<int>, kDescriptorCountMax> descriptors{};
+constinit std::array<std::atomic<int>, kGuardedDescriptorCountMax>
+    descriptors{};
 
 // Counts generations of processes; copied by fork, unlike the word.
 constinit std::atomic<std::uint64_t> last_number{0};
@@ -80,7 +81,7 @@ std::uint64_t internal::ForkNumberSlow() noexcept {
 
 CloseInChild::CloseInChild(int fd) noexcept {
   static_cast<void>(ForkNumber());  // Registers the handler.
-  for (std::size_t i = 0; i < kDescriptorCountMax; ++i) {
+  for (std::size_t i = 0; i < kGuardedDescriptorCountMax; ++i) {
     int free = 0;
     if (descriptors[i].compare_exchange_strong(free, fd + 1,
                                                std::memory_order_relaxed)) {

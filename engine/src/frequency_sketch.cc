@@ -13,13 +13,14 @@
 #include <bit>
 
 #include "check.h"
+#include "coding.h"
 
 namespace larder {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x314B534C;  // "LSK1"
-constexpr std::size_t kHeaderSize = 16;
-constexpr std::size_t kBlockSize = 64;
+constexpr std::uint32_t kSketchMagic = 0x314B534C;  // "LSK1"
+constexpr std::size_t kSketchHeaderSize = 16;
+constexpr std::size_t kSketchBlockSize = 64;
 constexpr int kDoorBitCount = 2;
 
 std::uint64_t Mix(std::uint64_t h) noexcept {
@@ -28,22 +29,6 @@ std::uint64_t Mix(std::uint64_t h) noexcept {
   h ^= h >> 32;
   h *= 0xE9846AF9B1A615DULL;
   return h ^ (h >> 28);
-}
-
-void PutFixed(std::string& out, std::uint64_t value, int size) {
-  for (int i = 0; i < size; ++i) {
-    out.push_back(static_cast<char>(value >> (8 * i)));
-  }
-}
-
-std::uint64_t GetFixed(std::string_view in, std::size_t at, int size) noexcept {
-  std::uint64_t value = 0;
-  for (int i = 0; i < size; ++i) {
-    value |= std::uint64_t{static_cast<unsigned char>(
-                 in[at + static_cast<std::size_t>(i)])}
-             << (8 * i);
-  }
-  return value;
 }
 
 // The larger of each pair of nibbles.
@@ -166,7 +151,8 @@ std::string FrequencySketch::Save(std::size_t size_bytes_max) const {
   std::vector<Block> counters = counters_;
   std::vector<Block> door = door_;
   while (counters.size() > 1 &&
-         kHeaderSize + (counters.size() + door.size()) * kBlockSize >
+         kSketchHeaderSize +
+                 (counters.size() + door.size()) * kSketchBlockSize >
              size_bytes_max) {
     const std::size_t half = counters.size() / 2;
     const std::size_t door_half = door.size() / 2;
@@ -182,42 +168,45 @@ std::string FrequencySketch::Save(std::size_t size_bytes_max) const {
     door.resize(door_half);
   }
   std::string state;
-  state.reserve(kHeaderSize + (counters.size() + door.size()) * kBlockSize);
-  PutFixed(state, kMagic, 4);
-  PutFixed(state, static_cast<std::uint64_t>(options_.door_log2), 1);
-  PutFixed(state, static_cast<std::uint64_t>(std::countr_zero(counters.size())),
+  state.reserve(kSketchHeaderSize +
+                (counters.size() + door.size()) * kSketchBlockSize);
+  PutSized(state, kSketchMagic, 4);
+  PutSized(state, static_cast<std::uint64_t>(options_.door_log2), 1);
+  PutSized(state, static_cast<std::uint64_t>(std::countr_zero(counters.size())),
            1);
-  PutFixed(state, 0, 2);
-  PutFixed(state, sighting_count_, 8);
+  PutSized(state, 0, 2);
+  PutSized(state, sighting_count_, 8);
   for (const std::vector<Block>* blocks : {&counters, &door}) {
     for (const Block& block : *blocks) {
-      for (const std::uint64_t word : block) PutFixed(state, word, 8);
+      for (const std::uint64_t word : block) PutSized(state, word, 8);
     }
   }
   return state;
 }
 
 bool FrequencySketch::Load(std::string_view state) {
-  if (state.size() < kHeaderSize || GetFixed(state, 0, 4) != kMagic ||
-      GetFixed(state, 4, 1) != static_cast<std::uint64_t>(options_.door_log2)) {
+  if (state.size() < kSketchHeaderSize ||
+      GetSized(state, 0, 4) != kSketchMagic ||
+      GetSized(state, 4, 1) != static_cast<std::uint64_t>(options_.door_log2)) {
     return false;
   }
-  const std::uint64_t block_count_log2 = GetFixed(state, 5, 1);
+  const std::uint64_t block_count_log2 = GetSized(state, 5, 1);
   if (block_count_log2 > 24) return false;
   const std::size_t block_count = std::size_t{1} << block_count_log2;
   const std::size_t door_count = block_count << options_.door_log2;
-  if (state.size() != kHeaderSize + (block_count + door_count) * kBlockSize) {
+  if (state.size() !=
+      kSketchHeaderSize + (block_count + door_count) * kSketchBlockSize) {
     return false;
   }
   counters_.assign(block_count, {});
   door_.assign(door_count, {});
   capacity_ = block_count * kItemsPerBlock;
-  sighting_count_ = GetFixed(state, 8, 8);
-  std::size_t at = kHeaderSize;
+  sighting_count_ = GetSized(state, 8, 8);
+  std::size_t at = kSketchHeaderSize;
   for (std::vector<Block>* blocks : {&counters_, &door_}) {
     for (Block& block : *blocks) {
       for (std::uint64_t& word : block) {
-        word = GetFixed(state, at, 8);
+        word = GetSized(state, at, 8);
         at += 8;
       }
     }

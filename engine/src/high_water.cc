@@ -25,8 +25,8 @@
 namespace larder {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x534B52414D52444C;  // LDRMARKS
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint64_t kHighWaterMagic = 0x534B52414D52444C;  // LDRMARKS
+constexpr std::uint32_t kHighWaterVersion = 1;
 constexpr std::size_t kSlotSize = 64;
 constexpr std::size_t kSlotCount = 2;
 constexpr std::uint32_t kSegmentsLostMax = 1 << 16;
@@ -39,8 +39,8 @@ struct Slot {
 
 std::string Encode(const Slot& slot) {
   std::string bytes;
-  PutFixed(bytes, kMagic);
-  PutFixed(bytes, kVersion);
+  PutFixed(bytes, kHighWaterMagic);
+  PutFixed(bytes, kHighWaterVersion);
   PutFixed(bytes, slot.marks.segment);
   PutFixed(bytes, slot.serial);
   PutFixed(bytes, slot.marks.version);
@@ -59,8 +59,8 @@ std::optional<Slot> Decode(std::string_view bytes) {
     return std::nullopt;
   }
   ByteReader in(hashed);
-  if (in.Fixed<std::uint64_t>() != kMagic) return std::nullopt;
-  if (in.Fixed<std::uint32_t>() != kVersion) return std::nullopt;
+  if (in.Fixed<std::uint64_t>() != kHighWaterMagic) return std::nullopt;
+  if (in.Fixed<std::uint32_t>() != kHighWaterVersion) return std::nullopt;
   Slot slot;
   slot.marks.segment = in.Fixed<std::uint32_t>();
   slot.serial = in.Fixed<std::uint64_t>();

@@ -11,7 +11,7 @@
 namespace larder {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kHotPage = 4096;
 constexpr std::uint64_t kBucketSize = kHotBucketEntries * sizeof(HotEntry);
 
 constexpr std::uint64_t AlignUp(std::uint64_t value, std::uint64_t to) {
@@ -31,13 +31,13 @@ struct Geometry {
 Geometry GeometryOf(std::uint64_t size) {
   Geometry g;
   g.bucket_count = std::bit_floor(size / 8 / kBucketSize);
-  g.entries_offset = AlignUp(sizeof(HotHeader), kPage);
+  g.entries_offset = AlignUp(sizeof(HotHeader), kHotPage);
   g.blocks_offset =
-      AlignUp(g.entries_offset + g.bucket_count * kBucketSize, kPage);
+      AlignUp(g.entries_offset + g.bucket_count * kBucketSize, kHotPage);
   g.extent_count = (size - g.blocks_offset) / kHotExtentSize;
   g.hot_size = g.blocks_offset + g.extent_count * kHotExtentSize;
   g.touch_size = AlignUp(
-      sizeof(HotTouchHeader) + g.bucket_count * kHotBucketEntries, kPage);
+      sizeof(HotTouchHeader) + g.bucket_count * kHotBucketEntries, kHotPage);
   return g;
 }
 

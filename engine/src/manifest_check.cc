@@ -19,9 +19,9 @@
 namespace larder {
 namespace {
 
-constexpr std::string_view kPrefix = "MANIFEST-";
+constexpr std::string_view kManifestPrefix = "MANIFEST-";
 
-enum class Tag : std::uint32_t {
+enum class ManifestTag : std::uint32_t {
   kComparator = 1,
   kLogNumber = 2,
   kNextFileNumber = 3,
@@ -43,19 +43,19 @@ enum class Tag : std::uint32_t {
 std::optional<std::uint64_t> LastSequence(std::string_view record) {
   ByteReader in(record);
   while (in.ok() && !in.rest().empty()) {
-    switch (static_cast<Tag>(in.Varint())) {
-      case Tag::kComparator:
-      case Tag::kDatabaseId:
+    switch (static_cast<ManifestTag>(in.Varint())) {
+      case ManifestTag::kComparator:
+      case ManifestTag::kDatabaseId:
         static_cast<void>(in.Bytes(in.Varint()));
         break;
-      case Tag::kLogNumber:
-      case Tag::kNextFileNumber:
-      case Tag::kPreviousLogNumber:
-      case Tag::kLogNumberToKeep:
-      case Tag::kFamilyMax:
+      case ManifestTag::kLogNumber:
+      case ManifestTag::kNextFileNumber:
+      case ManifestTag::kPreviousLogNumber:
+      case ManifestTag::kLogNumberToKeep:
+      case ManifestTag::kFamilyMax:
         static_cast<void>(in.Varint());
         break;
-      case Tag::kLastSequence: {
+      case ManifestTag::kLastSequence: {
         const std::uint64_t sequence = in.Varint();
         return in.ok() ? std::optional(sequence) : std::nullopt;
       }
@@ -85,42 +85,42 @@ bool NoteFlushedLog(std::string_view record, FlushedLogs& logs) {
   std::uint32_t family = 0;
   std::uint64_t log = 0;
   while (in.ok() && !in.rest().empty()) {
-    const auto tag = static_cast<Tag>(in.Varint());
+    const auto tag = static_cast<ManifestTag>(in.Varint());
     switch (tag) {
-      case Tag::kLogNumber:
+      case ManifestTag::kLogNumber:
         log = in.Varint();
         break;
-      case Tag::kFamily:
+      case ManifestTag::kFamily:
         family = static_cast<std::uint32_t>(in.Varint());
         break;
-      case Tag::kNextFileNumber:
-      case Tag::kLastSequence:
-      case Tag::kPreviousLogNumber:
-      case Tag::kLogNumberToKeep:
-      case Tag::kFamilyMax:
-      case Tag::kGroup:
+      case ManifestTag::kNextFileNumber:
+      case ManifestTag::kLastSequence:
+      case ManifestTag::kPreviousLogNumber:
+      case ManifestTag::kLogNumberToKeep:
+      case ManifestTag::kFamilyMax:
+      case ManifestTag::kGroup:
         static_cast<void>(in.Varint());
         break;
-      case Tag::kCompactionCursor:
+      case ManifestTag::kCompactionCursor:
         static_cast<void>(in.Varint());
         SkipBytes(in);
         break;
-      case Tag::kDeletedTable:
+      case ManifestTag::kDeletedTable:
         static_cast<void>(in.Varint());
         static_cast<void>(in.Varint());
         break;
-      case Tag::kNewTable:
+      case ManifestTag::kNewTable:
         SkipTable(in);
         break;
-      case Tag::kFamilyDropped:
+      case ManifestTag::kFamilyDropped:
         break;
-      case Tag::kComparator:
-      case Tag::kFamilyAdded:
+      case ManifestTag::kComparator:
+      case ManifestTag::kFamilyAdded:
         SkipBytes(in);
         break;
       default:
         if ((static_cast<std::uint32_t>(tag) &
-             static_cast<std::uint32_t>(Tag::kIgnorable)) == 0) {
+             static_cast<std::uint32_t>(ManifestTag::kIgnorable)) == 0) {
           return false;
         }
         SkipBytes(in);
@@ -148,7 +148,7 @@ std::string ManifestPath(rocksdb::FileSystem& files,
   current->Read(sizeof(buffer), rocksdb::IOOptions(), &name, buffer, nullptr)
       .PermitUncheckedError();
   const std::string_view line = name.ToStringView();
-  return line.starts_with(kPrefix)
+  return line.starts_with(kManifestPrefix)
              ? directory + "/" + std::string(line.substr(0, line.find('\n')))
              : std::string();
 }
@@ -157,9 +157,9 @@ std::string ManifestPath(rocksdb::FileSystem& files,
 
 std::optional<std::uint64_t> ManifestNumber(std::string_view path) noexcept {
   const std::string_view name = path.substr(path.rfind('/') + 1);
-  if (!name.starts_with(kPrefix)) return std::nullopt;
+  if (!name.starts_with(kManifestPrefix)) return std::nullopt;
   std::uint64_t number = 0;
-  const auto parsed = std::from_chars(name.data() + kPrefix.size(),
+  const auto parsed = std::from_chars(name.data() + kManifestPrefix.size(),
                                       name.data() + name.size(), number);
   return parsed.ec == std::errc() && parsed.ptr == name.data() + name.size()
              ? std::optional(number)

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kSettingCountMax = 1024;
 constexpr std::size_t kStatsFieldCountMax = 1024;
 
-Status Malformed(std::string_view what) {
+Status MalformedMessage(std::string_view what) {
   return Status::Corruption("malformed " + std::string(what) +
                             " from another process");
 }
@@ -104,7 +104,7 @@ void EncodeNumber(std::string& out, std::uint64_t number) {
 Result<std::uint64_t> DecodeNumber(std::string_view body) noexcept {
   WireReader in(body);
   const std::uint64_t number = in.Varint();
-  if (!in.AtEnd()) return Fail(Malformed("number"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("number"));
   return number;
 }
 
@@ -130,7 +130,7 @@ Result<ScanOptions> DecodeScanOptions(std::string_view body) noexcept {
   options.tag = in.String();
   if ((flags & kHasBegin) != 0) options.begin = std::string(in.String());
   if ((flags & kHasEnd) != 0) options.end = std::string(in.String());
-  if (!in.AtEnd()) return Fail(Malformed("scan options"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("scan options"));
   return options;
 }
 
@@ -146,7 +146,7 @@ Result<ScanNextRequest> DecodeScanNext(std::string_view body) noexcept {
   request.count_max = in.Varint();
   if (!in.AtEnd() || request.count_max == 0 ||
       request.count_max > kScanPageCountMax) {
-    return Fail(Malformed("scan request"));
+    return Fail(MalformedMessage("scan request"));
   }
   return request;
 }
@@ -197,7 +197,7 @@ Result<ScanPage> DecodeScanPage(
     }
     page.items.push_back(std::move(item));
   }
-  if (!in.AtEnd()) return Fail(Malformed("scan page"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("scan page"));
   return page;
 }
 
@@ -218,7 +218,7 @@ Result<EngineStats> DecodeStats(std::string_view body) noexcept {
   }
   stats.policy = in.String();
   stats.policy_running = in.String();
-  if (!in.AtEnd()) return Fail(Malformed("statistics"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("statistics"));
   return stats;
 }
 
@@ -241,7 +241,7 @@ Result<CheckReport> DecodeCheckReport(std::string_view body) noexcept {
   for (std::size_t i = 0; i < count && in.ok(); ++i) {
     report.problems.emplace_back(in.String());
   }
-  if (!in.AtEnd()) return Fail(Malformed("check report"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("check report"));
   return report;
 }
 
@@ -261,7 +261,7 @@ Result<SettingList> DecodeSettings(std::string_view body) noexcept {
     std::string name(in.String());
     settings.emplace_back(std::move(name), std::string(in.String()));
   }
-  if (!in.AtEnd()) return Fail(Malformed("settings"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("settings"));
   return settings;
 }
 
@@ -287,7 +287,7 @@ Result<std::vector<GrantRequest>> DecodeGrantRequest(
       in.Refuse();
     }
   }
-  if (!in.AtEnd()) return Fail(Malformed("request for space"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("request for space"));
   return wanted;
 }
 
@@ -308,7 +308,7 @@ Result<std::vector<Grant>> DecodeGrants(std::string_view body) noexcept {
     grant.generation = in.Fixed<std::uint64_t>();
     grant.chunks = ReadChunks(in);
   }
-  if (!in.AtEnd()) return Fail(Malformed("grant of space"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("grant of space"));
   return grants;
 }
 
@@ -325,12 +325,12 @@ Result<WriterOpenRequest> DecodeWriterOpen(std::string_view body) noexcept {
   WireReader in(body);
   WriterOpenRequest request;
   request.size_expected = in.Varint();
-  if (!in.ok()) return Fail(Malformed("stream"));
+  if (!in.ok()) return Fail(MalformedMessage("stream"));
   auto commands = DecodeCommands(in.rest());
   if (!commands) return Fail(std::move(commands.error()));
   if (commands->commands.size() != 1 || !commands->placed.empty() ||
       !std::holds_alternative<SetCommand>(commands->commands[0])) {
-    return Fail(Malformed("stream"));
+    return Fail(MalformedMessage("stream"));
   }
   request.command = std::get<SetCommand>(commands->commands[0]);
   request.options = commands->options;
@@ -346,7 +346,7 @@ Result<StreamBytes> DecodeStreamBytes(std::string_view body) noexcept {
   WireReader in(body);
   StreamBytes bytes;
   bytes.stream = in.Varint();
-  if (!in.ok()) return Fail(Malformed("stream bytes"));
+  if (!in.ok()) return Fail(MalformedMessage("stream bytes"));
   bytes.bytes = in.rest();
   return bytes;
 }
@@ -361,7 +361,7 @@ Result<ReaderOpened> DecodeReaderOpened(std::string_view body) noexcept {
   ReaderOpened opened;
   opened.stream = in.Varint();
   opened.info = ReadItemInfo(in);
-  if (!in.AtEnd()) return Fail(Malformed("stream"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("stream"));
   return opened;
 }
 
@@ -377,7 +377,7 @@ Result<ReaderReadRequest> DecodeReaderRead(std::string_view body) noexcept {
   request.size_max = in.Varint();
   if (!in.AtEnd() || request.size_max == 0 ||
       request.size_max > kStreamPieceSize) {
-    return Fail(Malformed("read of a stream"));
+    return Fail(MalformedMessage("read of a stream"));
   }
   return request;
 }
@@ -403,7 +403,7 @@ Result<EvictionNotices> DecodeEvictions(std::string_view body) noexcept {
     notice.size_bytes = in.Varint();
     notice.reason = static_cast<EvictionReason>(in.Enumerator(kReasonEnd));
   }
-  if (!in.AtEnd()) return Fail(Malformed("evictions"));
+  if (!in.AtEnd()) return Fail(MalformedMessage("evictions"));
   return evictions;
 }
 

@@ -40,7 +40,7 @@ namespace {
 namespace ipc = boost::interprocess;
 
 // A new one only if somebody takes it for an orphan each time.
-constexpr int kAttemptsMax = 8;
+constexpr int kMutexAttemptsMax = 8;
 // The count, with the number of those who wait.
 constexpr std::size_t kCountSize = sizeof(std::uint64_t);
 // Unlocked more often than that: not by us.
@@ -145,7 +145,7 @@ NamedMutex::~NamedMutex() = default;
 
 Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     const std::string& name) noexcept {
-  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+  for (int attempt = 0; attempt < kMutexAttemptsMax; ++attempt) {
     auto impl = CatchMutexErrors(name, [&name] {
       const StandardDescriptorsTaken taken;  // sem_open opens a file,
       const FileSizeSignalHeld held;         // and writes it.

@@ -32,7 +32,7 @@ namespace larder {
 namespace {
 
 constexpr int kStandardCount = 3;
-constexpr std::chrono::microseconds kTurnPause{50};
+constexpr std::chrono::microseconds kOpeningPause{50};
 
 // The process whose turn it is to take the descriptors, 0 if nobody's; a forked
 // child sees its parent's, whose thread it has not got.
@@ -72,7 +72,7 @@ void TakeTurn() noexcept {
       DropPlaceholders();  // Inherited in the middle of it.
       return;
     }
-    std::this_thread::sleep_for(kTurnPause);
+    std::this_thread::sleep_for(kOpeningPause);
   }
 }
 
@@ -91,7 +91,7 @@ void TakePlaceholders() noexcept {
   }
 }
 
-std::string_view KindOf(mode_t mode) noexcept {
+std::string_view FileKindOf(mode_t mode) noexcept {
   switch (mode & S_IFMT) {
     case S_IFDIR:
       return "a directory";
@@ -108,7 +108,7 @@ std::string_view KindOf(mode_t mode) noexcept {
 
 Status NotAFile(mode_t mode, const std::filesystem::path& path) {
   return {StatusCode::kNotAFile,
-          path.string() + " is " + std::string(KindOf(mode)) +
+          path.string() + " is " + std::string(FileKindOf(mode)) +
               std::string(kNotAFileText) + "; move it away and open again"};
 }
 

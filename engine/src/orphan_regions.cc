@@ -48,16 +48,17 @@ struct PartName {
 
 std::optional<PartName> ParseName(std::string_view name,
                                   std::string_view prefix, int epoch_base) {
-  constexpr std::string_view kPrefix = "larder-";
-  constexpr std::size_t kIdSize = 32;
+  constexpr std::string_view kRegionPrefix = "larder-";
+  constexpr std::size_t kRegionIdSize = 32;
   if (!name.starts_with(prefix)) return std::nullopt;
   name.remove_prefix(prefix.size());
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(kPrefix.size());
-  if (name.size() <= kIdSize || name[kIdSize] != '-') return std::nullopt;
+  if (!name.starts_with(kRegionPrefix)) return std::nullopt;
+  name.remove_prefix(kRegionPrefix.size());
+  if (name.size() <= kRegionIdSize || name[kRegionIdSize] != '-')
+    return std::nullopt;
   const auto high = ParseNumber(name.substr(0, 16), 16);
   const auto low = ParseNumber(name.substr(16, 16), 16);
-  name.remove_prefix(kIdSize + 1);
+  name.remove_prefix(kRegionIdSize + 1);
   const auto epoch = ParseNumber(name.substr(0, name.find('-')), epoch_base);
   if (!high || !low || !epoch) return std::nullopt;
   name.remove_prefix(std::min(name.find('-'), name.size() - 1) + 1);

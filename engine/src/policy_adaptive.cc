@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "builtin_policies.h"
+#include "coding.h"
 #include "frequency_sketch.h"
 #include "policy_value.h"
 #include "shadow_caches.h"
@@ -29,8 +30,8 @@
 namespace larder {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x3150414C;  // "LAP1"
-constexpr std::size_t kHeaderSize = 16 + 8 * kPresetCount;
+constexpr std::uint32_t kAdaptiveMagic = 0x3150414C;  // "LAP1"
+constexpr std::size_t kAdaptiveHeaderSize = 16 + 8 * kPresetCount;
 constexpr double kScoreDecay = 0.9;
 constexpr double kHitLead = 0.01;
 constexpr double kMissLead = 0.02;
@@ -143,46 +144,32 @@ void AdaptivePolicy::Decide() noexcept {
   shadows_.DecayScores(kScoreDecay);
 }
 
-void PutFixed(std::string& out, std::uint64_t value, int size) {
-  for (int i = 0; i < size; ++i) {
-    out.push_back(static_cast<char>(value >> (8 * i)));
-  }
-}
-
-std::uint64_t GetFixed(std::string_view in, std::size_t at, int size) noexcept {
-  std::uint64_t value = 0;
-  for (int i = 0; i < size; ++i) {
-    value |= std::uint64_t{static_cast<unsigned char>(
-                 in[at + static_cast<std::size_t>(i)])}
-             << (8 * i);
-  }
-  return value;
-}
-
 std::string AdaptivePolicy::SaveState() const {
   const ShadowCaches::Scores& scores = shadows_.scores();
   std::string state;
-  PutFixed(state, kMagic, 4);
-  PutFixed(state, preset_, 4);
-  PutFixed(state, std::bit_cast<std::uint64_t>(scores.all), 8);
+  PutSized(state, kAdaptiveMagic, 4);
+  PutSized(state, preset_, 4);
+  PutSized(state, std::bit_cast<std::uint64_t>(scores.all), 8);
   for (const double score : scores.presets) {
-    PutFixed(state, std::bit_cast<std::uint64_t>(score), 8);
+    PutSized(state, std::bit_cast<std::uint64_t>(score), 8);
   }
-  return state + sketch_.Save(kPolicyStateBytesMax - kHeaderSize);
+  return state + sketch_.Save(kPolicyStateBytesMax - kAdaptiveHeaderSize);
 }
 
 void AdaptivePolicy::LoadState(std::string_view state) {
-  if (state.size() < kHeaderSize || GetFixed(state, 0, 4) != kMagic) return;
-  const std::uint64_t preset = GetFixed(state, 4, 4);
+  if (state.size() < kAdaptiveHeaderSize ||
+      GetSized(state, 0, 4) != kAdaptiveMagic)
+    return;
+  const std::uint64_t preset = GetSized(state, 4, 4);
   if (preset >= kPresetCount) return;
   ShadowCaches::Scores scores;
-  scores.all = std::bit_cast<double>(GetFixed(state, 8, 8));
+  scores.all = std::bit_cast<double>(GetSized(state, 8, 8));
   if (!std::isfinite(scores.all)) return;
   for (std::size_t p = 0; p < kPresetCount; ++p) {
-    scores.presets[p] = std::bit_cast<double>(GetFixed(state, 16 + 8 * p, 8));
+    scores.presets[p] = std::bit_cast<double>(GetSized(state, 16 + 8 * p, 8));
     if (!(scores.presets[p] >= 0.0 && scores.presets[p] <= scores.all)) return;
   }
-  if (!sketch_.Load(state.substr(kHeaderSize))) return;
+  if (!sketch_.Load(state.substr(kAdaptiveHeaderSize))) return;
   preset_ = static_cast<std::size_t>(preset);
   shadows_.SetScores(scores);
 }

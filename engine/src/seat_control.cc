@@ -17,8 +17,8 @@
 namespace larder {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x4C54435441455344;  // DSEATCTL
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint64_t kSeatMagic = 0x4C54435441455344;  // DSEATCTL
+constexpr std::uint32_t kSeatVersion = 2;
 constexpr std::size_t kCopySize = kSeatControlSize / 2;
 constexpr std::size_t kBootIdSizeMax = 64;
 
@@ -29,8 +29,8 @@ void PutShortString(std::string& out, std::string_view text) {
 
 std::string Encode(const SeatControl& control) {
   std::string copy;
-  PutFixed(copy, kMagic);
-  PutFixed(copy, kVersion);
+  PutFixed(copy, kSeatMagic);
+  PutFixed(copy, kSeatVersion);
   PutFixed(copy, kRegionLayoutVersion);
   PutFixed(copy, control.serial);
   PutFixed(copy, control.id.high);
@@ -56,11 +56,11 @@ std::optional<SeatControl> Decode(std::string_view copy, bool& newer) {
     return std::nullopt;
   }
   ByteReader in(hashed);
-  if (in.Fixed<std::uint64_t>() != kMagic) return std::nullopt;
+  if (in.Fixed<std::uint64_t>() != kSeatMagic) return std::nullopt;
   const auto version = in.Fixed<std::uint32_t>();
-  if (version > kVersion) newer = true;
-  if (version < kVersion) return std::nullopt;   // Made anew, like no file.
-  static_cast<void>(in.Fixed<std::uint32_t>());  // Each region says it, too.
+  if (version > kSeatVersion) newer = true;
+  if (version < kSeatVersion) return std::nullopt;  // Made anew, like no file.
+  static_cast<void>(in.Fixed<std::uint32_t>());     // Each region says it, too.
   SeatControl control;
   control.serial = in.Fixed<std::uint64_t>();
   control.id.high = in.Fixed<std::uint64_t>();

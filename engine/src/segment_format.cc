@@ -24,7 +24,7 @@
 namespace larder {
 namespace {
 
-constexpr std::uint32_t kMagic = 0x4745534c;  // "LSEG" in the file.
+constexpr std::uint32_t kSegmentMagic = 0x4745534c;  // "LSEG" in the file.
 constexpr char kKindRecord = 1;
 constexpr char kKindFooter = 2;
 
@@ -100,7 +100,7 @@ std::uint64_t HashInPieces(std::string_view bytes) noexcept {
 
 bool HasKind(const char* bytes, char kind) noexcept {
   return bytes[kFormatAt] == kSegmentFormat && bytes[kKindAt] == kind &&
-         Load<std::uint32_t>(bytes, kMagicAt) == kMagic;
+         Load<std::uint32_t>(bytes, kMagicAt) == kSegmentMagic;
 }
 
 }  // namespace
@@ -130,7 +130,7 @@ RecordHeaderBytes EncodeRecordHeader(const RecordHeader& header,
   out[kFormatAt] = kSegmentFormat;
   out[kKindAt] = kKindRecord;
   Store(out, kCodecAt, header.codec);
-  Store(out, kMagicAt, kMagic);
+  Store(out, kMagicAt, kSegmentMagic);
   Store(out, kKeySizeAt, header.key_size);
   Store(out, kPayloadSizeAt, header.payload_size);
   Store(out, kVersionAt, header.version);
@@ -172,7 +172,7 @@ SegmentFooterBytes EncodeSegmentFooter(const SegmentFooter& footer) noexcept {
   char* const out = bytes.data();
   out[kFormatAt] = kSegmentFormat;
   out[kKindAt] = kKindFooter;
-  Store(out, kMagicAt, kMagic);
+  Store(out, kMagicAt, kSegmentMagic);
   Store(out, kFooterSegmentAt, footer.segment);
   Store(out, kFooterCountAt, footer.record_count);
   Store(out, kFooterEndAt, footer.records_end);

@@ -1070,9 +1070,9 @@ Status SegmentLogOnDisk::ForEachGroup(
 }
 
 // Makes the directory if it has to and opens it.
-Result<UniqueFd> OpenDirectory(const std::filesystem::path& directory,
-                               const SegmentLogOptions& options,
-                               SegmentIo& io) {
+Result<UniqueFd> OpenSegmentDirectory(const std::filesystem::path& directory,
+                                      const SegmentLogOptions& options,
+                                      SegmentIo& io) {
   const bool made = !options.read_only && ::mkdir(directory.c_str(), 0700) == 0;
   UniqueFd fd(
       io.Open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
@@ -1101,7 +1101,7 @@ Result<std::unique_ptr<SegmentLog>> SegmentLog::Open(
   environment->counters = std::make_shared<SegmentCounters>();
   environment->read_only = options.read_only;
   environment->log = options.log;
-  auto fd = OpenDirectory(directory, options, *environment->io);
+  auto fd = OpenSegmentDirectory(directory, options, *environment->io);
   if (!fd) {
     return Fail(std::move(fd.error()));
   }

@@ -12,7 +12,7 @@ namespace larder {
 namespace {
 
 constexpr std::uint32_t kShadowBucketCount = 64;
-constexpr std::size_t kSlotCountMin = 256;
+constexpr std::size_t kShadowSlotCountMin = 256;
 
 // Not the hash of the sketch nor of any table: the sample must be fair there.
 std::uint64_t SampleHash(std::uint64_t key_hash) noexcept {
@@ -28,7 +28,7 @@ std::uint64_t SampleHash(std::uint64_t key_hash) noexcept {
 ShadowCaches::ShadowCaches()
     : spaces_(kPresetCount, RankSpace({.bucket_count = kShadowBucketCount,
                                        .ghost_share = 0.0})),
-      slots_(kSlotCountMin) {}
+      slots_(kShadowSlotCountMin) {}
 
 bool ShadowCaches::IsSampled(std::uint64_t key_hash) const noexcept {
   return SampleHash(key_hash) <= threshold_;
@@ -160,7 +160,7 @@ void ShadowCaches::Rehash() {
     old = std::move(slots_);
     useful = count_useful();
   }
-  std::size_t size = kSlotCountMin;
+  std::size_t size = kShadowSlotCountMin;
   while (size < 2 * useful + 2) size *= 2;
   slots_.assign(size, {});
   used_ = 0;

@@ -49,13 +49,13 @@ constexpr std::uint64_t kKeyBytesMax = 256 * 1024;
 constexpr std::size_t kGapsMax = 64;
 // What is read at once, and lost with a sector that cannot be.
 constexpr std::size_t kReadBytes = 4096;
-constexpr std::size_t kTrailerSize = 5;
+constexpr std::size_t kBlockTrailerSize = 5;
 constexpr std::size_t kKeyTailSize = 8;
 // RocksDB's default: so many pairs from one that has its whole key to the next.
 constexpr std::size_t kRestartInterval = 16;
 constexpr std::uint32_t kHasHashes = std::uint32_t{1} << 31;
 constexpr std::size_t kFooterSize = 53;
-constexpr std::uint64_t kMagic = 0x88e241b785f4cff7;
+constexpr std::uint64_t kTableMagic = 0x88e241b785f4cff7;
 constexpr std::uint32_t kFormatVersion = 5;
 constexpr char kChecksumXxh3 = 4;
 
@@ -75,7 +75,7 @@ std::uint32_t ChecksumOf(std::string_view block, char compression) {
 
 bool HasRightChecksum(std::string_view bytes, std::size_t block_size) {
   constexpr char kNoCompression = 0;
-  if (bytes.size() - block_size < kTrailerSize) return false;
+  if (bytes.size() - block_size < kBlockTrailerSize) return false;
   const char* const trailer = bytes.data() + block_size;
   return trailer[0] == kNoCompression &&
          LoadFixed<std::uint32_t>(trailer + 1) ==
@@ -223,7 +223,7 @@ std::optional<std::vector<Extent>> ExtentsOf(std::string_view table) {
   const std::string_view footer = table.substr(table.size() - kFooterSize);
   const char* const end = footer.data() + footer.size();
   if (footer[0] != kChecksumXxh3 ||
-      LoadFixed<std::uint64_t>(end - 8) != kMagic ||
+      LoadFixed<std::uint64_t>(end - 8) != kTableMagic ||
       LoadFixed<std::uint32_t>(end - 12) != kFormatVersion) {
     return std::nullopt;
   }
@@ -251,10 +251,10 @@ std::optional<std::vector<Extent>> ExtentsOf(std::string_view table) {
     const Extent extent{reader.Varint(), reader.Varint()};
     const std::size_t room = offset - next;
     if (!reader.ok() || shared != 0 || extent.offset != next ||
-        extent.size > room || room - extent.size < kTrailerSize) {
+        extent.size > room || room - extent.size < kBlockTrailerSize) {
       return std::nullopt;
     }
-    next += extent.size + kTrailerSize;
+    next += extent.size + kBlockTrailerSize;
     extents.push_back(extent);
   }
   return extents;
@@ -273,7 +273,7 @@ class TableScan {
     if (extents) {
       for (const Extent& extent : *extents) {
         const std::string_view block =
-            bytes_.substr(extent.offset, extent.size + kTrailerSize);
+            bytes_.substr(extent.offset, extent.size + kBlockTrailerSize);
         const auto measured = MeasureBlock(block);
         if (measured && measured->size == extent.size &&
             IsInOrder(block, *measured)) {
@@ -296,7 +296,7 @@ class TableScan {
       const auto block = MeasureBlock(rest);
       if (!block || !IsInOrder(rest, *block)) break;
       LARDER_RETURN_IF_ERROR(Visit(rest, *block));
-      rest.remove_prefix(block->size + kTrailerSize);
+      rest.remove_prefix(block->size + kBlockTrailerSize);
     }
     // Behind the last data block there are others that are none.
     is_dark_ = !any_ || !facts_.last_key || last_.user < *facts_.last_key;

@@ -25,9 +25,9 @@ namespace {
 
 constexpr std::string_view kHeader = "time_ms,key,size,op,ttl_s\n";
 
-constexpr std::string_view kGet = "get";
-constexpr std::string_view kSet = "set";
-constexpr std::string_view kDelete = "delete";
+constexpr std::string_view kGetText = "get";
+constexpr std::string_view kSetText = "set";
+constexpr std::string_view kDeleteText = "delete";
 
 void AppendNumber(std::string& text, std::uint64_t number) {
   std::array<char, 20> digits;
@@ -126,7 +126,7 @@ void TraceWriter::RecordHit(std::string_view key,
   if (!IsSampled(hash)) return;
   const std::string text = KeyText(key, hash);
   const std::lock_guard lock(mutex_);
-  Append(NowMs(), text, size_bytes, kGet, 0);
+  Append(NowMs(), text, size_bytes, kGetText, 0);
 }
 
 void TraceWriter::RecordMiss(std::string_view key) noexcept {
@@ -150,7 +150,7 @@ void TraceWriter::RecordSet(std::string_view key, std::uint64_t size_bytes,
   PendingMiss& miss = pending_[hash % pending_.size()];
   const bool fills = miss.used && miss.hash == hash;
   if (fills) miss.used = false;
-  Append(NowMs(), text, size_bytes, fills ? kGet : kSet,
+  Append(NowMs(), text, size_bytes, fills ? kGetText : kSetText,
          static_cast<std::uint64_t>(std::max<std::int64_t>(ttl_s, 0)));
 }
 
@@ -159,12 +159,12 @@ void TraceWriter::RecordDelete(std::string_view key) noexcept {
   if (!IsSampled(hash)) return;
   const std::string text = KeyText(key, hash);
   const std::lock_guard lock(mutex_);
-  Append(NowMs(), text, 0, kDelete, 0);
+  Append(NowMs(), text, 0, kDeleteText, 0);
 }
 
 void TraceWriter::SettleMiss(PendingMiss& miss) {
   if (!miss.used) return;
-  Append(miss.time_ms, miss.key, 0, kGet, 0);
+  Append(miss.time_ms, miss.key, 0, kGetText, 0);
   miss.used = false;
 }
 

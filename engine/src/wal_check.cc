@@ -35,7 +35,7 @@ constexpr std::uint64_t kSequenceEnd = std::uint64_t{1} << 56;
 
 // RocksDB's tags of what a batch consists of. Those of a family other than
 // "default" have its number first.
-enum class Tag : std::uint8_t {
+enum class WalTag : std::uint8_t {
   kDelete = 0,
   kSet = 1,
   kMerge = 2,
@@ -50,13 +50,13 @@ std::optional<std::uint64_t> CountChanges(std::string_view bytes) {
   ByteReader in(bytes);
   std::uint64_t count = 0;
   while (in.ok() && !in.rest().empty()) {
-    const auto tag = static_cast<Tag>(in.Fixed<std::uint8_t>());
-    if (tag > Tag::kFamilyMerge) return std::nullopt;
-    if (tag >= Tag::kFamilyDelete) static_cast<void>(in.Varint());
+    const auto tag = static_cast<WalTag>(in.Fixed<std::uint8_t>());
+    if (tag > WalTag::kFamilyMerge) return std::nullopt;
+    if (tag >= WalTag::kFamilyDelete) static_cast<void>(in.Varint());
     static_cast<void>(in.Bytes(in.Varint()));
-    if (tag == Tag::kComment) continue;
+    if (tag == WalTag::kComment) continue;
     ++count;
-    if (tag != Tag::kDelete && tag != Tag::kFamilyDelete) {
+    if (tag != WalTag::kDelete && tag != WalTag::kFamilyDelete) {
       static_cast<void>(in.Bytes(in.Varint()));
     }
   }
@@ -221,12 +221,12 @@ std::string WithoutFlushed(const std::string& record, std::uint64_t number,
   ByteReader in(std::string_view(record).substr(kBatchHeadSize));
   while (in.ok() && !in.rest().empty()) {
     const std::string_view before = in.rest();
-    const auto tag = static_cast<Tag>(in.Fixed<std::uint8_t>());
-    const bool named = tag >= Tag::kFamilyDelete;
+    const auto tag = static_cast<WalTag>(in.Fixed<std::uint8_t>());
+    const bool named = tag >= WalTag::kFamilyDelete;
     const auto family = static_cast<std::uint32_t>(named ? in.Varint() : 0);
     static_cast<void>(in.Bytes(in.Varint()));
-    if (tag == Tag::kComment) continue;
-    if (tag != Tag::kDelete && tag != Tag::kFamilyDelete) {
+    if (tag == WalTag::kComment) continue;
+    if (tag != WalTag::kDelete && tag != WalTag::kFamilyDelete) {
       static_cast<void>(in.Bytes(in.Varint()));
     }
     const auto log = flushed.find(family);
