@@ -1,0 +1,1 @@
+// The one source of the program that precompiles what most tests include.
