@@ -698,11 +698,13 @@ Status Store::EvictRow(EvictionCause cause, bool& evicted) noexcept {
     const std::scoped_lock lock(ledger_mutex_);
     if (!policy_->evicts()) return Status::Ok();
     const std::uint64_t pinned = ledger_.space().class_bytes(kClassPinned);
-    cutoffs_raised_.fetch_add(1);
     const auto eviction = ledger_.Evict(policy_->probation_share());
     LARDER_CHECK(ledger_.space().class_bytes(kClassPinned) == pinned);
     if (eviction) {
       evicted = true;
+      // Before anybody sees the cutoff. Where nothing moved there is nothing to
+      // save: a full cache would grow with each set that it refuses.
+      cutoffs_raised_.fetch_add(1);
       evictions_unsaved_.fetch_add(
           static_cast<std::int64_t>(eviction->freed.items));
     }

@@ -1210,6 +1210,32 @@ TEST_P(FullStore, ARefusalLeavesTheFilesAlone) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// Where nothing can be evicted there is no cutoff to be saved, either: what is
+// pinned fills a limit that was lowered.
+TEST_P(FullStore, APinnedCacheDoesNotGrowByRefusing) {
+  const std::size_t size = GetParam();
+  Open({{"size_limit", std::to_string(64 * kMiB)}});
+  std::uint64_t count = 0;
+  while (Stats().live_bytes < 15 * kMiB) {
+    const std::string value = MakeValue(count, size);
+    ASSERT_TRUE(
+        Run(SetCommand{.key = KeyOf(count++), .value = value, .pinned = true})
+            .status.ok());
+  }
+  ASSERT_TRUE(engine_->Reset("size_limit", "16MiB").ok());
+  std::uint64_t refused = 0;
+  for (std::uint64_t i = 0; refused < 10; ++i) {  // It fills up.
+    refused += Set("more" + KeyOf(i), MakeValue(i, size)).ok() ? 0 : 1;
+  }
+  const std::uint64_t before = DirectoryBytes();
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    refused += Set("new" + KeyOf(i), MakeValue(i, 4000)).ok() ? 0 : 1;
+  }
+  EXPECT_GT(refused, 1900U);
+  // 67 for each of them was 134 KB.
+  EXPECT_LE(DirectoryBytes(), before + 32 * 1024);
+}
+
 // Nor does it for each process that comes.
 TEST_P(FullStore, WhoComesLaterDoesNotSearchAgain) {
   constexpr std::uint64_t kLimit = 32 * kMiB;
