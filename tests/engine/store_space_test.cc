@@ -1232,8 +1232,8 @@ TEST_P(FullStore, APinnedCacheDoesNotGrowByRefusing) {
     refused += Set("new" + KeyOf(i), MakeValue(i, 4000)).ok() ? 0 : 1;
   }
   EXPECT_GT(refused, 1900U);
-  // 67 for each of them was 134 KB.
-  EXPECT_LE(DirectoryBytes(), before + 32 * 1024);
+  // 67 for each of them were 134 KB, in a log that is cut now and then.
+  EXPECT_LE(DirectoryBytes(), before + 8 * 1024);
 }
 
 // Nor does it for each process that comes.
