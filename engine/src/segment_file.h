@@ -199,14 +199,8 @@ class SegmentFile {
   /// cannot be unlinked now is by the next Open. Errors: kIoError.
   Status Discard() noexcept;
   /// Cuts off what was another segment's. False: that failed.
-  ///
-  /// Never to nothing: ext4 takes a file that was for one that is replaced, and
-  /// writes all that comes into it to the disk when a descriptor is closed
-  /// (ext4(5), auto_da_alloc). To end it then costs blocks that were allocated:
-  /// half of all writes of a full cache.
-  ///
-  /// REQUIRES: as Wake, or the file is open; it is longer, `size` is at least a
-  /// block, and nobody has been given space from `size` on, nor is meanwhile.
+  /// REQUIRES: as Wake, or the file is open; it is longer, and nobody has been
+  /// given space from `size` on, nor is meanwhile.
   [[nodiscard]] bool CutTo(std::uint64_t size) noexcept;
   /// Whether the file is in the page cache, by a look at some of its pages.
   /// REQUIRES: it is not used yet.

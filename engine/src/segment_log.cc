@@ -877,9 +877,8 @@ bool SegmentLogOnDisk::ShrinkReusable(std::uint64_t bytes) noexcept {
   for (OpenSegment& open : open_) {
     if (done >= bytes) break;
     const std::uint64_t cut = std::min(bytes - done, open.slack.load());
-    const std::uint64_t block = environment_->block_size;
     const std::uint64_t size =
-        std::max(RoundUp(open.allocated - cut, block), block);
+        RoundUp(open.allocated - cut, environment_->block_size);
     if (cut == 0 || size >= open.allocated || !open.file->CutTo(size)) continue;
     done += open.allocated - size;
     open.allocated = size;

@@ -212,7 +212,7 @@ std::uint64_t SegmentSpares::Shrink(std::uint64_t bytes) noexcept {
     if (size == 0) break;
     const std::uint64_t cut = std::min(bytes - done, size);
     // Some file systems give blocks back later, or not all of them.
-    if (!(*largest)->CutTo(std::max((size - cut) / block * block, block)) ||
+    if (!(*largest)->CutTo((size - cut) / block * block) ||
         (*largest)->accounted() >= size) {
       (*largest)->Discard().IgnoreError();  // As above.
       files_.erase(largest);

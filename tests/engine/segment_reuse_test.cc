@@ -158,38 +158,14 @@ TEST_F(SegmentReuseTest, SparesCanBeCut) {
   EXPECT_LE(log_->spare_bytes(), before - 50'000);
   EXPECT_GT(log_->spare_bytes(), before - 60'000);
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
-  ASSERT_TRUE(log_->ShrinkReusable(before - 50'000 - 8192));
-  EXPECT_LE(log_->spare_bytes(), 8192U);
-  EXPECT_GT(log_->spare_bytes(), 0U);
+  ASSERT_TRUE(log_->ShrinkReusable(before));
+  EXPECT_EQ(log_->spare_bytes(), 0U);
+  EXPECT_FALSE(log_->ShrinkReusable(1));
   // The file is still of use.
   const std::vector<StoredRecord> records = FillSegment();
   EXPECT_EQ(InodeOf(records[0].place.segment), inode);
   EXPECT_EQ(log_->disk_bytes(), DuBytes());
   for (const StoredRecord& record : records) ExpectReadable(record);
-}
-
-// A file that was cut to nothing is written out by ext4 when it is closed.
-TEST_F(SegmentReuseTest, ASpareIsNeverCutToNothing) {
-  const std::uint32_t id = FillSegment()[0].place.segment;
-  const ino_t inode = InodeOf(id);
-  ASSERT_TRUE(Keep(id).ok());
-  ASSERT_TRUE(log_->ShrinkReusable(log_->spare_bytes() - 1));
-  const std::uint64_t least = log_->spare_bytes();
-  EXPECT_GT(least, 0U);
-  bool is_there = false;
-  for (const auto& entry : fs::directory_iterator(path())) {
-    struct stat info {};
-    ASSERT_EQ(::stat(entry.path().c_str(), &info), 0);
-    if (info.st_ino != inode) continue;
-    is_there = true;
-    EXPECT_GE(info.st_size, static_cast<off_t>(least));
-  }
-  EXPECT_TRUE(is_there);
-  // Its last block comes back with the file.
-  ASSERT_TRUE(log_->ShrinkReusable(1));
-  EXPECT_EQ(log_->spare_bytes(), 0U);
-  EXPECT_FALSE(log_->ShrinkReusable(1));
-  EXPECT_TRUE(fs::is_empty(path()));
 }
 
 TEST_F(SegmentReuseTest, WhatIsLeftOfAFileInUseCanBeCut) {
