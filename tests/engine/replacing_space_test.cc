@@ -78,12 +78,15 @@ class ReplacingSpace : public StoreFixture,
       clock_.Advance(std::chrono::hours(2));
       return Run(ExpireCommand{}).status;
     }
+    // Each touch of a cache that may not evict may compact the index first.
+    const bool is_slow =
+        operation == "Touch" && std::get<1>(GetParam()) == "fail";
+    const std::uint64_t end = is_slow ? count / 8 : count;
     std::array<Status, kThreads> statuses;
     std::vector<std::thread> threads;
     for (std::uint64_t t = 0; t < kThreads; ++t) {
-      threads.emplace_back([&, t] {
-        for (std::uint64_t i = t; i < count && statuses[t].ok();
-             i += kThreads) {
+      threads.emplace_back([&, t, end] {
+        for (std::uint64_t i = t; i < end && statuses[t].ok(); i += kThreads) {
           statuses[t] = OperateOn(operation, i, count);
         }
       });
