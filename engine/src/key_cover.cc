@@ -3,6 +3,7 @@
 #include "key_cover.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace larder {
