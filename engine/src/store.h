@@ -671,6 +671,10 @@ class Store final : public SessionStore, private LivenessJudge {
   /// What is used, and what must be left free of what is not. May be more than
   /// the limit.
   [[nodiscard]] std::uint64_t BytesTaken() const noexcept;
+  /// Most bytes that a compaction of the index takes before it gives some.
+  [[nodiscard]] std::uint64_t CompactionToCome() const noexcept;
+  /// False if there is no room for them.
+  [[nodiscard]] bool CompactionKeepsLimit() const noexcept;
   [[nodiscard]] bool HasItemRoom(std::uint64_t incoming_items) const noexcept;
   [[nodiscard]] std::uint64_t UsedBytes() const noexcept;
   [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;
@@ -680,7 +684,11 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t ReserveWanted() const noexcept;
   /// After the disk was full: whether there is room for more than the reserve.
   [[nodiscard]] bool DiskHasRoom() noexcept;
+  /// While the limit is being lowered, the old one, if what writers add can be
+  /// evicted again.
   [[nodiscard]] std::uint64_t EffectiveLimit() const noexcept;
+  /// The same, for what compactions of the index write.
+  [[nodiscard]] std::uint64_t CompactionLimit() const noexcept;
   [[nodiscard]] std::uint64_t ItemBytesMax() const noexcept;
   void UpdateFreeSpace() noexcept;
   void UpdateBudget() noexcept;
@@ -745,8 +753,11 @@ class Store final : public SessionStore, private LivenessJudge {
   void CompactIndexStep() noexcept;
   /// The same, where most deletions are, if there are any.
   void PressDeleted() noexcept;
-  /// A step from `cursor` on, which moves on; false: it was the last.
+  /// A step from `cursor` on, which moves on; false: it was the last, or has no
+  /// room.
   bool CompactIndexBeyond(std::string& cursor) noexcept;
+  /// Compacts all of it.
+  Status PackIndex() noexcept;
   void CompactIndex(const rocksdb::Slice* begin,
                     const rocksdb::Slice* end) noexcept;
   /// Buffers that suit the size of the index.

@@ -10,7 +10,8 @@
 // writer any room until all is done, which takes seconds where the index has to
 // be compacted. So the old limit stays in force until the directory is under
 // the new one; whoever lowers it works in steps, holds no lock for longer than
-// one, and lets those in who wait for room.
+// one, and lets those in who wait for room. Where nothing may be evicted, it is
+// in force for compactions of the index only: what writers add would stay.
 //
 // Rejected: a limit that comes down with what is taken. What is left free for a
 // compaction of the index may be as large as that, and comes and goes: writers
@@ -27,8 +28,18 @@ void Store::LetWaitersIn() noexcept {
 }
 
 void Store::BeginShrinking() noexcept {
-  if (options_.logical_capacity != 0 || !evicts_for_room_) return;
+  if (options_.logical_capacity != 0) return;
   RaiseTo(shrinking_limit_, EffectiveLimit());
+}
+
+Status Store::PackIndex() noexcept {
+  LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
+  ++index_pressing_;
+  std::string cursor;
+  while (CompactIndexBeyond(cursor)) {
+  }
+  --index_pressing_;
+  return Status::Ok();
 }
 
 Status Store::ShrinkToLimit() noexcept {
@@ -38,6 +49,7 @@ Status Store::ShrinkToLimit() noexcept {
   const std::scoped_lock one_at_a_time(shrink_mutex_);
   const auto until = std::chrono::steady_clock::now() + kTimeMax;
   std::uint64_t vain_steps = 0;  // Since one made the index smaller.
+  bool is_packed = false;
   Status status;
   while (shrinking_limit_ != 0 && !closed_ &&
          std::chrono::steady_clock::now() < until) {
@@ -65,13 +77,21 @@ Status Store::ShrinkToLimit() noexcept {
     }
     vain_steps = 0;
     LetWaitersIn();
-    const std::scoped_lock space(space_mutex_);
     bool progress = false;
-    RoomEffort effort{
-        .index_steps = kNoIndexSteps, .squeezes = 0, .may_clean = true};
-    // As if so much was wanted that what is kept for new segments must go.
-    status = Reclaim({.database_bytes = shrinking_limit_}, effort, progress);
-    if (!status.ok() || !progress) break;
+    {
+      const std::scoped_lock space(space_mutex_);
+      RoomEffort effort{
+          .index_steps = kNoIndexSteps, .squeezes = 0, .may_clean = true};
+      // As if so much was wanted that what is kept for new segments must go.
+      status = Reclaim({.database_bytes = shrinking_limit_}, effort, progress);
+    }
+    if (!status.ok() || (!progress && is_packed)) break;
+    if (progress) continue;
+    // What is left may not be evicted. Later there may be no room to compact
+    // the index.
+    status = PackIndex();
+    if (!status.ok()) break;
+    is_packed = true;
   }
   shrinking_limit_ = 0;
   return status;

@@ -99,6 +99,12 @@ struct Store::FreedRecord {
 };
 
 std::uint64_t Store::EffectiveLimit() const noexcept {
+  return evicts_for_room_.load(std::memory_order_relaxed)
+             ? CompactionLimit()
+             : effective_limit_.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Store::CompactionLimit() const noexcept {
   return std::max(effective_limit_.load(std::memory_order_relaxed),
                   shrinking_limit_.load(std::memory_order_relaxed));
 }
@@ -162,20 +168,33 @@ std::uint64_t Store::ReplacingReserve() const noexcept {
 std::uint64_t Store::BytesTaken() const noexcept {
   // What RocksDB may write by itself before it deletes something: a flush of
   // the WAL's contents, a compaction of the index.
-  const std::uint64_t compaction = rocks_->compaction_headroom_bytes();
   std::uint64_t buffered = rocks_->flush_headroom_bytes();
   // Of what was written without a log, that knows nothing.
   if (unlogged_marked_) {
     buffered = std::max(buffered, 2 * rocks_->buffered_bytes());
   }
-  const std::uint64_t headroom =
-      buffered + compaction + rocks_->manifest_headroom_bytes() + kSlackBytes;
+  return UsedBytes() + buffered + CompactionToCome() +
+         rocks_->manifest_headroom_bytes() + kSlackBytes;
+}
+
+std::uint64_t Store::CompactionToCome() const noexcept {
+  const std::uint64_t whole = rocks_->compaction_headroom_bytes();
   // What it has written already is used. A scan keeps the tables that it reads,
   // so that one compaction after another may leave its input on the disk.
   const std::uint64_t spent =
-      scan_count_ == 0 ? std::min(compaction, rocks_->files().merging_bytes())
-                       : 0;
-  return UsedBytes() + headroom - spent;
+      scan_count_ == 0 ? std::min(whole, rocks_->files().merging_bytes()) : 0;
+  return whole - spent;
+}
+
+// Where the limit was lowered to what may not be evicted, it leaves no room for
+// what a compaction of the index, and the flush before it, write before their
+// input goes: to look for room would pass it. What is over it already has no
+// other way down.
+bool Store::CompactionKeepsLimit() const noexcept {
+  const std::uint64_t used = UsedBytes();
+  const std::uint64_t limit = CompactionLimit();
+  return options_.logical_capacity != 0 || used > limit ||
+         used + CompactionToCome() <= limit;
 }
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
@@ -388,6 +407,7 @@ bool Store::ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
   if (vain_written_ != 0 && written < vain_written_ + ReplacingReserve() / 8) {
     return false;
   }
+  if (!CompactionKeepsLimit()) return false;
   // A failure is reported by the change that needs the room.
   if (!rocks_->FlushAll().ok()) return false;
   // Each step takes another table: after so many all have been taken.
@@ -572,12 +592,7 @@ Status Store::Squeeze(bool& progress) noexcept {
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
   log_->DropSpares();
-  LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
-  ++index_pressing_;
-  std::string cursor;
-  while (CompactIndexBeyond(cursor)) {
-  }
-  --index_pressing_;
+  if (CompactionKeepsLimit()) LARDER_RETURN_IF_ERROR(PackIndex());
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   const std::uint64_t after =
@@ -1275,6 +1290,7 @@ void Store::PressDeleted() noexcept {
 }
 
 bool Store::CompactIndexBeyond(std::string& cursor) noexcept {
+  if (!CompactionKeepsLimit()) return false;
   rocksdb::ColumnFamilyMetaData meta;
   rocks_->db().GetColumnFamilyMetaData(rocks_->access(), &meta);
   std::optional<IndexStep> step =

@@ -237,6 +237,18 @@ class StoreSpace : public StoreFixture {
     }
     return i;
   }
+
+  /// Those that a flush or a compaction makes or removes.
+  std::vector<std::string> Tables() const {
+    std::vector<std::string> names;
+    for (const auto& file : std::filesystem::directory_iterator(path_ / "db")) {
+      if (file.path().extension() == ".sst") {
+        names.push_back(file.path().filename().string());
+      }
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
 };
 
 TEST_F(StoreSpace, WhenFullIsFailRefusesAndEvictsNothing) {
@@ -1160,20 +1172,7 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 class FullStore : public StoreSpace,
-                  public ::testing::WithParamInterface<std::size_t> {
- protected:
-  /// Those that a flush or a compaction makes or removes.
-  std::vector<std::string> Tables() const {
-    std::vector<std::string> names;
-    for (const auto& file : std::filesystem::directory_iterator(path_ / "db")) {
-      if (file.path().extension() == ".sst") {
-        names.push_back(file.path().filename().string());
-      }
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-};
+                  public ::testing::WithParamInterface<std::size_t> {};
 
 // Refusing costs nothing, and what was deleted can be used.
 TEST_P(FullStore, ARefusalLeavesTheFilesAlone) {
@@ -1234,6 +1233,52 @@ TEST_P(FullStore, APinnedCacheDoesNotGrowByRefusing) {
   EXPECT_GT(refused, 1900U);
   // 67 for each of them were 134 KB, in a log that is cut now and then.
   EXPECT_LE(DirectoryBytes(), before + 8 * 1024);
+}
+
+// Where they leave no room to write the index again, nobody does: not to look
+// for room, nor to delete what gives room as soon as its segment is dead.
+TEST_F(StoreSpace, NothingIsCompactedWherePinsLeaveNoRoomForIt) {
+  constexpr std::uint64_t kLimit = 16 * kMiB;
+  Open({{"size_limit", std::to_string(4 * kLimit)}});
+  std::uint64_t count = 0;
+  while (Stats().live_bytes < 16'100'000) {
+    const std::string value = MakeValue(count, 4000);
+    ASSERT_TRUE(
+        Run(SetCommand{.key = KeyOf(count++), .value = value, .pinned = true})
+            .status.ok());
+  }
+  ASSERT_TRUE(engine_->Reset("size_limit", std::to_string(kLimit)).ok());
+  const std::vector<std::string> tables = Tables();
+  const std::uint64_t used = DirectoryBytes();
+  std::uint64_t table_bytes = 0;
+  for (const std::string& name : tables) {
+    table_bytes += std::filesystem::file_size(path_ / "db" / name);
+  }
+  ASSERT_LE(used, kLimit);
+  ASSERT_GT(used + table_bytes, kLimit);
+  const auto expect_no_other = [&] {
+    const std::vector<std::string> after = Tables();
+    EXPECT_TRUE(std::includes(tables.begin(), tables.end(), after.begin(),
+                              after.end()));
+    EXPECT_LE(DirectoryBytes(), kLimit);
+  };
+  for (std::uint64_t i = 0; i < 200; ++i) {
+    ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, 4000)).code(),
+              StatusCode::kNoSpace);
+  }
+  expect_no_other();
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied) << i;
+  }
+  expect_no_other();
+  for (std::uint64_t i = 10; i < count; ++i) {
+    ASSERT_TRUE(Run(DeleteCommand{.key = KeyOf(i)}).applied) << i;
+  }
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    ASSERT_EQ(Set("new" + KeyOf(i), MakeValue(i, 4000)).ToString(), "kOk") << i;
+  }
+  EXPECT_LE(DirectoryBytes(), kLimit);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
 // Nor does it for each process that comes.
