@@ -107,11 +107,6 @@ Result<Plan> MakePlan(const Arguments& arguments) {
     }
     plan.workloads.push_back(workload);
   }
-  if (plan.workloads.empty()) {
-    for (const CapWorkload& workload : AllCapWorkloads()) {
-      plan.workloads.push_back(&workload);
-    }
-  }
   const auto engine = EngineFromName(arguments.engine);
   if (!engine ||
       (*engine != EngineKind::kLarder && *engine != EngineKind::kSqlite)) {
@@ -120,6 +115,24 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   if (!(arguments.factor > 1.0) || !(arguments.sample_rate >= kSampleRateMin)) {
     return Fail(Status::InvalidArgument(
         "--factor wants more than 1, --sample-hz at least 10"));
+  }
+  // Of the others only what the stopped processes show is measured.
+  const bool only_timed =
+      arguments.without_exact || *engine != EngineKind::kLarder;
+  for (const CapWorkload* workload : plan.workloads) {
+    if (only_timed && !workload->is_timed) {
+      return Fail(Status::InvalidArgument(
+          std::string(workload->name) +
+          " is measured in processes that are stopped, of larder only: leave "
+          "--no-exact and --engine sqlite out"));
+    }
+  }
+  if (plan.workloads.empty()) {
+    for (const CapWorkload& workload : AllCapWorkloads()) {
+      if (workload.is_timed || !only_timed) {
+        plan.workloads.push_back(&workload);
+      }
+    }
   }
   if (arguments.repetitions < 1) {
     return Fail(Status::InvalidArgument("--repetitions wants at least 1"));
