@@ -20,6 +20,7 @@ bool SearchGate::IsOpen(const State& state, std::uint64_t log_bytes,
                         Clock::time_point now) const noexcept {
   const std::scoped_lock lock(mutex_);
   if (!searched_ || state.limit != last_.limit) return true;
+  if (state.may_compact && !last_.may_compact) return true;
   if (state.changes == last_.changes) return false;
   const std::uint64_t shown = state.limit / kShareOfLimit;
   const std::uint64_t killed = state.killed_bytes - last_.killed_bytes;

@@ -41,6 +41,7 @@ class SearchGate {
     std::uint64_t killed_bytes = 0;  ///< Ever.
     std::uint64_t live_bytes = 0;
     std::uint64_t limit = 0;
+    bool may_compact = true;  ///< There is room to compact the index.
   };
 
   /// `log_bytes`: of the value that looks for room, if it goes into the log.

@@ -622,6 +622,8 @@ class Store final : public SessionStore, private LivenessJudge {
   void BeginShrinking() noexcept;
   /// Takes the directory under its limit in steps.
   Status ShrinkToLimit() noexcept;
+  Status ShrinkInSteps(std::chrono::steady_clock::time_point until) noexcept;
+  void AwaitCompactions() noexcept;
 
   // store_space.cc
   static constexpr int kNoIndexSteps = -1;
@@ -673,8 +675,10 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] std::uint64_t BytesTaken() const noexcept;
   /// Most bytes that a compaction of the index takes before it gives some.
   [[nodiscard]] std::uint64_t CompactionToCome() const noexcept;
-  /// False if there is no room for them.
+  /// False if one would pass the limit for a moment.
   [[nodiscard]] bool CompactionKeepsLimit() const noexcept;
+  /// The same of a flush of all that is buffered.
+  [[nodiscard]] bool FlushKeepsLimit() const noexcept;
   [[nodiscard]] bool HasItemRoom(std::uint64_t incoming_items) const noexcept;
   [[nodiscard]] std::uint64_t UsedBytes() const noexcept;
   [[nodiscard]] std::uint64_t OverheadBytes() const noexcept;

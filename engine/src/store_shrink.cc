@@ -36,7 +36,7 @@ Status Store::PackIndex() noexcept {
   LARDER_RETURN_IF_ERROR(rocks_->FlushAll());
   ++index_pressing_;
   std::string cursor;
-  while (CompactIndexBeyond(cursor)) {
+  while (!closed_ && CompactIndexBeyond(cursor)) {
   }
   --index_pressing_;
   return Status::Ok();
@@ -45,9 +45,40 @@ Status Store::PackIndex() noexcept {
 Status Store::ShrinkToLimit() noexcept {
   // Then it is left to those who write, as in any cache that is full.
   constexpr auto kTimeMax = std::chrono::minutes(2);
-  constexpr std::uint64_t kSegmentsAhead = 2;
   const std::scoped_lock one_at_a_time(shrink_mutex_);
   const auto until = std::chrono::steady_clock::now() + kTimeMax;
+  for (;;) {
+    const std::uint64_t limit = size_limit_;
+    Status status = ShrinkInSteps(until);
+    {
+      // Another call may be about to lower it further: that needs the limit
+      // that was in force before.
+      const std::scoped_lock resetting(reset_mutex_);
+      if (size_limit_ < limit && status.ok() && !closed_ &&
+          std::chrono::steady_clock::now() < until) {
+        continue;
+      }
+      if (shrinking_limit_.exchange(0) == 0) return status;
+    }
+    AwaitCompactions();
+    return status;
+  }
+}
+
+// Those that began under the limit before.
+void Store::AwaitCompactions() noexcept {
+  constexpr auto kPause = std::chrono::milliseconds(1);
+  constexpr int kPausesMax = 200;
+  { const std::scoped_lock lock(freeing_mutex_); }
+  { const std::scoped_lock lock(index_mutex_); }
+  for (int i = 0; i < kPausesMax && rocks_->files().merging_bytes() != 0; ++i) {
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+Status Store::ShrinkInSteps(
+    std::chrono::steady_clock::time_point until) noexcept {
+  constexpr std::uint64_t kSegmentsAhead = 2;
   std::uint64_t vain_steps = 0;  // Since one made the index smaller.
   bool is_packed = false;
   Status status;
@@ -93,7 +124,6 @@ Status Store::ShrinkToLimit() noexcept {
     if (!status.ok()) break;
     is_packed = true;
   }
-  shrinking_limit_ = 0;
   return status;
 }
 

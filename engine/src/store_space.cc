@@ -186,15 +186,35 @@ std::uint64_t Store::CompactionToCome() const noexcept {
   return whole - spent;
 }
 
-// Where the limit was lowered to what may not be evicted, it leaves no room for
-// what a compaction of the index, and the flush before it, write before their
-// input goes: to look for room would pass it. What is over it already has no
-// other way down.
+// A limit that was lowered to what may not be evicted leaves no room for what a
+// compaction of the index writes before its input goes: to look for room would
+// pass it. What is over it already has no other way down. Where enough may be
+// evicted there is room, or will be; what min_free_bytes takes comes and goes.
 bool Store::CompactionKeepsLimit() const noexcept {
-  const std::uint64_t used = UsedBytes();
-  const std::uint64_t limit = CompactionLimit();
-  return options_.logical_capacity != 0 || used > limit ||
-         used + CompactionToCome() <= limit;
+  const std::uint64_t limit =
+      std::max<std::uint64_t>(size_limit_, shrinking_limit_);
+  if (options_.logical_capacity != 0 ||
+      (evicts_for_room_ && pinned_bytes_ < limit / 2)) {
+    return true;
+  }
+  // One that is under way gives that back before another begins.
+  const std::uint64_t all = UsedBytes();
+  const std::uint64_t used =
+      all - std::min(all, rocks_->files().merging_bytes());
+  const std::uint64_t live = IndexLiveBytes() + IndexLiveBytes() / 4;
+  const std::uint64_t output =
+      std::min(rocks_->compaction_headroom_bytes(), live + kSlackBytes);
+  return used > limit || used + output <= limit;
+}
+
+// The table is smaller than the log, which goes with it. A short one is kept:
+// RocksDB compacts a few tables by itself, however small they are.
+bool Store::FlushKeepsLimit() const noexcept {
+  const std::uint64_t limit =
+      std::max<std::uint64_t>(size_limit_, shrinking_limit_);
+  return CompactionKeepsLimit() ||
+         (rocks_->files().wal_bytes() >= 2 * kSlackBytes &&
+          UsedBytes() + rocks_->flush_headroom_bytes() <= limit);
 }
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
@@ -264,6 +284,8 @@ void Store::UpdateFreeSpace() noexcept {
     limit = std::min(limit, usable > floor ? usable - floor : 0);
   }
   effective_limit_ = limit;
+  // A limit that is being lowered leaves it, too.
+  if (limit < size_limit_) LowerTo(shrinking_limit_, limit);
 }
 
 void Store::UpdateBudget() noexcept {
@@ -407,7 +429,7 @@ bool Store::ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
   if (vain_written_ != 0 && written < vain_written_ + ReplacingReserve() / 8) {
     return false;
   }
-  if (!CompactionKeepsLimit()) return false;
+  if (!FlushKeepsLimit()) return false;
   // A failure is reported by the change that needs the room.
   if (!rocks_->FlushAll().ok()) return false;
   // Each step takes another table: after so many all have been taken.
@@ -592,7 +614,7 @@ Status Store::Squeeze(bool& progress) noexcept {
   runs_.Seal();
   LARDER_RETURN_IF_ERROR(log_->SealOpen());
   log_->DropSpares();
-  if (CompactionKeepsLimit()) LARDER_RETURN_IF_ERROR(PackIndex());
+  if (FlushKeepsLimit()) LARDER_RETURN_IF_ERROR(PackIndex());
   std::size_t freed = 0;
   LARDER_RETURN_IF_ERROR(FreeDeadPlaces(freed));
   const std::uint64_t after =
@@ -625,7 +647,8 @@ SearchGate::State Store::SearchState() const noexcept {
   return {.changes = rocks_->db().GetLatestSequenceNumber() + unpinnings_,
           .killed_bytes = killed_bytes_,
           .live_bytes = live_bytes_,
-          .limit = EffectiveLimit()};
+          .limit = EffectiveLimit(),
+          .may_compact = CompactionKeepsLimit()};
 }
 
 std::uint64_t Store::DeadBytes() const noexcept {
@@ -1096,7 +1119,7 @@ Status Store::CleanOne(bool& cleaned) noexcept {
 std::uint64_t Store::RoomToMove() const noexcept {
   const std::uint64_t claimed =
       claimed_.log_bytes + 2 * claimed_.database_bytes;
-  const std::uint64_t there = EffectiveLimit() + log_->reusable_bytes();
+  const std::uint64_t there = CompactionLimit() + log_->reusable_bytes();
   const std::uint64_t left = there - std::min(BytesTaken() + claimed, there);
   if (!evicts_for_room_) return left;
   const std::uint64_t used = UsedBytes() + rocks_->flush_headroom_bytes();
@@ -1459,6 +1482,7 @@ void Store::TendIndex() noexcept {
   constexpr int kStepsMax = 16;
   const std::uint64_t table = rocks_->sizes().index_file;
   for (int i = 0; i < kStepsMax && IndexIsMostlyDead(); ++i) {
+    if (!CompactionKeepsLimit()) return;
     const std::uint64_t before = rocks_->access_table_bytes();
     // All of it was rewritten, and what is dead is of use to the policy: again
     // when there is more.

@@ -664,7 +664,12 @@ Status Store::StampEntry(std::string_view key, const OldItem& old,
     if (old.counted && old.entry.pinned && !old.pending) {
       pinned -= std::min(pinned, CostOf(key.size(), old.entry));
     }
-    if (pinned > space.budget() / 2) {
+    std::uint64_t capacity = space.budget();
+    // Not of one that is being lowered: they would stay.
+    if (options_.logical_capacity == 0) {
+      capacity = std::min<std::uint64_t>(capacity, effective_limit_);
+    }
+    if (pinned > capacity / 2) {
       return Status::NoSpace(
           "pinned items would hold " + std::to_string(pinned) +
           " bytes, over half of the cache; unpin some or raise size_limit");

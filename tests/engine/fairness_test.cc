@@ -204,6 +204,34 @@ TEST_F(FairSteps, OthersWriteWhileALowerLimitIsReached) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// They would be there still when it is reached.
+TEST_F(FairSteps, PinsFitTheLimitThatIsToBeReached) {
+  Open({{"size_limit", "64MiB"}});
+  const std::string value(65536, 'v');
+  for (int i = 0; i < 1200; ++i) {
+    ASSERT_EQ(Set("k" + std::to_string(i), value).ToString(), "kOk");
+  }
+  int pinned = 0;
+  Status refused;
+  LookAt("shrink.step", [&] {
+    std::thread other([&] {
+      while (refused.ok() && pinned < 400) {
+        const std::string key = "pin" + std::to_string(pinned++);
+        refused =
+            Run(SetCommand{.key = key, .value = value, .pinned = true}).status;
+      }
+    });
+    other.join();
+  });
+  EXPECT_EQ(engine_->Reset("size_limit", "16MiB").ToString(), "kOk");
+  test_point_hook = nullptr;
+  EXPECT_EQ(refused.code(), StatusCode::kNoSpace) << refused.ToString();
+  EXPECT_GT(pinned, 100);
+  EXPECT_LE(pinned, 128);  // Half of 16 MiB.
+  EXPECT_LE(DirectoryBytes(), 16 * kMiB);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 TEST_F(FairSteps, OthersWriteWhileExpiredItemsAreDeleted) {
   Open();
   constexpr std::uint64_t kItems = 320;

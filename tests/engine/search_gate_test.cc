@@ -44,6 +44,14 @@ TEST_F(SearchGateTest, AnotherLimitOpensIt) {
   EXPECT_TRUE(IsOpen(state));
 }
 
+TEST_F(SearchGateTest, RoomToCompactTheIndexOpensIt) {
+  SearchGate::State state = vain_;
+  state.may_compact = false;
+  gate_.Note(state, now_ - seconds(1), now_, 0);
+  EXPECT_FALSE(IsOpen(state));
+  EXPECT_TRUE(IsOpen(vain_));
+}
+
 TEST_F(SearchGateTest, WhatDiedOpensItIfItShowsOrIsAsMuchAsIsWanted) {
   gate_.Note(vain_, now_ - seconds(1), now_, 0);
   SearchGate::State state = vain_;

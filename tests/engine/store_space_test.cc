@@ -1281,6 +1281,23 @@ TEST_F(StoreSpace, NothingIsCompactedWherePinsLeaveNoRoomForIt) {
   ASSERT_NO_FATAL_FAILURE(ExpectSound());
 }
 
+// What holes there are in its segments is moved into room that a lower limit
+// takes away: while it is lowered, as far as it goes.
+TEST_F(StoreSpace, ALowerLimitFindsTheHolesOfWhatMayNotBeEvicted) {
+  constexpr std::uint64_t kLimit = 32 * kMiB;
+  Open({{"size_limit", std::to_string(2 * kLimit)}, {"when_full", "fail"}});
+  const int count = Fill(40 * kMiB);
+  for (int i = 0; i < count; i += 2) {
+    const std::string key = KeyOf(static_cast<std::uint64_t>(i));
+    ASSERT_TRUE(Run(DeleteCommand{.key = key}).applied);
+  }
+  ASSERT_TRUE(engine_->Reset("size_limit", std::to_string(kLimit)).ok());
+  EXPECT_LE(DirectoryBytes(), kLimit);
+  EXPECT_GT(Fill(2 * kMiB, count), count + 16);  // And there is room again.
+  EXPECT_EQ(Stats().evictions, 0U);
+  ASSERT_NO_FATAL_FAILURE(ExpectSound());
+}
+
 // Nor does it for each process that comes.
 TEST_P(FullStore, WhoComesLaterDoesNotSearchAgain) {
   constexpr std::uint64_t kLimit = 32 * kMiB;
