@@ -81,7 +81,7 @@ class ReplacingSpace : public StoreFixture,
     // Each touch of a cache that may not evict may compact the index first.
     const bool is_slow =
         operation == "Touch" && std::get<1>(GetParam()) == "fail";
-    const std::uint64_t end = is_slow ? count / 8 : count;
+    const std::uint64_t end = is_slow ? count / 16 : count;
     std::array<Status, kThreads> statuses;
     std::vector<std::thread> threads;
     for (std::uint64_t t = 0; t < kThreads; ++t) {
