@@ -14,15 +14,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/unique_fd.h"
 #include "directory_create.h"
 #include "hot_layout.h"
 #include "main_region.h"
 #include "ofd_lock.h"
-#include "open_file.h"
 #include "process_identity.h"
 #include "seat.h"
 #include "seat_control.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {

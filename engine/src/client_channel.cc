@@ -16,10 +16,10 @@
 #include <thread>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/test_point.h"
 #include "command_codec.h"
 #include "spsc_ring.h"
-#include "test_point.h"
 
 namespace larder {
 

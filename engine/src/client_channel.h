@@ -14,10 +14,10 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "client_region.h"
 #include "fork_guard.h"
 #include "seat.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -17,7 +17,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "check.h"
+#include "base/check.h"
 #include "wire.h"
 
 namespace larder {

@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/process_limits.h"
 #include "manifest_check.h"
-#include "open_file.h"
-#include "process_limits.h"
 
 namespace larder {
 namespace {

@@ -23,13 +23,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/path_error.h"
+#include "base/process_limits.h"
 #include "directory_anchor.h"
 #include "directory_create.h"
 #include "disk_usage.h"
 #include "file_system_kind.h"
-#include "open_file.h"
-#include "path_error.h"
-#include "process_limits.h"
 
 namespace larder {
 namespace {

@@ -20,9 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/path_error.h"
 #include "directory_create.h"
-#include "open_file.h"
-#include "path_error.h"
 
 namespace larder {
 namespace {

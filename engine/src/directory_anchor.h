@@ -14,8 +14,8 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "fork_guard.h"
-#include "unique_fd.h"
 
 namespace larder {
 

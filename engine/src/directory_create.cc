@@ -15,9 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "open_file.h"
-#include "path_error.h"
-#include "process_limits.h"
+#include "base/open_file.h"
+#include "base/path_error.h"
+#include "base/process_limits.h"
 
 namespace larder {
 namespace {

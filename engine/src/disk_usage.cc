@@ -10,7 +10,7 @@
 #include <fts.h>
 #include <sys/stat.h>
 
-#include "open_file.h"
+#include "base/open_file.h"
 
 namespace larder {
 namespace {

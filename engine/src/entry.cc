@@ -4,7 +4,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "coding.h"
+#include "base/coding.h"
 
 // Layouts are stated byte by byte in docs/format.md. An entry is read on every
 // Get, so its fixed part lies at fixed offsets and is loaded without a cursor.

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace larder {
 namespace internal {

@@ -12,8 +12,8 @@
 
 #include <bit>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
 
 namespace larder {
 namespace {

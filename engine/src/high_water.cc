@@ -18,8 +18,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "coding.h"
-#include "open_file.h"
+#include "base/coding.h"
+#include "base/open_file.h"
 #include "segment_io.h"
 
 namespace larder {

@@ -8,8 +8,8 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "manifest_mark.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

@@ -10,7 +10,7 @@
 
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
 #include "hot_writer.h"
 
 namespace larder {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
 #include "hot_writer.h"
 
 namespace larder {

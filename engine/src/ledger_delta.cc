@@ -7,7 +7,7 @@
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/slice.h>
 
-#include "coding.h"
+#include "base/coding.h"
 
 // One fat operand a batch instead of several small merges: a merge costs about
 // 2 us in RocksDB whatever its size. A cell below its class's cutoff can never

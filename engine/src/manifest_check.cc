@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "wal_reader.h"
 
 namespace larder {

@@ -27,12 +27,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/path_error.h"
+#include "base/process_limits.h"
+#include "base/unique_fd.h"
 #include "fork_guard.h"
 #include "in_use.h"
-#include "open_file.h"
-#include "path_error.h"
-#include "process_limits.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {

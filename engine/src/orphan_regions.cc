@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/unique_fd.h"
 #include "in_use.h"
 #include "named_mutex.h"
-#include "open_file.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {

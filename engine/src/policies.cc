@@ -8,9 +8,9 @@
 
 #include "larder/engine/policy.h"
 
+#include "base/text_units.h"
 #include "builtin_policies.h"
 #include "running_policy.h"
-#include "text_units.h"
 
 namespace larder {
 namespace {

@@ -21,8 +21,8 @@
 #include <bit>
 #include <cmath>
 
+#include "base/coding.h"
 #include "builtin_policies.h"
-#include "coding.h"
 #include "frequency_sketch.h"
 #include "policy_value.h"
 #include "shadow_caches.h"

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "open_file.h"
+#include "base/open_file.h"
 
 namespace larder {
 namespace {

@@ -14,7 +14,7 @@
 #include <limits>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

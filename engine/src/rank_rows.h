@@ -8,7 +8,7 @@
 
 #include "larder/engine/policy.h"
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 

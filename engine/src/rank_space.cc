@@ -29,7 +29,7 @@
 #include <bit>
 #include <cmath>
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "coding.h"
+#include "base/coding.h"
 
 namespace larder {
 namespace {

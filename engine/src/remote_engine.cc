@@ -7,14 +7,14 @@
 
 #include "larder/engine/limits.h"
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/stored_setting.h"
+#include "base/text_units.h"
 #include "message_codec.h"
 #include "remote_stream.h"
 #include "running_policy.h"
 #include "session_store.h"
-#include "stored_setting.h"
-#include "text_units.h"
 
 namespace larder {
 namespace {

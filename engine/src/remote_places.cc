@@ -6,7 +6,7 @@
 
 #include <fcntl.h>
 
-#include "open_file.h"
+#include "base/open_file.h"
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"

@@ -15,11 +15,11 @@
 #include "larder/engine/status.h"
 #include "larder/engine/value_handle.h"
 
+#include "base/unique_fd.h"
 #include "command_codec.h"
 #include "directory_anchor.h"
 #include "message_codec.h"
 #include "segment_log.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -26,16 +26,16 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "coding.h"
+#include "base/coding.h"
+#include "base/open_file.h"
+#include "base/process_limits.h"
+#include "base/unique_fd.h"
 #include "directory_anchor.h"
 #include "exit_guard.h"
 #include "ledger_delta.h"
 #include "manifest_check.h"
-#include "open_file.h"
-#include "process_limits.h"
 #include "rocks_threads.h"
 #include "rocks_timer.h"
-#include "unique_fd.h"
 #include "wal_check.h"
 
 // Options that are not obvious:

@@ -6,7 +6,7 @@
 
 #include <rocksdb/threadpool.h>
 
-#include "open_file.h"
+#include "base/open_file.h"
 #include "rocks.h"
 #include "start_thread.h"
 

@@ -18,12 +18,13 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "coding.h"
+#include "base/coding.h"
+#include "base/open_file.h"
+#include "base/unique_fd.h"
 #include "counting_file_system.h"
 #include "directory_create.h"
 #include "key_cover.h"
 #include "manifest_check.h"
-#include "open_file.h"
 #include "pending_batch.h"
 #include "readable_pairs.h"
 #include "segment_format.h"
@@ -31,7 +32,6 @@
 #include "segment_scan.h"
 #include "store_keys.h"
 #include "table_blocks.h"
-#include "unique_fd.h"
 #include "wal_check.h"
 #include "wal_reader.h"
 

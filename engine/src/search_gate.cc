@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdint>
 
-#include "coding.h"
+#include "base/coding.h"
 
 namespace larder {
 namespace {

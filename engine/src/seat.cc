@@ -28,13 +28,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/open_file.h"
+#include "base/test_point.h"
 #include "client_region.h"
 #include "directory_create.h"
-#include "open_file.h"
 #include "orphan_regions.h"
 #include "signal_mask.h"
-#include "test_point.h"
 
 namespace larder {
 namespace {

@@ -12,6 +12,7 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "directory_anchor.h"
 #include "fork_guard.h"
 #include "main_region.h"
@@ -19,7 +20,6 @@
 #include "ofd_lock.h"
 #include "seat_control.h"
 #include "shared_region.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -10,9 +10,9 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "coding.h"
-#include "open_file.h"
-#include "process_limits.h"
+#include "base/coding.h"
+#include "base/open_file.h"
+#include "base/process_limits.h"
 
 namespace larder {
 namespace {

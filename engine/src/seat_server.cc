@@ -16,9 +16,9 @@
 #include <bit>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/test_point.h"
 #include "start_thread.h"
-#include "test_point.h"
 
 namespace larder {
 namespace {

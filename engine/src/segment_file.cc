@@ -21,8 +21,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "open_file.h"
+#include "base/check.h"
+#include "base/open_file.h"
 #include "segment_format.h"
 #include "segment_reuse.h"
 #include "segment_scan.h"

@@ -15,11 +15,11 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "fork_guard.h"
 #include "segment_io.h"
 #include "segment_log.h"
 #include "segment_mapping.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -19,7 +19,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "open_file.h"
-#include "process_limits.h"
+#include "base/open_file.h"
+#include "base/process_limits.h"
 
 namespace larder {
 

@@ -37,17 +37,17 @@
 
 #include "larder/engine/limits.h"
 
-#include "check.h"
+#include "base/check.h"
+#include "base/open_file.h"
+#include "base/test_point.h"
 #include "directory_anchor.h"
 #include "file_system_kind.h"
 #include "mapping_clock.h"
-#include "open_file.h"
 #include "segment_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
 #include "segment_reuse.h"
 #include "segment_scan.h"
-#include "test_point.h"
 
 namespace larder {
 namespace {

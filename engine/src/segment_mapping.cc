@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "process_limits.h"
+#include "base/check.h"
+#include "base/process_limits.h"
 
 namespace larder {
 namespace {

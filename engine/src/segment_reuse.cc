@@ -30,9 +30,9 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/open_file.h"
 #include "ofd_lock.h"
-#include "open_file.h"
 #include "segment_format.h"
 #include "segment_io.h"
 #include "segment_mapping.h"

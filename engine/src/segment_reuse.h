@@ -11,8 +11,8 @@
 
 #include "larder/engine/status.h"
 
+#include "base/unique_fd.h"
 #include "segment_file.h"
-#include "unique_fd.h"
 
 namespace larder {
 

@@ -5,8 +5,8 @@
 
 #include <rocksdb/db.h>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
 #include "command_codec.h"
 #include "rocks.h"
 #include "store_keys.h"

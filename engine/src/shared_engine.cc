@@ -19,7 +19,10 @@
 #include <thread>
 #include <utility>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/role_gate.h"
+#include "base/test_point.h"
+#include "base/text_units.h"
 #include "client_channel.h"
 #include "engine_service.h"
 #include "eviction_notifier.h"
@@ -29,11 +32,8 @@
 #include "hot_writer.h"
 #include "policy_offers.h"
 #include "process_bound.h"
-#include "role_gate.h"
 #include "seat_server.h"
 #include "start_thread.h"
-#include "test_point.h"
-#include "text_units.h"
 
 namespace larder {
 namespace {

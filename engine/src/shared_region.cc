@@ -25,11 +25,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/open_file.h"
+#include "base/path_error.h"
+#include "base/process_limits.h"
 #include "fork_guard.h"
 #include "in_use.h"
-#include "open_file.h"
-#include "path_error.h"
-#include "process_limits.h"
 
 namespace larder {
 namespace {

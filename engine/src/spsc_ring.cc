@@ -20,7 +20,7 @@
 
 #include <xxhash.h>
 
-#include "check.h"
+#include "base/check.h"
 
 namespace larder {
 namespace {

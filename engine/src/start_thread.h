@@ -9,7 +9,7 @@
 
 #include "larder/engine/status.h"
 
-#include "process_limits.h"
+#include "base/process_limits.h"
 #include "signal_mask.h"
 
 namespace larder {

@@ -25,6 +25,7 @@
 
 #include "larder/engine/engine.h"
 
+#include "base/striped.h"
 #include "directory.h"
 #include "entry.h"
 #include "eviction_board.h"
@@ -42,7 +43,6 @@
 #include "segment_log.h"
 #include "session_store.h"
 #include "store_hot.h"
-#include "striped.h"
 #include "tag_cutoffs.h"
 #include "told_items.h"
 #include "touch_buffer.h"

@@ -5,11 +5,11 @@
 
 #include <rocksdb/iterator.h>
 
-#include "coding.h"
+#include "base/coding.h"
+#include "base/test_point.h"
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
-#include "test_point.h"
 
 // Check: takes one state of index, values and ledger, and goes through it while
 // the others go on. At that moment nobody writes (write_gate_), and nobody

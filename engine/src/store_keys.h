@@ -11,7 +11,7 @@
 
 #include "larder/engine/status.h"
 
-#include "coding.h"
+#include "base/coding.h"
 
 /// The keys of `counters` and `values`, and statuses that many calls give.
 

@@ -7,18 +7,18 @@
 
 #include <xxhash.h>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/open_file.h"
+#include "base/stored_setting.h"
+#include "base/text_units.h"
 #include "directory_anchor.h"
-#include "open_file.h"
 #include "segment_format.h"
 #include "start_thread.h"
 #include "store.h"
 #include "store_check.h"
 #include "store_keys.h"
 #include "store_scan.h"
-#include "stored_setting.h"
-#include "text_units.h"
 
 // Opening, closing, settings, and what happens after a failed write.
 //

@@ -3,7 +3,8 @@
 
 #include <xxhash.h>
 
-#include "check.h"
+#include "base/check.h"
+#include "base/test_point.h"
 #include "read_ahead_pace.h"
 #include "reply_offer.h"
 #include "store.h"
@@ -11,7 +12,6 @@
 #include "store_keys.h"
 #include "store_locks.h"
 #include "store_pin.h"
-#include "test_point.h"
 
 // Reading. No lock of ours is held but the gate that keeps the database open:
 // an entry is immutable once read, and a value is found by a place that is used

@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/open_file.h"
 #include "directory_anchor.h"
-#include "open_file.h"
 #include "salvage.h"
 #include "segment_format.h"
 #include "store.h"

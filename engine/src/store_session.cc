@@ -2,7 +2,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "check.h"
+#include "base/check.h"
 #include "command_codec.h"
 #include "store.h"
 #include "store_command.h"

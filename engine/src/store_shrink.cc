@@ -2,9 +2,9 @@
 #include <chrono>
 #include <thread>
 
+#include "base/test_point.h"
 #include "store.h"
 #include "store_keys.h"
-#include "test_point.h"
 
 // Lowering the limit of a cache that holds more. At once it would leave no
 // writer any room until all is done, which takes seconds where the index has to

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
 #include "index_step.h"
 #include "store.h"
 #include "store_command.h"

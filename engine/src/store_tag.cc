@@ -1,13 +1,13 @@
 #include <algorithm>
 #include <thread>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/test_point.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"
 #include "store_locks.h"
-#include "test_point.h"
 
 // Evicting a tag. One small commit, with all writers out, raises a cutoff: what
 // has the tag and a smaller version is gone from then on, for every reader at

@@ -1,11 +1,11 @@
 #include <algorithm>
 
-#include "check.h"
-#include "coding.h"
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/test_point.h"
 #include "store.h"
 #include "store_keys.h"
 #include "store_locks.h"
-#include "test_point.h"
 
 // Commands that concern the cache as a whole: clear, evict by tag, expire,
 // cull, and the figures.

@@ -35,8 +35,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "coding.h"
-#include "unique_fd.h"
+#include "base/coding.h"
+#include "base/unique_fd.h"
 
 namespace larder {
 namespace {

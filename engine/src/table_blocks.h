@@ -10,7 +10,7 @@
 
 #include "larder/engine/status.h"
 
-#include "open_file.h"
+#include "base/open_file.h"
 #include "readable_pairs.h"
 
 namespace larder {

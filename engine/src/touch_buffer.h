@@ -10,7 +10,7 @@
 
 #include "larder/engine/policy.h"
 
-#include "striped.h"
+#include "base/striped.h"
 
 namespace larder {
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "open_file.h"
+#include "base/open_file.h"
 #include "trace_writer.h"
 
 namespace larder {

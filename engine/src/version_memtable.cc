@@ -15,8 +15,8 @@
 #include <rocksdb/slice.h>
 #include <xxhash.h>
 
-#include "coding.h"
-#include "thread_scratch.h"
+#include "base/coding.h"
+#include "base/thread_scratch.h"
 
 // What readers follow (`newest`, `older`, `next`, buckets) is stored with
 // release and loaded with acquire: whoever sees a node sees what is in it.

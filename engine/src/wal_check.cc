@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "rocks.h"
 #include "wal_reader.h"
 #include "wal_writer.h"

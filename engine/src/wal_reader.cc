@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "coding.h"
+#include "base/coding.h"
 
 namespace larder {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "wal_reader.h"
 
 namespace larder {

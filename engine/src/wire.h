@@ -8,7 +8,7 @@
 #include "larder/engine/command.h"
 #include "larder/engine/status.h"
 
-#include "coding.h"
+#include "base/coding.h"
 
 /// The building blocks of the message codecs: a reader that also knows
 /// enumerators, counts and strings, on the rules of ByteReader.

@@ -10,9 +10,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_point.h"
 #include "cold_pages.h"
 #include "store_fixture.h"
-#include "test_point.h"
 #include "test_values.h"
 
 namespace larder::testing {

@@ -14,10 +14,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "cold_pages.h"
 #include "segment_log_fixture.h"
 #include "segment_mapping.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "coding.h"
+#include "base/coding.h"
 #include "test_values.h"
 
 namespace larder {

@@ -15,9 +15,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_point.h"
 #include "forked_process.h"
 #include "store_fixture.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

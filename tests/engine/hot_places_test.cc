@@ -15,9 +15,9 @@
 #include "larder/engine/attached.h"
 #include "larder/engine/engine.h"
 
+#include "base/test_point.h"
 #include "engine/cold_pages.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 #include "test_values.h"
 
 namespace larder::testing {

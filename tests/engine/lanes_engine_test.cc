@@ -21,6 +21,7 @@
 
 #include "larder/engine/engine.h"
 
+#include "base/test_point.h"
 #include "client_channel.h"
 #include "command_codec.h"
 #include "engine_service.h"
@@ -31,7 +32,6 @@
 #include "session_model.h"
 #include "shared_engine.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

@@ -22,12 +22,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/test_point.h"
 #include "client_channel.h"
 #include "forked_process.h"
 #include "read_file.h"
 #include "seat_server.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

@@ -11,7 +11,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/merge_operator.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/test_point.h"
 #include "engine/store_fixture.h"
-#include "test_point.h"
 #include "test_values.h"
 
 namespace larder::testing {

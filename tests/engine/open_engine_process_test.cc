@@ -25,10 +25,10 @@
 
 #include "larder/engine/engine.h"
 
+#include "base/test_point.h"
 #include "forked_process.h"
 #include "seat.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

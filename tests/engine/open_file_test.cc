@@ -1,4 +1,4 @@
-#include "open_file.h"
+#include "base/open_file.h"
 
 #include <cerrno>
 #include <fstream>

@@ -23,9 +23,9 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/policy.h"
 
+#include "base/test_point.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

@@ -1,7 +1,7 @@
 // Limits of the process: what they make fail says which one to raise, and ends
 // nobody.
 
-#include "process_limits.h"
+#include "base/process_limits.h"
 
 #include <cerrno>
 #include <chrono>

@@ -15,7 +15,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "entry.h"
 #include "ledger_delta.h"
 #include "rocks.h"

@@ -18,10 +18,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/test_point.h"
 #include "client_channel.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder {
 namespace {

@@ -17,11 +17,11 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "base/test_point.h"
 #include "directory_create.h"
 #include "forked_process.h"
 #include "orphan_regions.h"
 #include "temporary_directory.h"
-#include "test_point.h"
 
 namespace larder {
 namespace {

@@ -19,11 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "segment_file.h"
 #include "segment_io.h"
 #include "segment_log.h"
 #include "segment_log_fixture.h"
-#include "unique_fd.h"
 
 // Files of segments that are kept to become new ones: that they do, and all
 // that keeps them from it.

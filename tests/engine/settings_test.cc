@@ -16,7 +16,7 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/policy.h"
 
-#include "text_units.h"
+#include "base/text_units.h"
 
 namespace larder {
 namespace {

@@ -11,10 +11,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "in_use.h"
 #include "open_descriptors.h"
 #include "temporary_directory.h"
-#include "unique_fd.h"
 
 namespace larder {
 namespace {

@@ -22,9 +22,9 @@
 
 #include "larder/engine/policy.h"
 
+#include "base/test_point.h"
 #include "engine/store_fixture.h"
 #include "forked_process.h"
-#include "test_point.h"
 #include "test_values.h"
 
 // The directory under its limit: eviction, freeing and cleaning, seen from

@@ -1,4 +1,4 @@
-#include "striped.h"
+#include "base/striped.h"
 
 #include <atomic>
 #include <latch>

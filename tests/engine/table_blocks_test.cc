@@ -18,7 +18,7 @@
 #include <rocksdb/table.h>
 #include <xxhash.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "temporary_directory.h"
 
 namespace larder {

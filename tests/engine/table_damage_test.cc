@@ -14,7 +14,7 @@
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table_properties.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "store_fixture.h"
 #include "table_blocks.h"
 #include "test_values.h"

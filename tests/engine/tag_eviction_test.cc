@@ -16,9 +16,9 @@
 
 #include "larder/engine/engine.h"
 
+#include "base/test_point.h"
 #include "forked_process.h"
 #include "store_fixture.h"
-#include "test_point.h"
 
 namespace larder::testing {
 namespace {

@@ -13,7 +13,7 @@
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/write_batch.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

@@ -18,7 +18,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "coding.h"
+#include "base/coding.h"
 #include "forked_process.h"
 #include "manifest_check.h"
 #include "temporary_directory.h"

@@ -19,8 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "fault/sync_hook.h"
-#include "unique_fd.h"
 
 namespace larder::testing {
 namespace fs = std::filesystem;

@@ -11,13 +11,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/unique_fd.h"
 #include "fault/power_cut_disk.h"
 #include "fault/sync_hook.h"
 #include "forked_process.h"
 #include "store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
-#include "unique_fd.h"
 
 // The power fails while a damaged cache is repaired, at each of its syncs in
 // turn. What is left can be opened or repaired, and has all that a repair that

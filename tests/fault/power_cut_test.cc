@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "coding.h"
+#include "base/coding.h"
 #include "fault/power_cut_disk.h"
 #include "fault/sync_hook.h"
 #include "forked_process.h"

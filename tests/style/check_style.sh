@@ -137,13 +137,14 @@ check_arrows() {
   done
 }
 
-# Only engine/src/open_file.cc gets descriptors from the system: it keeps them
-# from becoming standard input or output, and pipes and links from being opened.
+# Only engine/src/base/open_file.cc gets descriptors from the system: it keeps
+# them from becoming standard input or output, and pipes and links from being
+# opened.
 check_opens() {
   local line
   while IFS= read -r line; do
     case $line in
-    '' | engine/src/open_file.cc:*) ;;
+    '' | engine/src/base/open_file.cc:*) ;;
     *) fault "$line: opens a file; see open_file.h" ;;
     esac
   done < <(

@@ -10,7 +10,7 @@ failure_count=0
 # A tree without faults.
 fresh_tree() {
   rm -rf "${root:?}"/*
-  mkdir -p "$root"/{engine,cache,serializers}/src \
+  mkdir -p "$root"/{engine,cache,serializers}/src "$root"/engine/src/base \
     "$root"/engine/include/larder/engine "$root"/tools "$root"/tests
   cat >"$root/engine/include/larder/engine/store.h" <<'END'
 #ifndef LARDER_ENGINE_STORE_H_
@@ -90,7 +90,7 @@ finds opens cache/src/cache.cc 'for (auto& e : fs::directory_iterator(p)) {' \
   'cache.cc:2'
 finds opens cache/src/cache.cc '::fcntl(fd, F_DUPFD_CLOEXEC, 0);' 'cache.cc:2'
 fresh_tree
-echo 'return ::openat(d, p, 0);' >"$root/engine/src/open_file.cc"
+echo 'return ::openat(d, p, 0);' >"$root/engine/src/base/open_file.cc"
 expect opens 0 ''
 
 if "$check" format "$root" >/dev/null 2>&1; [ $? -ne 77 ]; then

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORED_SETTING_H_
-#define LARDER_ENGINE_SRC_STORED_SETTING_H_
+#ifndef LARDER_ENGINE_SRC_BASE_STORED_SETTING_H_
+#define LARDER_ENGINE_SRC_BASE_STORED_SETTING_H_
 
 #include <string_view>
 
@@ -17,4 +17,4 @@ namespace larder {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORED_SETTING_H_
+#endif  // LARDER_ENGINE_SRC_BASE_STORED_SETTING_H_

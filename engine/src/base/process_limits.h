@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
-#define LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
+#ifndef LARDER_ENGINE_SRC_BASE_PROCESS_LIMITS_H_
+#define LARDER_ENGINE_SRC_BASE_PROCESS_LIMITS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -50,4 +50,4 @@ class FileSizeSignalHeld {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_PROCESS_LIMITS_H_
+#endif  // LARDER_ENGINE_SRC_BASE_PROCESS_LIMITS_H_

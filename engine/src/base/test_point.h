@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_TEST_POINT_H_
-#define LARDER_ENGINE_SRC_TEST_POINT_H_
+#ifndef LARDER_ENGINE_SRC_BASE_TEST_POINT_H_
+#define LARDER_ENGINE_SRC_BASE_TEST_POINT_H_
 
 #include <atomic>
 
@@ -16,4 +16,4 @@ inline void TestPoint(const char* name) noexcept {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_TEST_POINT_H_
+#endif  // LARDER_ENGINE_SRC_BASE_TEST_POINT_H_

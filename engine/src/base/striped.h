@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STRIPED_H_
-#define LARDER_ENGINE_SRC_STRIPED_H_
+#ifndef LARDER_ENGINE_SRC_BASE_STRIPED_H_
+#define LARDER_ENGINE_SRC_BASE_STRIPED_H_
 
 #include <array>
 #include <atomic>
@@ -77,4 +77,4 @@ class StripedCounter {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STRIPED_H_
+#endif  // LARDER_ENGINE_SRC_BASE_STRIPED_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_UNIQUE_FD_H_
-#define LARDER_ENGINE_SRC_UNIQUE_FD_H_
+#ifndef LARDER_ENGINE_SRC_BASE_UNIQUE_FD_H_
+#define LARDER_ENGINE_SRC_BASE_UNIQUE_FD_H_
 
 #include <utility>
 
@@ -33,4 +33,4 @@ class UniqueFd {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_UNIQUE_FD_H_
+#endif  // LARDER_ENGINE_SRC_BASE_UNIQUE_FD_H_

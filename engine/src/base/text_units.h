@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_TEXT_UNITS_H_
-#define LARDER_ENGINE_SRC_TEXT_UNITS_H_
+#ifndef LARDER_ENGINE_SRC_BASE_TEXT_UNITS_H_
+#define LARDER_ENGINE_SRC_BASE_TEXT_UNITS_H_
 
 #include <cstdint>
 #include <optional>
@@ -52,4 +52,4 @@ struct DecimalNumber {
 
 }  // namespace larder::internal
 
-#endif  // LARDER_ENGINE_SRC_TEXT_UNITS_H_
+#endif  // LARDER_ENGINE_SRC_BASE_TEXT_UNITS_H_

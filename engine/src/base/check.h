@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_CHECK_H_
-#define LARDER_ENGINE_SRC_CHECK_H_
+#ifndef LARDER_ENGINE_SRC_BASE_CHECK_H_
+#define LARDER_ENGINE_SRC_BASE_CHECK_H_
 
 #include <cstdio>
 #include <cstdlib>
@@ -29,4 +29,4 @@ namespace larder::internal {
 #define LARDER_ASSERT(condition) LARDER_CHECK(condition)
 #endif
 
-#endif  // LARDER_ENGINE_SRC_CHECK_H_
+#endif  // LARDER_ENGINE_SRC_BASE_CHECK_H_

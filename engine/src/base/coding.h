@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_CODING_H_
-#define LARDER_ENGINE_SRC_CODING_H_
+#ifndef LARDER_ENGINE_SRC_BASE_CODING_H_
+#define LARDER_ENGINE_SRC_BASE_CODING_H_
 
 #include <bit>
 #include <concepts>
@@ -120,4 +120,4 @@ class ByteReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_CODING_H_
+#endif  // LARDER_ENGINE_SRC_BASE_CODING_H_

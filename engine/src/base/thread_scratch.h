@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_THREAD_SCRATCH_H_
-#define LARDER_ENGINE_SRC_THREAD_SCRATCH_H_
+#ifndef LARDER_ENGINE_SRC_BASE_THREAD_SCRATCH_H_
+#define LARDER_ENGINE_SRC_BASE_THREAD_SCRATCH_H_
 
 #include <utility>
 
@@ -38,4 +38,4 @@ class ThreadScratch {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_THREAD_SCRATCH_H_
+#endif  // LARDER_ENGINE_SRC_BASE_THREAD_SCRATCH_H_

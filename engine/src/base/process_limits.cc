@@ -3,7 +3,7 @@
 // takes longer than that (two calls of 187 ns). Rejected: to ignore the signal
 // in the whole process, to which it belongs.
 
-#include "process_limits.h"
+#include "base/process_limits.h"
 
 #include <algorithm>
 #include <array>
@@ -16,8 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "open_file.h"
-#include "unique_fd.h"
+#include "base/open_file.h"
+#include "base/unique_fd.h"
 
 namespace larder {
 namespace {

@@ -1,4 +1,4 @@
-#include "path_error.h"
+#include "base/path_error.h"
 
 #include <array>
 #include <cerrno>

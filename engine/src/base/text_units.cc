@@ -1,4 +1,4 @@
-#include "text_units.h"
+#include "base/text_units.h"
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "process_limits.h"
+#include "base/process_limits.h"
 
 namespace larder {
 

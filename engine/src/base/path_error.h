@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_PATH_ERROR_H_
-#define LARDER_ENGINE_SRC_PATH_ERROR_H_
+#ifndef LARDER_ENGINE_SRC_BASE_PATH_ERROR_H_
+#define LARDER_ENGINE_SRC_BASE_PATH_ERROR_H_
 
 #include <filesystem>
 #include <string>
@@ -30,4 +30,4 @@ inline constexpr const char* kToRead = "read and search permission";
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_PATH_ERROR_H_
+#endif  // LARDER_ENGINE_SRC_BASE_PATH_ERROR_H_

@@ -11,8 +11,8 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/policy.h"
 
-#include "stored_setting.h"
-#include "text_units.h"
+#include "base/stored_setting.h"
+#include "base/text_units.h"
 
 /// Every setting is one row of a table: its name, what it is for, and a field
 /// that knows the member, the text form and the bounds. A new setting is a

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_ROLE_GATE_H_
-#define LARDER_ENGINE_SRC_ROLE_GATE_H_
+#ifndef LARDER_ENGINE_SRC_BASE_ROLE_GATE_H_
+#define LARDER_ENGINE_SRC_BASE_ROLE_GATE_H_
 
 #include <array>
 #include <atomic>
@@ -8,7 +8,7 @@
 #include <thread>
 #include <utility>
 
-#include "striped.h"
+#include "base/striped.h"
 
 namespace larder {
 
@@ -92,4 +92,4 @@ class RoleGate {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_ROLE_GATE_H_
+#endif  // LARDER_ENGINE_SRC_BASE_ROLE_GATE_H_

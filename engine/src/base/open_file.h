@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_OPEN_FILE_H_
-#define LARDER_ENGINE_SRC_OPEN_FILE_H_
+#ifndef LARDER_ENGINE_SRC_BASE_OPEN_FILE_H_
+#define LARDER_ENGINE_SRC_BASE_OPEN_FILE_H_
 
 #include <filesystem>
 #include <functional>
@@ -11,7 +11,7 @@
 
 #include "larder/engine/status.h"
 
-#include "unique_fd.h"
+#include "base/unique_fd.h"
 
 namespace larder {
 
@@ -100,4 +100,4 @@ inline constexpr std::string_view kNotAFileText = ", where a cache has a file";
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_OPEN_FILE_H_
+#endif  // LARDER_ENGINE_SRC_BASE_OPEN_FILE_H_

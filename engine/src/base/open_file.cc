@@ -11,7 +11,7 @@
 //    is not closed.
 // 3. Nothing that is not a regular file is ever read, written or waited for.
 
-#include "open_file.h"
+#include "base/open_file.h"
 
 #include <array>
 #include <atomic>
@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "path_error.h"
+#include "base/path_error.h"
 
 namespace larder {
 namespace {
