@@ -19,7 +19,7 @@
 #include "larder/cache/cache.h"
 
 #include "forked_process.h"
-#include "futex.h"
+#include "os/futex.h"
 
 namespace larder::bench {
 

@@ -19,8 +19,8 @@
 #include "directory_create.h"
 #include "hot_layout.h"
 #include "main_region.h"
-#include "ofd_lock.h"
-#include "process_identity.h"
+#include "os/ofd_lock.h"
+#include "os/process_identity.h"
 #include "seat.h"
 #include "seat_control.h"
 

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <vector>
 
-#include "futex.h"
+#include "os/futex.h"
 #include "session_store.h"
 
 namespace larder {

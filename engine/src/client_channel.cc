@@ -19,7 +19,7 @@
 #include "base/check.h"
 #include "base/test_point.h"
 #include "command_codec.h"
-#include "spsc_ring.h"
+#include "os/spsc_ring.h"
 
 namespace larder {
 

@@ -16,7 +16,7 @@
 
 #include "base/unique_fd.h"
 #include "client_region.h"
-#include "fork_guard.h"
+#include "os/fork_guard.h"
 #include "seat.h"
 
 namespace larder {

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "futex.h"
-#include "shared_region.h"
-#include "spsc_ring.h"
+#include "os/futex.h"
+#include "os/shared_region.h"
+#include "os/spsc_ring.h"
 
 /// The layout of the region that one client shares with the holder.
 

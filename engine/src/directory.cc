@@ -28,8 +28,8 @@
 #include "base/process_limits.h"
 #include "directory_anchor.h"
 #include "directory_create.h"
-#include "disk_usage.h"
-#include "file_system_kind.h"
+#include "os/disk_usage.h"
+#include "os/file_system_kind.h"
 
 namespace larder {
 namespace {

@@ -15,7 +15,7 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "fork_guard.h"
+#include "os/fork_guard.h"
 
 namespace larder {
 

@@ -1,6 +1,6 @@
 #include "eviction_notifier.h"
 
-#include "start_thread.h"
+#include "os/start_thread.h"
 
 namespace larder {
 

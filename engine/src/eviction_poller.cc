@@ -5,7 +5,7 @@
 #include <random>
 #include <utility>
 
-#include "start_thread.h"
+#include "os/start_thread.h"
 
 namespace larder {
 namespace {

@@ -20,7 +20,7 @@
 
 #include "base/coding.h"
 #include "base/open_file.h"
-#include "segment_io.h"
+#include "os/segment_io.h"
 
 namespace larder {
 namespace {

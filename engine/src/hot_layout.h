@@ -12,7 +12,7 @@
 
 #include "larder/engine/policy.h"
 
-#include "shared_region.h"
+#include "os/shared_region.h"
 
 /// The layout of the two regions of the hot tier: the hot region, which the
 /// holder writes and clients map for reading only, and the touch region, into

@@ -14,7 +14,7 @@
 #include <new>
 #include <utility>
 
-#include "futex.h"
+#include "os/futex.h"
 
 namespace larder {
 namespace {

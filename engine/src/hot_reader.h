@@ -9,8 +9,8 @@
 #include "larder/engine/status.h"
 
 #include "hot_layout.h"
+#include "os/shared_region.h"
 #include "placed_reader.h"
-#include "shared_region.h"
 
 namespace larder {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "futex.h"
+#include "os/futex.h"
 #include "placed_reader.h"
 #include "read_ahead_pace.h"
 

@@ -17,8 +17,8 @@
 
 #include "hot_arena.h"
 #include "hot_layout.h"
+#include "os/shared_region.h"
 #include "segment_log.h"
-#include "shared_region.h"
 
 namespace larder {
 

@@ -9,11 +9,11 @@
 #include <string>
 #include <string_view>
 
-#include "doorbell.h"
-#include "futex.h"
-#include "lane_queue.h"
-#include "process_identity.h"
-#include "shared_region.h"
+#include "os/doorbell.h"
+#include "os/futex.h"
+#include "os/lane_queue.h"
+#include "os/process_identity.h"
+#include "os/shared_region.h"
 
 /// The layout of the main region of a cache, which every attached process has
 /// mapped for reading and writing.

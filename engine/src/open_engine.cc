@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "directory.h"
-#include "exit_guard.h"
+#include "os/exit_guard.h"
+#include "os/user_callbacks.h"
 #include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
-#include "user_callbacks.h"
 #include "view_engine.h"
 
 namespace larder {

@@ -15,8 +15,8 @@
 
 #include "base/open_file.h"
 #include "base/unique_fd.h"
-#include "in_use.h"
-#include "named_mutex.h"
+#include "os/in_use.h"
+#include "os/named_mutex.h"
 
 namespace larder {
 namespace {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "shared_region.h"
+#include "os/shared_region.h"
 
 /// Regions and named mutexes whose processes were all killed stay until their
 /// cache is opened again, which may be never. So everybody who has one mapped

@@ -17,7 +17,7 @@
 
 #include <unistd.h>
 
-#include "fork_guard.h"
+#include "os/fork_guard.h"
 #include "trace_writer.h"
 
 namespace larder {

@@ -7,11 +7,11 @@
 #include <fcntl.h>
 
 #include "base/open_file.h"
+#include "os/segment_io.h"
+#include "os/start_thread.h"
 #include "segment_file.h"
 #include "segment_format.h"
-#include "segment_io.h"
 #include "segment_reuse.h"
-#include "start_thread.h"
 
 namespace larder {
 namespace {

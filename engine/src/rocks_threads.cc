@@ -7,8 +7,8 @@
 #include <rocksdb/threadpool.h>
 
 #include "base/open_file.h"
+#include "os/start_thread.h"
 #include "rocks.h"
-#include "start_thread.h"
 
 namespace larder {
 namespace {

@@ -34,7 +34,7 @@
 #include "client_region.h"
 #include "directory_create.h"
 #include "orphan_regions.h"
-#include "signal_mask.h"
+#include "os/signal_mask.h"
 
 namespace larder {
 namespace {

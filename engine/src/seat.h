@@ -14,12 +14,12 @@
 
 #include "base/unique_fd.h"
 #include "directory_anchor.h"
-#include "fork_guard.h"
 #include "main_region.h"
-#include "named_mutex.h"
-#include "ofd_lock.h"
+#include "os/fork_guard.h"
+#include "os/named_mutex.h"
+#include "os/ofd_lock.h"
+#include "os/shared_region.h"
 #include "seat_control.h"
-#include "shared_region.h"
 
 namespace larder {
 

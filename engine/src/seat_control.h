@@ -8,8 +8,8 @@
 
 #include "larder/engine/status.h"
 
-#include "process_identity.h"
-#include "shared_region.h"
+#include "os/process_identity.h"
+#include "os/shared_region.h"
 
 namespace larder {
 

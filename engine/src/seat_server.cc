@@ -18,7 +18,7 @@
 
 #include "base/check.h"
 #include "base/test_point.h"
-#include "start_thread.h"
+#include "os/start_thread.h"
 
 namespace larder {
 namespace {

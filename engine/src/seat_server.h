@@ -17,10 +17,10 @@
 
 #include "client_region.h"
 #include "command_codec.h"
-#include "doorbell.h"
+#include "os/doorbell.h"
+#include "os/shared_region.h"
+#include "os/spsc_ring.h"
 #include "seat.h"
-#include "shared_region.h"
-#include "spsc_ring.h"
 
 namespace larder {
 

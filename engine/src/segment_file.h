@@ -16,8 +16,8 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "fork_guard.h"
-#include "segment_io.h"
+#include "os/fork_guard.h"
+#include "os/segment_io.h"
 #include "segment_log.h"
 #include "segment_mapping.h"
 

@@ -41,11 +41,11 @@
 #include "base/open_file.h"
 #include "base/test_point.h"
 #include "directory_anchor.h"
-#include "file_system_kind.h"
 #include "mapping_clock.h"
+#include "os/file_system_kind.h"
+#include "os/segment_io.h"
 #include "segment_file.h"
 #include "segment_format.h"
-#include "segment_io.h"
 #include "segment_reuse.h"
 #include "segment_scan.h"
 

@@ -32,9 +32,9 @@
 
 #include "base/check.h"
 #include "base/open_file.h"
-#include "ofd_lock.h"
+#include "os/ofd_lock.h"
+#include "os/segment_io.h"
 #include "segment_format.h"
-#include "segment_io.h"
 #include "segment_mapping.h"
 
 namespace larder {

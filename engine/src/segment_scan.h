@@ -7,7 +7,7 @@
 
 #include "larder/engine/status.h"
 
-#include "segment_io.h"
+#include "os/segment_io.h"
 #include "segment_log.h"
 
 namespace larder {

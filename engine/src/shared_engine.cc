@@ -27,13 +27,13 @@
 #include "engine_service.h"
 #include "eviction_notifier.h"
 #include "eviction_poller.h"
-#include "fork_guard.h"
 #include "hot_view.h"
 #include "hot_writer.h"
+#include "os/fork_guard.h"
+#include "os/process_bound.h"
+#include "os/start_thread.h"
 #include "policy_offers.h"
-#include "process_bound.h"
 #include "seat_server.h"
-#include "start_thread.h"
 
 namespace larder {
 namespace {

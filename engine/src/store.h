@@ -33,6 +33,7 @@
 #include "high_water.h"
 #include "key_filter.h"
 #include "ledger.h"
+#include "os/user_callbacks.h"
 #include "pending_batch.h"
 #include "recent_entries.h"
 #include "rocks.h"
@@ -46,7 +47,6 @@
 #include "tag_cutoffs.h"
 #include "told_items.h"
 #include "touch_buffer.h"
-#include "user_callbacks.h"
 
 namespace larder {
 

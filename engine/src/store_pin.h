@@ -5,7 +5,7 @@
 
 #include "larder/engine/value_handle.h"
 
-#include "fork_guard.h"
+#include "os/fork_guard.h"
 
 namespace larder {
 

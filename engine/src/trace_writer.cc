@@ -8,7 +8,7 @@
 
 #include <xxhash.h>
 
-#include "start_thread.h"
+#include "os/start_thread.h"
 
 // Rows are formatted by the recording threads into a block under one mutex; a
 // full block goes to a queue that the writer's thread empties.

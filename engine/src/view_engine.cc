@@ -5,10 +5,10 @@
 #include <string_view>
 #include <utility>
 
-#include "exit_guard.h"
-#include "fork_guard.h"
-#include "per_process.h"
-#include "process_bound.h"
+#include "os/exit_guard.h"
+#include "os/fork_guard.h"
+#include "os/per_process.h"
+#include "os/process_bound.h"
 
 namespace larder {
 namespace {

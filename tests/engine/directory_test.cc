@@ -14,7 +14,7 @@
 #include "directory_create.h"
 #include "directory_fixture.h"
 #include "directory_stamp.h"
-#include "file_system_kind.h"
+#include "os/file_system_kind.h"
 
 namespace larder {
 namespace {

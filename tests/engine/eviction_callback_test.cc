@@ -15,8 +15,8 @@
 
 #include "larder/engine/engine.h"
 
+#include "os/user_callbacks.h"
 #include "temporary_directory.h"
-#include "user_callbacks.h"
 
 namespace larder {
 namespace {

@@ -1,4 +1,4 @@
-#include "fork_guard.h"
+#include "os/fork_guard.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "named_mutex.h"
+#include "os/named_mutex.h"
 
 #include <atomic>
 #include <fstream>

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "segment_io.h"
+#include "os/segment_io.h"
 #include "segment_log.h"
 #include "segment_log_fixture.h"
 

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
+#include "os/segment_io.h"
 #include "segment_file.h"
-#include "segment_io.h"
 #include "segment_log.h"
 #include "segment_log_fixture.h"
 

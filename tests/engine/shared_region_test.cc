@@ -1,4 +1,4 @@
-#include "shared_region.h"
+#include "os/shared_region.h"
 
 #include <cstring>
 #include <fstream>
@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
-#include "in_use.h"
 #include "open_descriptors.h"
+#include "os/in_use.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,4 +1,4 @@
-#include "spsc_ring.h"
+#include "os/spsc_ring.h"
 
 #include <cstring>
 #include <memory>
@@ -9,9 +9,9 @@
 
 #include <gtest/gtest.h>
 
-#include "doorbell.h"
 #include "forked_process.h"
-#include "shared_region.h"
+#include "os/doorbell.h"
+#include "os/shared_region.h"
 #include "temporary_directory.h"
 
 namespace larder {

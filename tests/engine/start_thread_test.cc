@@ -1,7 +1,7 @@
 // Threads of ours: they take no signals, and a process that gets none goes on
 // or is told so.
 
-#include "start_thread.h"
+#include "os/start_thread.h"
 
 #include <atomic>
 #include <filesystem>

@@ -1,0 +1,61 @@
+#ifndef LARDER_ENGINE_SRC_OS_EXIT_GUARD_H_
+#define LARDER_ENGINE_SRC_OS_EXIT_GUARD_H_
+
+#include <functional>
+
+namespace larder {
+
+/// Has exit close what is open while that is still possible. RocksDB cannot be
+/// used, nor even closed, after its own static objects are destroyed, and the
+/// variable that holds a cache may outlive them: exit destroys what was made
+/// last first.
+///
+/// Threads:   thread-safe. The destructor waits while exit closes it.
+/// Processes: a forked child has what its parent had; `close` has to know what
+///            is whose.
+class ClosedAtExit {
+ public:
+  /// `close` may be called on any thread, once, as long as this lives.
+  explicit ClosedAtExit(std::function<void()> close);
+  ~ClosedAtExit();
+  ClosedAtExit(const ClosedAtExit&) = delete;
+  ClosedAtExit& operator=(const ClosedAtExit&) = delete;
+
+ private:
+  friend struct ExitRegistry;
+  const std::function<void()> close_;
+  bool begun_ = false;  // Guarded by the registry's mutex.
+};
+
+/// From now on everything is closed before exit destroys a static object that
+/// exists now; what is made later goes first and may use the cache. To be
+/// called once by whoever needs it, as what was made since the last call
+/// counts, too. A shared library that this is in is not unloaded any more.
+void CloseBeforeStaticsOfNow() noexcept;
+
+/// While one exists, an exit by this thread closes nothing and ends the process
+/// with its status, as kill -9 would but for what stdio has buffered: the
+/// thread may have locks that closing waits for, and does not come back to give
+/// them up. RocksDB's static objects are left alone, too, as its threads live
+/// on.
+///
+/// Threads: of the one that makes it.
+/// Cost:    a handler of exit each, which is never given back (32 bytes).
+class ExitEndsAtOnce {
+ public:
+  ExitEndsAtOnce() noexcept;
+  ~ExitEndsAtOnce();
+  ExitEndsAtOnce(const ExitEndsAtOnce&) = delete;
+  ExitEndsAtOnce& operator=(const ExitEndsAtOnce&) = delete;
+
+  /// To be called before the first one, under no lock. A shared library that
+  /// this is in is not unloaded any more.
+  static void Prepare() noexcept;
+};
+
+/// True once exit has closed everything: nothing can be opened any more.
+[[nodiscard]] bool ExitHasClosed() noexcept;
+
+}  // namespace larder
+
+#endif  // LARDER_ENGINE_SRC_OS_EXIT_GUARD_H_
