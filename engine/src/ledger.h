@@ -10,7 +10,7 @@
 #include "larder/engine/policy.h"
 
 #include "ledger_delta.h"
-#include "rank_space.h"
+#include "policy/rank_space.h"
 
 namespace larder {
 

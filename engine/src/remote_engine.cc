@@ -12,8 +12,8 @@
 #include "base/stored_setting.h"
 #include "base/text_units.h"
 #include "message_codec.h"
+#include "policy/running_policy.h"
 #include "remote_stream.h"
-#include "running_policy.h"
 #include "session_store.h"
 
 namespace larder {

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "rank_cache.h"
+#include "policy/rank_cache.h"
 #include "test_values.h"
 
 // Ranks and a cutoff evict in bulk, by levels; the policies that they stand

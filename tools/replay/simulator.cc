@@ -9,7 +9,7 @@
 #include <xxhash.h>
 
 #include "baseline.h"
-#include "rank_cache.h"
+#include "policy/rank_cache.h"
 #include "replay_run.h"
 
 // The simulator: one loop over the requests, instantiated for larder's own

@@ -9,8 +9,8 @@
 #include "larder/engine/policy.h"
 
 #include "base/text_units.h"
-#include "builtin_policies.h"
-#include "running_policy.h"
+#include "policy/builtin_policies.h"
+#include "policy/running_policy.h"
 
 namespace larder {
 namespace {

@@ -23,7 +23,7 @@
 // searches per request); counters per level kept on disk (one more thing that
 // a crash could tear from the rows).
 
-#include "rank_space.h"
+#include "policy/rank_space.h"
 
 #include <algorithm>
 #include <bit>

@@ -7,7 +7,7 @@
 // column, the expiry rounded up to a multiple of a power of two that is at
 // most a quarter of the TTL; reads check the exact time.
 
-#include "rank_cache.h"
+#include "policy/rank_cache.h"
 
 #include <algorithm>
 #include <bit>

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "builtin_policies.h"
-#include "policy_value.h"
+#include "policy/builtin_policies.h"
+#include "policy/policy_value.h"
 
 namespace larder {
 namespace {

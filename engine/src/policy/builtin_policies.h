@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_BUILTIN_POLICIES_H_
-#define LARDER_ENGINE_SRC_BUILTIN_POLICIES_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_BUILTIN_POLICIES_H_
+#define LARDER_ENGINE_SRC_POLICY_BUILTIN_POLICIES_H_
 
 #include <memory>
 
@@ -21,4 +21,4 @@ std::unique_ptr<Policy> MakeAdaptivePolicy();
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_BUILTIN_POLICIES_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_BUILTIN_POLICIES_H_

@@ -3,7 +3,7 @@
 // real cache fills up (keys above the new threshold leave) and rises again
 // only when the real cache holds much fewer items.
 
-#include "shadow_caches.h"
+#include "policy/shadow_caches.h"
 
 #include <algorithm>
 #include <utility>

@@ -8,7 +8,7 @@
 // reserved u16, sightings since the last halving u64, counter blocks,
 // doorkeeper blocks.
 
-#include "frequency_sketch.h"
+#include "policy/frequency_sketch.h"
 
 #include <bit>
 

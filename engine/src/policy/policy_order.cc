@@ -2,7 +2,7 @@
 // least-recently-used. All items have value 1, so the level is that of the
 // next lap and the spill sub-buckets keep the order of arrival.
 
-#include "builtin_policies.h"
+#include "policy/builtin_policies.h"
 
 namespace larder {
 namespace {

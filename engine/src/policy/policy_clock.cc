@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "builtin_policies.h"
+#include "policy/builtin_policies.h"
 
 namespace larder {
 namespace {

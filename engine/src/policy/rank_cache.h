@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RANK_CACHE_H_
-#define LARDER_ENGINE_SRC_RANK_CACHE_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_RANK_CACHE_H_
+#define LARDER_ENGINE_SRC_POLICY_RANK_CACHE_H_
 
 #include <cstdint>
 #include <map>
@@ -11,7 +11,7 @@
 #include "larder/engine/policy.h"
 #include "larder/engine/status.h"
 
-#include "rank_space.h"
+#include "policy/rank_space.h"
 
 namespace larder {
 
@@ -127,4 +127,4 @@ class RankCache {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RANK_CACHE_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_RANK_CACHE_H_

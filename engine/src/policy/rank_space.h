@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RANK_SPACE_H_
-#define LARDER_ENGINE_SRC_RANK_SPACE_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_RANK_SPACE_H_
+#define LARDER_ENGINE_SRC_POLICY_RANK_SPACE_H_
 
 #include <array>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 #include "larder/engine/policy.h"
 
-#include "rank_rows.h"
+#include "policy/rank_rows.h"
 
 namespace larder {
 
@@ -153,4 +153,4 @@ class RankSpace {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RANK_SPACE_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_RANK_SPACE_H_

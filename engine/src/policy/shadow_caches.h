@@ -1,12 +1,12 @@
-#ifndef LARDER_ENGINE_SRC_SHADOW_CACHES_H_
-#define LARDER_ENGINE_SRC_SHADOW_CACHES_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_SHADOW_CACHES_H_
+#define LARDER_ENGINE_SRC_POLICY_SHADOW_CACHES_H_
 
 #include <array>
 #include <cstdint>
 #include <vector>
 
-#include "adaptive_presets.h"
-#include "rank_space.h"
+#include "policy/adaptive_presets.h"
+#include "policy/rank_space.h"
 
 namespace larder {
 
@@ -82,4 +82,4 @@ class ShadowCaches {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SHADOW_CACHES_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_SHADOW_CACHES_H_

@@ -10,11 +10,11 @@
 // traces of bench/policies one in 48 or 64 is safe; with one in 24 to 40 some
 // random streams miss .07 more in one cell (cloudphysics_io 10 %).
 
-#include "adaptive_presets.h"
+#include "policy/adaptive_presets.h"
 
 #include <algorithm>
 
-#include "policy_value.h"
+#include "policy/policy_value.h"
 
 namespace larder {
 

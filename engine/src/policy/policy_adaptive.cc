@@ -22,10 +22,10 @@
 #include <cmath>
 
 #include "base/coding.h"
-#include "builtin_policies.h"
-#include "frequency_sketch.h"
-#include "policy_value.h"
-#include "shadow_caches.h"
+#include "policy/builtin_policies.h"
+#include "policy/frequency_sketch.h"
+#include "policy/policy_value.h"
+#include "policy/shadow_caches.h"
 
 namespace larder {
 namespace {

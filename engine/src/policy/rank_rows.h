@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RANK_ROWS_H_
-#define LARDER_ENGINE_SRC_RANK_ROWS_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_RANK_ROWS_H_
+#define LARDER_ENGINE_SRC_POLICY_RANK_ROWS_H_
 
 #include <algorithm>
 #include <cstddef>
@@ -94,4 +94,4 @@ class RankRows {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RANK_ROWS_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_RANK_ROWS_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_POLICY_VALUE_H_
-#define LARDER_ENGINE_SRC_POLICY_VALUE_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_POLICY_VALUE_H_
+#define LARDER_ENGINE_SRC_POLICY_POLICY_VALUE_H_
 
 #include <algorithm>
 #include <cmath>
@@ -58,4 +58,4 @@ inline double ValueOfOne(const PolicyItem& item, const PolicyContext& context,
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_POLICY_VALUE_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_POLICY_VALUE_H_

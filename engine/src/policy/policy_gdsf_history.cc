@@ -2,9 +2,9 @@
 // all requests, so that an item which comes back after an eviction keeps its
 // past, and a newcomer that was never seen gets a low rank.
 
-#include "builtin_policies.h"
-#include "frequency_sketch.h"
-#include "policy_value.h"
+#include "policy/builtin_policies.h"
+#include "policy/frequency_sketch.h"
+#include "policy/policy_value.h"
 
 namespace larder {
 namespace {

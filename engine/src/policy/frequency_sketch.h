@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_FREQUENCY_SKETCH_H_
-#define LARDER_ENGINE_SRC_FREQUENCY_SKETCH_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_FREQUENCY_SKETCH_H_
+#define LARDER_ENGINE_SRC_POLICY_FREQUENCY_SKETCH_H_
 
 #include <algorithm>
 #include <array>
@@ -74,4 +74,4 @@ class FrequencySketch {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_FREQUENCY_SKETCH_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_FREQUENCY_SKETCH_H_

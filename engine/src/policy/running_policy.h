@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RUNNING_POLICY_H_
-#define LARDER_ENGINE_SRC_RUNNING_POLICY_H_
+#ifndef LARDER_ENGINE_SRC_POLICY_RUNNING_POLICY_H_
+#define LARDER_ENGINE_SRC_POLICY_RUNNING_POLICY_H_
 
 #include <memory>
 #include <string>
@@ -28,4 +28,4 @@ struct RunningPolicy {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RUNNING_POLICY_H_
+#endif  // LARDER_ENGINE_SRC_POLICY_RUNNING_POLICY_H_
