@@ -14,8 +14,8 @@
 
 #include <rocksdb/file_system.h>
 
-#include "manifest_mark.h"
-#include "resting_file.h"
+#include "directory/manifest_mark.h"
+#include "directory/resting_file.h"
 
 namespace larder {
 

@@ -11,7 +11,7 @@
 
 #include "larder/engine/status.h"
 
-#include "manifest_mark.h"
+#include "directory/manifest_mark.h"
 
 namespace larder {
 

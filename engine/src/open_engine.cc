@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "directory.h"
+#include "directory/directory.h"
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
 #include "recording_engine.h"

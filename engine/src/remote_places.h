@@ -17,7 +17,7 @@
 
 #include "base/unique_fd.h"
 #include "command_codec.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "message_codec.h"
 #include "segment_log.h"
 

@@ -30,7 +30,7 @@
 #include "base/open_file.h"
 #include "base/process_limits.h"
 #include "base/unique_fd.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "ledger_delta.h"
 #include "manifest_check.h"
 #include "os/exit_guard.h"

@@ -19,8 +19,8 @@
 #include "larder/engine/status.h"
 
 #include "counting_file_system.h"
+#include "directory/manifest_mark.h"
 #include "entry.h"
-#include "manifest_mark.h"
 #include "opening_file_system.h"
 #include "version_memtable.h"
 #include "wal_check.h"

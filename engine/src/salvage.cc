@@ -22,7 +22,7 @@
 #include "base/open_file.h"
 #include "base/unique_fd.h"
 #include "counting_file_system.h"
-#include "directory_create.h"
+#include "directory/directory_create.h"
 #include "key_cover.h"
 #include "manifest_check.h"
 #include "os/segment_io.h"

@@ -32,7 +32,7 @@
 #include "base/open_file.h"
 #include "base/test_point.h"
 #include "client_region.h"
-#include "directory_create.h"
+#include "directory/directory_create.h"
 #include "orphan_regions.h"
 #include "os/signal_mask.h"
 

@@ -13,7 +13,7 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "main_region.h"
 #include "os/fork_guard.h"
 #include "os/named_mutex.h"

@@ -40,7 +40,7 @@
 #include "base/check.h"
 #include "base/open_file.h"
 #include "base/test_point.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "mapping_clock.h"
 #include "os/file_system_kind.h"
 #include "os/segment_io.h"

@@ -14,7 +14,7 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/policy.h"
 
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "os/exit_guard.h"
 #include "os/per_process.h"
 #include "os/user_callbacks.h"

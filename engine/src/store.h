@@ -26,11 +26,11 @@
 #include "larder/engine/engine.h"
 
 #include "base/striped.h"
-#include "directory.h"
+#include "directory/directory.h"
+#include "directory/high_water.h"
 #include "entry.h"
 #include "eviction_board.h"
 #include "eviction_notifier.h"
-#include "high_water.h"
 #include "key_filter.h"
 #include "ledger.h"
 #include "os/user_callbacks.h"

@@ -12,7 +12,7 @@
 #include "base/open_file.h"
 #include "base/stored_setting.h"
 #include "base/text_units.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "os/start_thread.h"
 #include "segment_format.h"
 #include "store.h"

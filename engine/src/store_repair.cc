@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "base/open_file.h"
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "salvage.h"
 #include "segment_format.h"
 #include "store.h"

@@ -17,7 +17,7 @@
 
 #include "../read_file.h"
 #include "../temporary_directory.h"
-#include "directory.h"
+#include "directory/directory.h"
 
 namespace larder {
 

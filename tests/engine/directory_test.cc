@@ -1,4 +1,4 @@
-#include "directory.h"
+#include "directory/directory.h"
 
 #include <array>
 #include <cstdio>
@@ -11,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "directory_create.h"
+#include "directory/directory_create.h"
+#include "directory/directory_stamp.h"
 #include "directory_fixture.h"
-#include "directory_stamp.h"
 #include "os/file_system_kind.h"
 
 namespace larder {

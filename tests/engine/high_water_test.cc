@@ -1,4 +1,4 @@
-#include "high_water.h"
+#include "directory/high_water.h"
 
 #include <filesystem>
 #include <fstream>

@@ -16,7 +16,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
 

@@ -1,6 +1,6 @@
 // Files that give their descriptors back while nobody reads them.
 
-#include "resting_file.h"
+#include "directory/resting_file.h"
 
 #include <atomic>
 #include <chrono>

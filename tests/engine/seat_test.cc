@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/test_point.h"
-#include "directory_create.h"
+#include "directory/directory_create.h"
 #include "forked_process.h"
 #include "orphan_regions.h"
 #include "temporary_directory.h"

@@ -14,7 +14,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "directory.h"
+#include "directory/directory.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

@@ -11,7 +11,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "directory.h"
+#include "directory/directory.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
 #include "test_values.h"

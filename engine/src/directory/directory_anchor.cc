@@ -8,7 +8,7 @@
 // each access, as it may be replaced right after the look; the current
 // directory of a thread (unshare), as RocksDB's paths are used on many.
 
-#include "directory_anchor.h"
+#include "directory/directory_anchor.h"
 
 #include <cerrno>
 #include <string_view>
@@ -22,7 +22,7 @@
 
 #include "base/open_file.h"
 #include "base/path_error.h"
-#include "directory_create.h"
+#include "directory/directory_create.h"
 
 namespace larder {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_DIRECTORY_H_
-#define LARDER_ENGINE_SRC_DIRECTORY_H_
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_H_
 
 #include <atomic>
 #include <cstdint>
@@ -11,9 +11,9 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
-#include "directory_anchor.h"
-#include "directory_create.h"
-#include "directory_stamp.h"
+#include "directory/directory_anchor.h"
+#include "directory/directory_create.h"
+#include "directory/directory_stamp.h"
 
 namespace larder {
 
@@ -166,4 +166,4 @@ class CacheDirectory {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_DIRECTORY_H_
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_H_

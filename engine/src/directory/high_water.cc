@@ -3,7 +3,7 @@
 // been the newer one, though, and the marks are raised by more than there can
 // be between two writes.
 
-#include "high_water.h"
+#include "directory/high_water.h"
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 // the rename the directory counts as vacant and the next Open starts over;
 // from then on it is a cache, and Open makes what is missing.
 
-#include "directory_create.h"
+#include "directory/directory_create.h"
 
 #include <algorithm>
 #include <cerrno>

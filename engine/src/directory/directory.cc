@@ -6,7 +6,7 @@
 // with nothing but the remains of a creation; 3. only the holder of the seat
 // changes anything.
 
-#include "directory.h"
+#include "directory/directory.h"
 
 #include <algorithm>
 #include <array>
@@ -26,8 +26,8 @@
 #include "base/open_file.h"
 #include "base/path_error.h"
 #include "base/process_limits.h"
-#include "directory_anchor.h"
-#include "directory_create.h"
+#include "directory/directory_anchor.h"
+#include "directory/directory_create.h"
 #include "os/disk_usage.h"
 #include "os/file_system_kind.h"
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RESTING_FILE_H_
-#define LARDER_ENGINE_SRC_RESTING_FILE_H_
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_RESTING_FILE_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_RESTING_FILE_H_
 
 #include <atomic>
 #include <chrono>
@@ -84,4 +84,4 @@ class RestingFile final : public rocksdb::FSRandomAccessFile {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RESTING_FILE_H_
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_RESTING_FILE_H_

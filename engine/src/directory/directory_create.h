@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_DIRECTORY_CREATE_H_
-#define LARDER_ENGINE_SRC_DIRECTORY_CREATE_H_
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_CREATE_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_CREATE_H_
 
 #include <filesystem>
 #include <system_error>
@@ -8,7 +8,7 @@
 
 #include "larder/engine/status.h"
 
-#include "directory_stamp.h"
+#include "directory/directory_stamp.h"
 
 namespace larder {
 
@@ -50,4 +50,4 @@ class CreationUndo {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_DIRECTORY_CREATE_H_
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_CREATE_H_

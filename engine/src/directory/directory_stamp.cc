@@ -3,7 +3,7 @@
 // newer format may change everything after it. Lines beyond the known three
 // are skipped: what must not be skipped is a feature bit.
 
-#include "directory_stamp.h"
+#include "directory/directory_stamp.h"
 
 #include <algorithm>
 #include <array>

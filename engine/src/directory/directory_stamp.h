@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_DIRECTORY_STAMP_H_
-#define LARDER_ENGINE_SRC_DIRECTORY_STAMP_H_
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_STAMP_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_STAMP_H_
 
 #include <cstdint>
 #include <string>
@@ -32,4 +32,4 @@ struct DirectoryStamp {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_DIRECTORY_STAMP_H_
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_DIRECTORY_STAMP_H_

@@ -1,4 +1,4 @@
-#include "resting_file.h"
+#include "directory/resting_file.h"
 
 #include <utility>
 

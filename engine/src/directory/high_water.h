@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HIGH_WATER_H_
-#define LARDER_ENGINE_SRC_HIGH_WATER_H_
+#ifndef LARDER_ENGINE_SRC_DIRECTORY_HIGH_WATER_H_
+#define LARDER_ENGINE_SRC_DIRECTORY_HIGH_WATER_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -9,7 +9,7 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "manifest_mark.h"
+#include "directory/manifest_mark.h"
 
 namespace larder {
 
@@ -79,4 +79,4 @@ class HighWater {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HIGH_WATER_H_
+#endif  // LARDER_ENGINE_SRC_DIRECTORY_HIGH_WATER_H_
