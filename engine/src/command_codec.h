@@ -13,7 +13,7 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 /// Commands and replies as bytes, for the rings between processes and for the
 /// session records on disk.

@@ -13,7 +13,7 @@
 #include "larder/engine/policy.h"
 #include "larder/engine/status.h"
 
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 

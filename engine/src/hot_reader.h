@@ -10,7 +10,7 @@
 
 #include "hot_layout.h"
 #include "os/shared_region.h"
-#include "placed_reader.h"
+#include "segments/placed_reader.h"
 
 namespace larder {
 

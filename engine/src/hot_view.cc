@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "os/futex.h"
-#include "placed_reader.h"
-#include "read_ahead_pace.h"
+#include "segments/placed_reader.h"
+#include "segments/read_ahead_pace.h"
 
 namespace larder {
 

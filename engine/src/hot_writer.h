@@ -18,7 +18,7 @@
 #include "hot_arena.h"
 #include "hot_layout.h"
 #include "os/shared_region.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 

@@ -14,7 +14,7 @@
 
 #include "command_codec.h"
 #include "eviction_board.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 /// The bodies of all messages but kExecute; see command_codec.h for the rules.
 /// Every Encode appends; every Decode takes the whole body and nothing else.

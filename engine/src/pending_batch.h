@@ -17,7 +17,7 @@
 #include "hot_writer.h"
 #include "ledger_delta.h"
 #include "room_claim.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 #include "session_records.h"
 #include "tag_cutoffs.h"
 #include "told_items.h"

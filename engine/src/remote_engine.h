@@ -16,10 +16,10 @@
 
 #include "client_channel.h"
 #include "command_codec.h"
-#include "placed_reader.h"
 #include "remote_places.h"
 #include "reply_offer.h"
 #include "seat.h"
+#include "segments/placed_reader.h"
 
 namespace larder {
 

@@ -9,9 +9,9 @@
 #include "base/open_file.h"
 #include "os/segment_io.h"
 #include "os/start_thread.h"
-#include "segment_file.h"
-#include "segment_format.h"
-#include "segment_reuse.h"
+#include "segments/segment_file.h"
+#include "segments/segment_format.h"
+#include "segments/segment_reuse.h"
 
 namespace larder {
 namespace {

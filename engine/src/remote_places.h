@@ -19,7 +19,7 @@
 #include "command_codec.h"
 #include "directory/directory_anchor.h"
 #include "message_codec.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 

@@ -12,7 +12,7 @@
 #include "larder/engine/engine.h"
 
 #include "message_codec.h"
-#include "placed_reader.h"
+#include "segments/placed_reader.h"
 
 namespace larder {
 

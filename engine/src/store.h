@@ -41,7 +41,7 @@
 #include "room_claim.h"
 #include "run_table.h"
 #include "search_gate.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 #include "session_store.h"
 #include "store_hot.h"
 #include "tag_cutoffs.h"

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "segment_format.h"
+#include "segments/segment_format.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "segment_file.h"
+#include "segments/segment_file.h"
 #include "store.h"
 
 // Space in the value log for clients, who write large values there themselves:

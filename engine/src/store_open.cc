@@ -14,7 +14,7 @@
 #include "base/text_units.h"
 #include "directory/directory_anchor.h"
 #include "os/start_thread.h"
-#include "segment_format.h"
+#include "segments/segment_format.h"
 #include "store.h"
 #include "store_check.h"
 #include "store_keys.h"

@@ -5,8 +5,8 @@
 
 #include "base/check.h"
 #include "base/test_point.h"
-#include "read_ahead_pace.h"
 #include "reply_offer.h"
+#include "segments/read_ahead_pace.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"

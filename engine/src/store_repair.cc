@@ -5,7 +5,7 @@
 #include "base/open_file.h"
 #include "directory/directory_anchor.h"
 #include "salvage.h"
-#include "segment_format.h"
+#include "segments/segment_format.h"
 #include "store.h"
 
 // What is done about a cache that is damaged, in this order: a new database is

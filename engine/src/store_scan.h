@@ -12,7 +12,7 @@
 
 #include <rocksdb/iterator.h>
 
-#include "read_ahead_pace.h"
+#include "segments/read_ahead_pace.h"
 #include "store.h"
 #include "tag_cutoffs.h"
 

@@ -17,7 +17,7 @@
 #include "base/unique_fd.h"
 #include "cold_pages.h"
 #include "segment_log_fixture.h"
-#include "segment_mapping.h"
+#include "segments/segment_mapping.h"
 
 namespace larder {
 namespace {

@@ -22,7 +22,7 @@
 #include "larder/engine/engine.h"
 
 #include "read_file.h"
-#include "segment_mapping.h"
+#include "segments/segment_mapping.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

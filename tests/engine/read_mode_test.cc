@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "segment_file.h"
-#include "segment_format.h"
 #include "segment_log_fixture.h"
+#include "segments/segment_file.h"
+#include "segments/segment_format.h"
 #include "store_fixture.h"
 
 namespace larder {

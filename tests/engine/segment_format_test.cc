@@ -1,4 +1,4 @@
-#include "segment_format.h"
+#include "segments/segment_format.h"
 
 #include <cstdint>
 #include <cstring>

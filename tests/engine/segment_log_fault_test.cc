@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "os/segment_io.h"
-#include "segment_log.h"
 #include "segment_log_fixture.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 namespace {

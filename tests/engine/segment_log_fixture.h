@@ -17,8 +17,8 @@
 
 #include "../temporary_directory.h"
 #include "../test_values.h"
-#include "segment_format.h"
-#include "segment_log.h"
+#include "segments/segment_format.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 

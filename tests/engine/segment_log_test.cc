@@ -1,4 +1,4 @@
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 #include <algorithm>
 #include <atomic>
@@ -15,8 +15,8 @@
 #include "larder/engine/limits.h"
 
 #include "open_descriptors.h"
-#include "segment_format.h"
 #include "segment_log_fixture.h"
+#include "segments/segment_format.h"
 
 namespace larder {
 namespace {

@@ -1,4 +1,4 @@
-#include "segment_reuse.h"
+#include "segments/segment_reuse.h"
 
 #include <atomic>
 #include <csignal>
@@ -21,9 +21,9 @@
 
 #include "base/unique_fd.h"
 #include "os/segment_io.h"
-#include "segment_file.h"
-#include "segment_log.h"
 #include "segment_log_fixture.h"
+#include "segments/segment_file.h"
+#include "segments/segment_log.h"
 
 // Files of segments that are kept to become new ones: that they do, and all
 // that keeps them from it.

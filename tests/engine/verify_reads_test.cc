@@ -13,7 +13,7 @@
 #include "larder/engine/settings.h"
 
 #include "segment_log_fixture.h"
-#include "segment_mapping.h"
+#include "segments/segment_mapping.h"
 #include "store_fixture.h"
 
 // What docs/settings.md promises of verify_reads, with bits flipped in files

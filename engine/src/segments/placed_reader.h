@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_PLACED_READER_H_
-#define LARDER_ENGINE_SRC_PLACED_READER_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_PLACED_READER_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_PLACED_READER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "larder/engine/status.h"
 #include "larder/engine/value_handle.h"
 
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 
@@ -31,4 +31,4 @@ class PlacedReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_PLACED_READER_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_PLACED_READER_H_

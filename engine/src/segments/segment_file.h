@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_FILE_H_
-#define LARDER_ENGINE_SRC_SEGMENT_FILE_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FILE_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FILE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -18,8 +18,8 @@
 #include "base/unique_fd.h"
 #include "os/fork_guard.h"
 #include "os/segment_io.h"
-#include "segment_log.h"
-#include "segment_mapping.h"
+#include "segments/segment_log.h"
+#include "segments/segment_mapping.h"
 
 namespace larder {
 
@@ -272,4 +272,4 @@ class SegmentFile {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_FILE_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FILE_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_LOG_H_
-#define LARDER_ENGINE_SRC_SEGMENT_LOG_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_LOG_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_LOG_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -325,4 +325,4 @@ class SegmentLog {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_LOG_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_LOG_H_

@@ -8,7 +8,7 @@
 // dropped the dirty pages and call them clean, so that trying again succeeds
 // without anything having been written.
 
-#include "segment_file.h"
+#include "segments/segment_file.h"
 
 #include <algorithm>
 #include <array>
@@ -23,9 +23,9 @@
 
 #include "base/check.h"
 #include "base/open_file.h"
-#include "segment_format.h"
-#include "segment_reuse.h"
-#include "segment_scan.h"
+#include "segments/segment_format.h"
+#include "segments/segment_reuse.h"
+#include "segments/segment_scan.h"
 
 namespace larder {
 namespace {

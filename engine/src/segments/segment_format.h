@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_FORMAT_H_
-#define LARDER_ENGINE_SRC_SEGMENT_FORMAT_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FORMAT_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FORMAT_H_
 
 #include <array>
 #include <cstdint>
@@ -89,4 +89,4 @@ void PrefetchBytes(std::string_view bytes) noexcept;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_FORMAT_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_FORMAT_H_

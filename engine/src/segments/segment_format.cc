@@ -3,7 +3,7 @@
 // what the length spans, and recovery may skip a record whose payload is bad.
 // One checksum over everything was rejected, as it cannot tell the two apart.
 
-#include "segment_format.h"
+#include "segments/segment_format.h"
 
 #include <bit>
 #include <charconv>

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_REUSE_H_
-#define LARDER_ENGINE_SRC_SEGMENT_REUSE_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_REUSE_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_REUSE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "segment_file.h"
+#include "segments/segment_file.h"
 
 namespace larder {
 
@@ -96,4 +96,4 @@ class SegmentSpares {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_REUSE_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_REUSE_H_

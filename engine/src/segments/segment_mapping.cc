@@ -1,4 +1,4 @@
-#include "segment_mapping.h"
+#include "segments/segment_mapping.h"
 
 #include <algorithm>
 #include <array>

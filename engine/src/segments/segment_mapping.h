@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_MAPPING_H_
-#define LARDER_ENGINE_SRC_SEGMENT_MAPPING_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_MAPPING_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_MAPPING_H_
 
 #include <atomic>
 #include <cstddef>
@@ -103,4 +103,4 @@ class SegmentMapping {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_MAPPING_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_MAPPING_H_

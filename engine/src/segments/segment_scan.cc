@@ -7,7 +7,7 @@
 // A group of records is visited before the window that they lie in moves on, so
 // none of them is copied.
 
-#include "segment_scan.h"
+#include "segments/segment_scan.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "segment_format.h"
+#include "segments/segment_format.h"
 
 namespace larder {
 namespace {

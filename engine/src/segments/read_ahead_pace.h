@@ -1,10 +1,10 @@
-#ifndef LARDER_ENGINE_SRC_READ_AHEAD_PACE_H_
-#define LARDER_ENGINE_SRC_READ_AHEAD_PACE_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_READ_AHEAD_PACE_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_READ_AHEAD_PACE_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 
@@ -51,4 +51,4 @@ class ReadAheadPace {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_READ_AHEAD_PACE_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_READ_AHEAD_PACE_H_

@@ -1,12 +1,12 @@
-#ifndef LARDER_ENGINE_SRC_MAPPING_CLOCK_H_
-#define LARDER_ENGINE_SRC_MAPPING_CLOCK_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_MAPPING_CLOCK_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_MAPPING_CLOCK_H_
 
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <vector>
 
-#include "segment_file.h"
+#include "segments/segment_file.h"
 
 namespace larder {
 
@@ -36,4 +36,4 @@ class MappingClock {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_MAPPING_CLOCK_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_MAPPING_CLOCK_H_

@@ -13,7 +13,7 @@
 // 2. a removed file stays in the table while a snapshot older than its removal
 // lives, and is mapped; 3. only the files in open_ have the log's own hold.
 
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 #include <algorithm>
 #include <array>
@@ -41,13 +41,13 @@
 #include "base/open_file.h"
 #include "base/test_point.h"
 #include "directory/directory_anchor.h"
-#include "mapping_clock.h"
 #include "os/file_system_kind.h"
 #include "os/segment_io.h"
-#include "segment_file.h"
-#include "segment_format.h"
-#include "segment_reuse.h"
-#include "segment_scan.h"
+#include "segments/mapping_clock.h"
+#include "segments/segment_file.h"
+#include "segments/segment_format.h"
+#include "segments/segment_reuse.h"
+#include "segments/segment_scan.h"
 
 namespace larder {
 namespace {

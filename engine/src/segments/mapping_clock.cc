@@ -1,4 +1,4 @@
-#include "mapping_clock.h"
+#include "segments/mapping_clock.h"
 
 namespace larder {
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEGMENT_SCAN_H_
-#define LARDER_ENGINE_SRC_SEGMENT_SCAN_H_
+#ifndef LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_SCAN_H_
+#define LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_SCAN_H_
 
 #include <cstdint>
 #include <functional>
@@ -8,7 +8,7 @@
 #include "larder/engine/status.h"
 
 #include "os/segment_io.h"
-#include "segment_log.h"
+#include "segments/segment_log.h"
 
 namespace larder {
 
@@ -49,4 +49,4 @@ using SegmentGroupVisit = std::function<bool(std::span<const PlacedRecord>)>;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEGMENT_SCAN_H_
+#endif  // LARDER_ENGINE_SRC_SEGMENTS_SEGMENT_SCAN_H_
