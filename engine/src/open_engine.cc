@@ -7,9 +7,9 @@
 #include "directory/directory.h"
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
-#include "recording_engine.h"
 #include "shared_engine.h"
 #include "store.h"
+#include "trace/recording_engine.h"
 #include "view_engine.h"
 
 namespace larder {

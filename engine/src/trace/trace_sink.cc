@@ -7,7 +7,7 @@
 #include <zstd.h>
 
 #include "base/open_file.h"
-#include "trace_writer.h"
+#include "trace/trace_writer.h"
 
 namespace larder {
 namespace {

@@ -5,7 +5,7 @@
 // In a forked child the writer's thread does not exist and its mutex may be
 // held for ever: a child leaves the writer alone, and leaks it.
 
-#include "recording_engine.h"
+#include "trace/recording_engine.h"
 
 #include <algorithm>
 #include <atomic>
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "os/fork_guard.h"
-#include "trace_writer.h"
+#include "trace/trace_writer.h"
 
 namespace larder {
 namespace {

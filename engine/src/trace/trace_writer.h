@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_TRACE_WRITER_H_
-#define LARDER_ENGINE_SRC_TRACE_WRITER_H_
+#ifndef LARDER_ENGINE_SRC_TRACE_TRACE_WRITER_H_
+#define LARDER_ENGINE_SRC_TRACE_TRACE_WRITER_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -142,4 +142,4 @@ class TraceWriter {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_TRACE_WRITER_H_
+#endif  // LARDER_ENGINE_SRC_TRACE_TRACE_WRITER_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_RECORDING_ENGINE_H_
-#define LARDER_ENGINE_SRC_RECORDING_ENGINE_H_
+#ifndef LARDER_ENGINE_SRC_TRACE_RECORDING_ENGINE_H_
+#define LARDER_ENGINE_SRC_TRACE_RECORDING_ENGINE_H_
 
 #include <functional>
 #include <memory>
@@ -33,4 +33,4 @@ using EngineOpening = std::function<Result<std::unique_ptr<Engine>>(
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_RECORDING_ENGINE_H_
+#endif  // LARDER_ENGINE_SRC_TRACE_RECORDING_ENGINE_H_
