@@ -18,8 +18,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "hot_reader.h"
-#include "hot_writer.h"
+#include "hot/hot_reader.h"
+#include "hot/hot_writer.h"
 #include "round_trips.h"
 #include "temporary_directory.h"
 

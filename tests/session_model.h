@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 #include "model_engine.h"
 #include "session_store.h"
 

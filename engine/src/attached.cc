@@ -17,7 +17,7 @@
 #include "base/open_file.h"
 #include "base/unique_fd.h"
 #include "directory/directory_create.h"
-#include "hot_layout.h"
+#include "hot/hot_layout.h"
 #include "main_region.h"
 #include "os/ofd_lock.h"
 #include "os/process_identity.h"

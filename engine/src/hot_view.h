@@ -11,7 +11,7 @@
 #include "larder/engine/clock.h"
 #include "larder/engine/command.h"
 
-#include "hot_reader.h"
+#include "hot/hot_reader.h"
 #include "reply_offer.h"
 #include "seat.h"
 

@@ -14,7 +14,7 @@
 #include <rocksdb/write_batch.h>
 
 #include "entry.h"
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 #include "ledger_delta.h"
 #include "room_claim.h"
 #include "segments/segment_log.h"

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 #include "pending_batch.h"
 
 namespace larder {

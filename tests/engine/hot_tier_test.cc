@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "forked_process.h"
-#include "hot_reader.h"
-#include "hot_writer.h"
+#include "hot/hot_reader.h"
+#include "hot/hot_writer.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HOT_LAYOUT_H_
-#define LARDER_ENGINE_SRC_HOT_LAYOUT_H_
+#ifndef LARDER_ENGINE_SRC_HOT_HOT_LAYOUT_H_
+#define LARDER_ENGINE_SRC_HOT_HOT_LAYOUT_H_
 
 #include <array>
 #include <atomic>
@@ -261,4 +261,4 @@ inline std::uint16_t HotTagSlot(std::string_view tag) noexcept {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HOT_LAYOUT_H_
+#endif  // LARDER_ENGINE_SRC_HOT_HOT_LAYOUT_H_

@@ -9,7 +9,7 @@
 // 4. If the tier turns into zeros meanwhile (LetGo), the second look sees
 //    another sequence: an entry that says anything has one that is not 0.
 
-#include "hot_reader.h"
+#include "hot/hot_reader.h"
 
 #include <new>
 #include <utility>

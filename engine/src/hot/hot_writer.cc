@@ -6,7 +6,7 @@
 // A block that an entry pointed to may be reused at once: a reader that copies
 // from it finds the entry's sequence changed afterwards (see hot_layout.h).
 
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 
 #include <utility>
 

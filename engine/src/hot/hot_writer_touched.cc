@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 
 namespace larder {
 

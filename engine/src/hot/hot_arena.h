@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HOT_ARENA_H_
-#define LARDER_ENGINE_SRC_HOT_ARENA_H_
+#ifndef LARDER_ENGINE_SRC_HOT_HOT_ARENA_H_
+#define LARDER_ENGINE_SRC_HOT_HOT_ARENA_H_
 
 #include <cstdint>
 #include <deque>
@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "hot_layout.h"
+#include "hot/hot_layout.h"
 
 namespace larder {
 
@@ -94,4 +94,4 @@ class HotArena {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HOT_ARENA_H_
+#endif  // LARDER_ENGINE_SRC_HOT_HOT_ARENA_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HOT_WRITER_H_
-#define LARDER_ENGINE_SRC_HOT_WRITER_H_
+#ifndef LARDER_ENGINE_SRC_HOT_HOT_WRITER_H_
+#define LARDER_ENGINE_SRC_HOT_HOT_WRITER_H_
 
 #include <array>
 #include <atomic>
@@ -15,8 +15,8 @@
 #include "larder/engine/policy.h"
 #include "larder/engine/status.h"
 
-#include "hot_arena.h"
-#include "hot_layout.h"
+#include "hot/hot_arena.h"
+#include "hot/hot_layout.h"
 #include "os/shared_region.h"
 #include "segments/segment_log.h"
 
@@ -233,4 +233,4 @@ class HotWriter {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HOT_WRITER_H_
+#endif  // LARDER_ENGINE_SRC_HOT_HOT_WRITER_H_

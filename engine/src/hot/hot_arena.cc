@@ -4,7 +4,7 @@
 // clock over everything, and blocks that are overwritten all the time circulate
 // in a few extents that stay in the CPU's cache.
 
-#include "hot_arena.h"
+#include "hot/hot_arena.h"
 
 #include <algorithm>
 #include <utility>

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "hot_writer.h"
+#include "hot/hot_writer.h"
 
 namespace larder {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HOT_READER_H_
-#define LARDER_ENGINE_SRC_HOT_READER_H_
+#ifndef LARDER_ENGINE_SRC_HOT_HOT_READER_H_
+#define LARDER_ENGINE_SRC_HOT_HOT_READER_H_
 
 #include <cstdint>
 #include <memory>
@@ -8,7 +8,7 @@
 #include "larder/engine/command.h"
 #include "larder/engine/status.h"
 
-#include "hot_layout.h"
+#include "hot/hot_layout.h"
 #include "os/shared_region.h"
 #include "segments/placed_reader.h"
 
@@ -97,4 +97,4 @@ class HotReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HOT_READER_H_
+#endif  // LARDER_ENGINE_SRC_HOT_HOT_READER_H_
