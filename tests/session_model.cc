@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "command_codec.h"
+#include "messages/command_codec.h"
 
 namespace larder::testing {
 namespace {

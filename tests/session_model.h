@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "hot/hot_writer.h"
+#include "messages/session_store.h"
 #include "model_engine.h"
-#include "session_store.h"
 
 namespace larder::testing {
 

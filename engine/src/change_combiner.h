@@ -7,8 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "messages/session_store.h"
 #include "os/futex.h"
-#include "session_store.h"
 
 namespace larder {
 

@@ -18,7 +18,7 @@
 
 #include "base/check.h"
 #include "base/test_point.h"
-#include "command_codec.h"
+#include "messages/command_codec.h"
 #include "os/spsc_ring.h"
 
 namespace larder {

@@ -8,9 +8,9 @@
 #include "larder/engine/limits.h"
 #include "larder/engine/settings.h"
 
+#include "messages/reply_offer.h"
 #include "os/start_thread.h"
 #include "policy_offers.h"
-#include "reply_offer.h"
 
 namespace larder {
 namespace {

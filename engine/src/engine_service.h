@@ -19,10 +19,10 @@
 #include <vector>
 
 #include "change_combiner.h"
-#include "command_codec.h"
-#include "message_codec.h"
+#include "messages/command_codec.h"
+#include "messages/message_codec.h"
+#include "messages/session_store.h"
 #include "seat_server.h"
-#include "session_store.h"
 
 namespace larder {
 

@@ -13,7 +13,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "eviction_board.h"
+#include "messages/eviction_board.h"
 
 namespace larder {
 

@@ -12,7 +12,7 @@
 #include "larder/engine/command.h"
 
 #include "hot/hot_reader.h"
-#include "reply_offer.h"
+#include "messages/reply_offer.h"
 #include "seat.h"
 
 namespace larder {

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "messages/session_store.h"
 #include "seat.h"
-#include "session_store.h"
 
 namespace larder {
 

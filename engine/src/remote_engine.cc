@@ -11,10 +11,10 @@
 #include "base/coding.h"
 #include "base/stored_setting.h"
 #include "base/text_units.h"
-#include "message_codec.h"
+#include "messages/message_codec.h"
+#include "messages/session_store.h"
 #include "policy/running_policy.h"
 #include "remote_stream.h"
-#include "session_store.h"
 
 namespace larder {
 namespace {

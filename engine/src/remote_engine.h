@@ -15,9 +15,9 @@
 #include "larder/engine/engine.h"
 
 #include "client_channel.h"
-#include "command_codec.h"
+#include "messages/command_codec.h"
+#include "messages/reply_offer.h"
 #include "remote_places.h"
-#include "reply_offer.h"
 #include "seat.h"
 #include "segments/placed_reader.h"
 

@@ -16,9 +16,9 @@
 #include "larder/engine/value_handle.h"
 
 #include "base/unique_fd.h"
-#include "command_codec.h"
 #include "directory/directory_anchor.h"
-#include "message_codec.h"
+#include "messages/command_codec.h"
+#include "messages/message_codec.h"
 #include "segments/segment_log.h"
 
 namespace larder {

@@ -6,7 +6,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "message_codec.h"
+#include "messages/message_codec.h"
 
 namespace larder {
 namespace {

@@ -16,7 +16,7 @@
 #include "larder/engine/status.h"
 
 #include "client_region.h"
-#include "command_codec.h"
+#include "messages/command_codec.h"
 #include "os/doorbell.h"
 #include "os/shared_region.h"
 #include "os/spsc_ring.h"

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
-#include "command_codec.h"
+#include "messages/command_codec.h"
 #include "rocks.h"
 #include "store_keys.h"
 

@@ -16,7 +16,7 @@
 #include "larder/engine/command.h"
 #include "larder/engine/status.h"
 
-#include "session_store.h"
+#include "messages/session_store.h"
 
 namespace rocksdb {
 class ColumnFamilyHandle;

@@ -15,13 +15,13 @@
 #include "larder/engine/policy.h"
 
 #include "directory/directory_anchor.h"
+#include "messages/session_store.h"
 #include "os/exit_guard.h"
 #include "os/per_process.h"
 #include "os/user_callbacks.h"
 #include "policy_offers.h"
 #include "remote_engine.h"
 #include "seat.h"
-#include "session_store.h"
 
 namespace larder {
 

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/test_point.h"
-#include "reply_offer.h"
+#include "messages/reply_offer.h"
 #include "segments/read_ahead_pace.h"
 #include "store.h"
 #include "store_command.h"

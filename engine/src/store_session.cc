@@ -3,7 +3,7 @@
 #include <unordered_map>
 
 #include "base/check.h"
-#include "command_codec.h"
+#include "messages/command_codec.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"

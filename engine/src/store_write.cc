@@ -10,7 +10,7 @@
 #include "base/coding.h"
 #include "base/process_limits.h"
 #include "base/thread_scratch.h"
-#include "reply_offer.h"
+#include "messages/reply_offer.h"
 #include "store.h"
 #include "store_command.h"
 #include "store_keys.h"

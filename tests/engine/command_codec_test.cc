@@ -1,4 +1,4 @@
-#include "command_codec.h"
+#include "messages/command_codec.h"
 
 #include <limits>
 #include <memory>
@@ -10,7 +10,7 @@
 
 #include "larder/engine/limits.h"
 
-#include "message_codec.h"
+#include "messages/message_codec.h"
 
 namespace larder {
 namespace {

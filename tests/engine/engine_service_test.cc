@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "client_channel.h"
-#include "message_codec.h"
+#include "messages/message_codec.h"
 #include "session_model.h"
 #include "temporary_directory.h"
 

@@ -23,10 +23,10 @@
 
 #include "base/test_point.h"
 #include "client_channel.h"
-#include "command_codec.h"
 #include "engine_service.h"
 #include "forked_process.h"
-#include "message_codec.h"
+#include "messages/command_codec.h"
+#include "messages/message_codec.h"
 #include "remote_engine.h"
 #include "seat.h"
 #include "session_model.h"

@@ -1,4 +1,4 @@
-#include "reply_offer.h"
+#include "messages/reply_offer.h"
 
 #include <array>
 #include <string>

@@ -9,7 +9,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "command_codec.h"
+#include "messages/command_codec.h"
 #include "store.h"
 #include "temporary_directory.h"
 #include "test_values.h"

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "command_codec.h"
-#include "message_codec.h"
+#include "messages/command_codec.h"
+#include "messages/message_codec.h"
 
 namespace {
 

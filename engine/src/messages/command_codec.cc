@@ -10,7 +10,7 @@
 // 2. Unknown enumerators, flags and trailing bytes are kCorruption, so a peer
 //    of another version is noticed rather than misread.
 
-#include "command_codec.h"
+#include "messages/command_codec.h"
 
 #include <algorithm>
 #include <utility>
@@ -18,7 +18,7 @@
 #include "larder/engine/limits.h"
 
 #include "base/check.h"
-#include "wire.h"
+#include "messages/wire.h"
 
 namespace larder {
 namespace {

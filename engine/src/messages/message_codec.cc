@@ -1,4 +1,4 @@
-#include "message_codec.h"
+#include "messages/message_codec.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include "larder/engine/limits.h"
 
 #include "base/check.h"
-#include "wire.h"
+#include "messages/wire.h"
 
 namespace larder {
 namespace {

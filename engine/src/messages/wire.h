@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_WIRE_H_
-#define LARDER_ENGINE_SRC_WIRE_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_WIRE_H_
+#define LARDER_ENGINE_SRC_MESSAGES_WIRE_H_
 
 #include <cstdint>
 #include <string>
@@ -74,4 +74,4 @@ class WireReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_WIRE_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_WIRE_H_

@@ -1,4 +1,4 @@
-#include "eviction_board.h"
+#include "messages/eviction_board.h"
 
 #include <utility>
 

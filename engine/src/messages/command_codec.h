@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_COMMAND_CODEC_H_
-#define LARDER_ENGINE_SRC_COMMAND_CODEC_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_COMMAND_CODEC_H_
+#define LARDER_ENGINE_SRC_MESSAGES_COMMAND_CODEC_H_
 
 #include <cstdint>
 #include <memory>
@@ -131,4 +131,4 @@ void PutItemInfo(std::string& out, const ItemInfo& info);
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_COMMAND_CODEC_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_COMMAND_CODEC_H_

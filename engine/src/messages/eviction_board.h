@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_EVICTION_BOARD_H_
-#define LARDER_ENGINE_SRC_EVICTION_BOARD_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_EVICTION_BOARD_H_
+#define LARDER_ENGINE_SRC_MESSAGES_EVICTION_BOARD_H_
 
 #include <atomic>
 #include <chrono>
@@ -73,4 +73,4 @@ class EvictionBoard {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_EVICTION_BOARD_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_EVICTION_BOARD_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SESSION_STORE_H_
-#define LARDER_ENGINE_SRC_SESSION_STORE_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_SESSION_STORE_H_
+#define LARDER_ENGINE_SRC_MESSAGES_SESSION_STORE_H_
 
 #include <atomic>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "message_codec.h"
+#include "messages/message_codec.h"
 #include "segments/placed_reader.h"
 
 namespace larder {
@@ -202,4 +202,4 @@ class SessionStore : public Engine, public PlacedReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SESSION_STORE_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_SESSION_STORE_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_REPLY_OFFER_H_
-#define LARDER_ENGINE_SRC_REPLY_OFFER_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_REPLY_OFFER_H_
+#define LARDER_ENGINE_SRC_MESSAGES_REPLY_OFFER_H_
 
 #include <cstddef>
 #include <memory>
@@ -48,4 +48,4 @@ class ReplyOffer {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_REPLY_OFFER_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_REPLY_OFFER_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_MESSAGE_CODEC_H_
-#define LARDER_ENGINE_SRC_MESSAGE_CODEC_H_
+#ifndef LARDER_ENGINE_SRC_MESSAGES_MESSAGE_CODEC_H_
+#define LARDER_ENGINE_SRC_MESSAGES_MESSAGE_CODEC_H_
 
 #include <cstdint>
 #include <memory>
@@ -12,8 +12,8 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
-#include "command_codec.h"
-#include "eviction_board.h"
+#include "messages/command_codec.h"
+#include "messages/eviction_board.h"
 #include "segments/segment_log.h"
 
 /// The bodies of all messages but kExecute; see command_codec.h for the rules.
@@ -139,4 +139,4 @@ void EncodeEvictions(std::string& out, const EvictionNotices& evictions);
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_MESSAGE_CODEC_H_
+#endif  // LARDER_ENGINE_SRC_MESSAGES_MESSAGE_CODEC_H_
