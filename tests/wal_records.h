@@ -9,8 +9,8 @@
 
 #include <rocksdb/file_system.h>
 
-#include "wal_reader.h"
-#include "wal_writer.h"
+#include "index/wal_reader.h"
+#include "index/wal_writer.h"
 
 /// Write-ahead logs and manifests as RocksDB writes them.
 

@@ -10,9 +10,9 @@
 #include "larder/engine/engine.h"
 #include "larder/engine/status.h"
 
-#include "entry.h"
-#include "ledger_delta.h"
-#include "rocks.h"
+#include "index/entry.h"
+#include "index/ledger_delta.h"
+#include "index/rocks.h"
 
 namespace larder {
 

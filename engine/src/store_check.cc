@@ -7,9 +7,9 @@
 
 #include "base/coding.h"
 #include "base/test_point.h"
-#include "store_keys.h"
+#include "index/store_keys.h"
+#include "index/store_pin.h"
 #include "store_locks.h"
-#include "store_pin.h"
 
 // Check: takes one state of index, values and ledger, and goes through it while
 // the others go on. At that moment nobody writes (write_gate_), and nobody

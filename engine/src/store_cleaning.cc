@@ -3,12 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "index/store_keys.h"
+#include "index/store_pin.h"
 #include "segments/segment_format.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
-#include "store_pin.h"
 
 // Cleaning of a segment: what lives in it is appended again, a group of records
 // at a time, and their entries are moved in one commit.

@@ -8,7 +8,7 @@
 
 #include "larder/engine/command.h"
 
-#include "pending_batch.h"
+#include "index/pending_batch.h"
 
 /// What the store's ways of executing commands share.
 

@@ -2,8 +2,8 @@
 
 #include <rocksdb/snapshot.h>
 
+#include "index/store_keys.h"
 #include "store.h"
-#include "store_keys.h"
 
 // What must be on disk before what, for writes of different durability to live
 // in one directory.

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "hot/hot_writer.h"
-#include "pending_batch.h"
+#include "index/pending_batch.h"
 
 namespace larder {
 

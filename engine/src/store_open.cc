@@ -13,11 +13,11 @@
 #include "base/stored_setting.h"
 #include "base/text_units.h"
 #include "directory/directory_anchor.h"
+#include "index/store_keys.h"
 #include "os/start_thread.h"
 #include "segments/segment_format.h"
 #include "store.h"
 #include "store_check.h"
-#include "store_keys.h"
 #include "store_scan.h"
 
 // Opening, closing, settings, and what happens after a failed write.

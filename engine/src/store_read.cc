@@ -5,13 +5,13 @@
 
 #include "base/check.h"
 #include "base/test_point.h"
+#include "index/store_keys.h"
+#include "index/store_pin.h"
 #include "messages/reply_offer.h"
 #include "segments/read_ahead_pace.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
-#include "store_pin.h"
 
 // Reading. No lock of ours is held but the gate that keeps the database open:
 // an entry is immutable once read, and a value is found by a place that is used

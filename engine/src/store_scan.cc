@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "store_keys.h"
+#include "index/store_keys.h"
 
 namespace larder {
 namespace {

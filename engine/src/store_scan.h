@@ -12,9 +12,9 @@
 
 #include <rocksdb/iterator.h>
 
+#include "index/tag_cutoffs.h"
 #include "segments/read_ahead_pace.h"
 #include "store.h"
-#include "tag_cutoffs.h"
 
 namespace larder {
 

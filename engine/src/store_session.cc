@@ -3,10 +3,10 @@
 #include <unordered_map>
 
 #include "base/check.h"
+#include "index/store_keys.h"
 #include "messages/command_codec.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
 
 // Changes of clients. A client whose holder died asks the next one again, and

@@ -3,8 +3,8 @@
 #include <thread>
 
 #include "base/test_point.h"
+#include "index/store_keys.h"
 #include "store.h"
-#include "store_keys.h"
 
 // Lowering the limit of a cache that holds more. At once it would leave no
 // writer any room until all is done, which takes seconds where the index has to

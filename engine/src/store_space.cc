@@ -9,10 +9,10 @@
 
 #include "base/check.h"
 #include "base/coding.h"
-#include "index_step.h"
+#include "index/index_step.h"
+#include "index/store_keys.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
 #include "store_scan.h"
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <array>
 
+#include "index/store_keys.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
 
 // Values piece by piece. A writer appends records to the log as it goes and

@@ -4,9 +4,9 @@
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/test_point.h"
+#include "index/store_keys.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
 
 // Evicting a tag. One small commit, with all writers out, raises a cutoff: what

@@ -3,8 +3,8 @@
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/test_point.h"
+#include "index/store_keys.h"
 #include "store.h"
-#include "store_keys.h"
 #include "store_locks.h"
 
 // Commands that concern the cache as a whole: clear, evict by tag, expire,

@@ -10,12 +10,12 @@
 #include "base/coding.h"
 #include "base/process_limits.h"
 #include "base/thread_scratch.h"
+#include "index/store_keys.h"
+#include "index/store_pin.h"
 #include "messages/reply_offer.h"
 #include "store.h"
 #include "store_command.h"
-#include "store_keys.h"
 #include "store_locks.h"
-#include "store_pin.h"
 
 // Writing. A group of commands takes the stripes of its keys, reads the old
 // entries, builds one batch with one ledger operand, and commits it. Nothing in

@@ -1,4 +1,4 @@
-#include "counting_file_system.h"
+#include "index/counting_file_system.h"
 
 #include <cstdarg>
 #include <filesystem>

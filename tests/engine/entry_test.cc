@@ -1,4 +1,4 @@
-#include "entry.h"
+#include "index/entry.h"
 
 #include <limits>
 #include <string>

@@ -1,4 +1,4 @@
-#include "index_step.h"
+#include "index/index_step.h"
 
 #include <string>
 #include <vector>

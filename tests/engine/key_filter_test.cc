@@ -1,4 +1,4 @@
-#include "key_filter.h"
+#include "index/key_filter.h"
 
 #include <atomic>
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "ledger_delta.h"
+#include "index/ledger_delta.h"
 
 #include <algorithm>
 #include <deque>

@@ -1,4 +1,4 @@
-#include "ledger.h"
+#include "index/ledger.h"
 
 #include <map>
 #include <string>

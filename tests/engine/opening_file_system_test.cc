@@ -1,4 +1,4 @@
-#include "opening_file_system.h"
+#include "index/opening_file_system.h"
 
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-#include "recent_entries.h"
+#include "index/recent_entries.h"
 
 #include <cstdint>
 #include <functional>

@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/file_system.h>
 
-#include "counting_file_system.h"
+#include "index/counting_file_system.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,4 +1,4 @@
-#include "run_table.h"
+#include "index/run_table.h"
 
 #include <algorithm>
 #include <set>
@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store_keys.h"
+#include "index/store_keys.h"
 
 namespace larder {
 namespace {

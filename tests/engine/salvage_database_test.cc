@@ -16,11 +16,11 @@
 #include <rocksdb/db.h>
 
 #include "base/coding.h"
-#include "entry.h"
-#include "ledger_delta.h"
-#include "rocks.h"
+#include "index/entry.h"
+#include "index/ledger_delta.h"
+#include "index/rocks.h"
+#include "index/store_keys.h"
 #include "salvage.h"
-#include "store_keys.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,4 +1,4 @@
-#include "told_items.h"
+#include "index/told_items.h"
 
 #include <map>
 #include <optional>

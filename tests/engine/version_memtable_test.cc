@@ -1,4 +1,4 @@
-#include "version_memtable.h"
+#include "index/version_memtable.h"
 
 #include <algorithm>
 #include <atomic>

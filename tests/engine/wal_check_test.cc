@@ -1,6 +1,6 @@
 // The logs are written here as RocksDB writes them, and then as it never does.
 
-#include "wal_check.h"
+#include "index/wal_check.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -20,11 +20,11 @@
 
 #include "base/coding.h"
 #include "forked_process.h"
-#include "manifest_check.h"
+#include "index/manifest_check.h"
+#include "index/wal_reader.h"
+#include "index/wal_writer.h"
 #include "temporary_directory.h"
-#include "wal_reader.h"
 #include "wal_records.h"
-#include "wal_writer.h"
 
 namespace larder::testing {
 namespace {
