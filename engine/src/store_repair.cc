@@ -4,7 +4,7 @@
 
 #include "base/open_file.h"
 #include "directory/directory_anchor.h"
-#include "salvage.h"
+#include "repair/salvage.h"
 #include "segments/segment_format.h"
 #include "store.h"
 

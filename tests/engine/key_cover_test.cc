@@ -1,4 +1,4 @@
-#include "key_cover.h"
+#include "repair/key_cover.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -20,7 +20,7 @@
 #include "index/ledger_delta.h"
 #include "index/rocks.h"
 #include "index/store_keys.h"
-#include "salvage.h"
+#include "repair/salvage.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,6 +1,6 @@
 // Tables that RocksDB has written, and files that only look like some.
 
-#include "table_blocks.h"
+#include "repair/table_blocks.h"
 
 #include <cstdint>
 #include <filesystem>

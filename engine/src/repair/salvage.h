@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SALVAGE_H_
-#define LARDER_ENGINE_SRC_SALVAGE_H_
+#ifndef LARDER_ENGINE_SRC_REPAIR_SALVAGE_H_
+#define LARDER_ENGINE_SRC_REPAIR_SALVAGE_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -66,4 +66,4 @@ struct SalvageReport {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SALVAGE_H_
+#endif  // LARDER_ENGINE_SRC_REPAIR_SALVAGE_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_KEY_COVER_H_
-#define LARDER_ENGINE_SRC_KEY_COVER_H_
+#ifndef LARDER_ENGINE_SRC_REPAIR_KEY_COVER_H_
+#define LARDER_ENGINE_SRC_REPAIR_KEY_COVER_H_
 
 #include <cstdint>
 #include <string>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "readable_pairs.h"
+#include "repair/readable_pairs.h"
 
 namespace larder {
 
@@ -41,4 +41,4 @@ class KeyCover {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_KEY_COVER_H_
+#endif  // LARDER_ENGINE_SRC_REPAIR_KEY_COVER_H_

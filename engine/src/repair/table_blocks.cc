@@ -20,7 +20,7 @@
 //    key at a time: keys may have much in common, so all of them are far more
 //    than the file.
 
-#include "table_blocks.h"
+#include "repair/table_blocks.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_TABLE_BLOCKS_H_
-#define LARDER_ENGINE_SRC_TABLE_BLOCKS_H_
+#ifndef LARDER_ENGINE_SRC_REPAIR_TABLE_BLOCKS_H_
+#define LARDER_ENGINE_SRC_REPAIR_TABLE_BLOCKS_H_
 
 #include <cstdint>
 #include <functional>
@@ -11,7 +11,7 @@
 #include "larder/engine/status.h"
 
 #include "base/open_file.h"
-#include "readable_pairs.h"
+#include "repair/readable_pairs.h"
 
 namespace larder {
 
@@ -51,4 +51,4 @@ using VisitTablePair = std::function<Status(const TablePair& pair)>;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_TABLE_BLOCKS_H_
+#endif  // LARDER_ENGINE_SRC_REPAIR_TABLE_BLOCKS_H_

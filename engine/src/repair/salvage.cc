@@ -1,4 +1,4 @@
-#include "salvage.h"
+#include "repair/salvage.h"
 
 #include <algorithm>
 #include <iterator>
@@ -28,12 +28,12 @@
 #include "index/store_keys.h"
 #include "index/wal_check.h"
 #include "index/wal_reader.h"
-#include "key_cover.h"
 #include "os/segment_io.h"
-#include "readable_pairs.h"
+#include "repair/key_cover.h"
+#include "repair/readable_pairs.h"
+#include "repair/table_blocks.h"
 #include "segments/segment_format.h"
 #include "segments/segment_scan.h"
-#include "table_blocks.h"
 
 namespace larder {
 namespace {

@@ -1,6 +1,6 @@
 // A sweep over the ends of all ranges: what is open there gives the height.
 
-#include "key_cover.h"
+#include "repair/key_cover.h"
 
 #include <algorithm>
 #include <iterator>

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_READABLE_PAIRS_H_
-#define LARDER_ENGINE_SRC_READABLE_PAIRS_H_
+#ifndef LARDER_ENGINE_SRC_REPAIR_READABLE_PAIRS_H_
+#define LARDER_ENGINE_SRC_REPAIR_READABLE_PAIRS_H_
 
 #include <functional>
 #include <memory>
@@ -58,4 +58,4 @@ class ReadablePairs {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_READABLE_PAIRS_H_
+#endif  // LARDER_ENGINE_SRC_REPAIR_READABLE_PAIRS_H_

@@ -1,4 +1,4 @@
-#include "readable_pairs.h"
+#include "repair/readable_pairs.h"
 
 #include <algorithm>
 #include <cstdint>
