@@ -14,7 +14,7 @@
 #include "larder/engine/engine.h"
 
 #include "process_figures.h"
-#include "store.h"
+#include "store/store.h"
 #include "test_values.h"
 
 namespace larder::bench {

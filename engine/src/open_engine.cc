@@ -8,9 +8,9 @@
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
 #include "shared_engine.h"
-#include "store.h"
+#include "store/store.h"
+#include "store/view_engine.h"
 #include "trace/recording_engine.h"
-#include "view_engine.h"
 
 namespace larder {
 namespace {

@@ -25,7 +25,6 @@
 #include "base/text_units.h"
 #include "client_channel.h"
 #include "engine_service.h"
-#include "eviction_notifier.h"
 #include "eviction_poller.h"
 #include "hot/hot_writer.h"
 #include "hot_view.h"
@@ -34,6 +33,7 @@
 #include "os/start_thread.h"
 #include "policy_offers.h"
 #include "seat_server.h"
+#include "store/eviction_notifier.h"
 
 namespace larder {
 namespace {

@@ -14,7 +14,7 @@
 #include "larder/engine/engine.h"
 
 #include "session_model.h"
-#include "store.h"
+#include "store/store.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

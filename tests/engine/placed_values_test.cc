@@ -20,7 +20,7 @@
 
 #include "forked_process.h"
 #include "remote_places.h"
-#include "store.h"
+#include "store/store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

@@ -10,7 +10,7 @@
 #include "larder/engine/engine.h"
 
 #include "messages/command_codec.h"
-#include "store.h"
+#include "store/store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

@@ -4,7 +4,7 @@
 #include "engine/conformance_suite.h"
 #include "session_model.h"
 #include "shared_engine.h"
-#include "store.h"
+#include "store/store.h"
 
 namespace larder::testing {
 namespace {

@@ -1,4 +1,4 @@
-#include "touch_buffer.h"
+#include "store/touch_buffer.h"
 
 #include <atomic>
 #include <set>

@@ -15,7 +15,7 @@
 
 #include "larder/cache/cache.h"
 
-#include "store.h"
+#include "store/store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

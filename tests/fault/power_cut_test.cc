@@ -18,7 +18,7 @@
 #include "fault/power_cut_disk.h"
 #include "fault/sync_hook.h"
 #include "forked_process.h"
-#include "store.h"
+#include "store/store.h"
 #include "temporary_directory.h"
 #include "test_values.h"
 

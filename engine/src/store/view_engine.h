@@ -1,12 +1,12 @@
-#ifndef LARDER_ENGINE_SRC_VIEW_ENGINE_H_
-#define LARDER_ENGINE_SRC_VIEW_ENGINE_H_
+#ifndef LARDER_ENGINE_SRC_STORE_VIEW_ENGINE_H_
+#define LARDER_ENGINE_SRC_STORE_VIEW_ENGINE_H_
 
 #include <functional>
 #include <memory>
 
 #include "larder/engine/engine.h"
 
-#include "store.h"
+#include "store/store.h"
 
 namespace larder {
 
@@ -21,4 +21,4 @@ using OpenView = std::function<Result<std::unique_ptr<Store>>()>;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_VIEW_ENGINE_H_
+#endif  // LARDER_ENGINE_SRC_STORE_VIEW_ENGINE_H_

@@ -11,10 +11,10 @@
 #include "base/coding.h"
 #include "index/index_step.h"
 #include "index/store_keys.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
-#include "store_scan.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
+#include "store/store_scan.h"
 
 // Keeping the directory under its limit: eviction by cutoff, freeing of dead
 // places, cleaning of partly dead ones, and the background thread.

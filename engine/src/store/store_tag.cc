@@ -5,9 +5,9 @@
 #include "base/coding.h"
 #include "base/test_point.h"
 #include "index/store_keys.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Evicting a tag. One small commit, with all writers out, raises a cutoff: what
 // has the tag and a smaller version is gone from then on, for every reader at

@@ -1,9 +1,9 @@
-#include "store_hot.h"
+#include "store/store_hot.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "store.h"
+#include "store/store.h"
 
 // The store's side of the hot tier. A commit hides its keys, writes, and shows
 // what is true now; all under the stripes of the keys, so that no two commits

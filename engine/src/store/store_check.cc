@@ -1,4 +1,4 @@
-#include "store_check.h"
+#include "store/store_check.h"
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +9,7 @@
 #include "base/test_point.h"
 #include "index/store_keys.h"
 #include "index/store_pin.h"
-#include "store_locks.h"
+#include "store/store_locks.h"
 
 // Check: takes one state of index, values and ledger, and goes through it while
 // the others go on. At that moment nobody writes (write_gate_), and nobody

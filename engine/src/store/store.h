@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_H_
-#define LARDER_ENGINE_SRC_STORE_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_H_
 
 #include <algorithm>
 #include <array>
@@ -28,7 +28,6 @@
 #include "base/striped.h"
 #include "directory/directory.h"
 #include "directory/high_water.h"
-#include "eviction_notifier.h"
 #include "index/entry.h"
 #include "index/key_filter.h"
 #include "index/ledger.h"
@@ -43,10 +42,11 @@
 #include "messages/session_store.h"
 #include "os/user_callbacks.h"
 #include "policy/running_policy.h"
-#include "search_gate.h"
 #include "segments/segment_log.h"
-#include "store_hot.h"
-#include "touch_buffer.h"
+#include "store/eviction_notifier.h"
+#include "store/search_gate.h"
+#include "store/store_hot.h"
+#include "store/touch_buffer.h"
 
 namespace larder {
 
@@ -1098,4 +1098,4 @@ class Store final : public SessionStore, private LivenessJudge {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_H_

@@ -1,4 +1,4 @@
-#include "eviction_notifier.h"
+#include "store/eviction_notifier.h"
 
 #include "os/start_thread.h"
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_CHECK_H_
-#define LARDER_ENGINE_SRC_STORE_CHECK_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_CHECK_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_CHECK_H_
 
 #include <memory>
 #include <optional>
@@ -9,8 +9,8 @@
 #include <rocksdb/iterator.h>
 
 #include "segments/read_ahead_pace.h"
-#include "store.h"
-#include "store_scan.h"
+#include "store/store.h"
+#include "store/store_scan.h"
 
 namespace larder {
 
@@ -81,4 +81,4 @@ class StoreChecker {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_CHECK_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_CHECK_H_

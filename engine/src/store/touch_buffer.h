@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_TOUCH_BUFFER_H_
-#define LARDER_ENGINE_SRC_TOUCH_BUFFER_H_
+#ifndef LARDER_ENGINE_SRC_STORE_TOUCH_BUFFER_H_
+#define LARDER_ENGINE_SRC_STORE_TOUCH_BUFFER_H_
 
 #include <array>
 #include <cstdint>
@@ -62,4 +62,4 @@ class TouchBuffer {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_TOUCH_BUFFER_H_
+#endif  // LARDER_ENGINE_SRC_STORE_TOUCH_BUFFER_H_

@@ -1,4 +1,4 @@
-#include "view_engine.h"
+#include "store/view_engine.h"
 
 #include <atomic>
 #include <span>

@@ -4,7 +4,7 @@
 
 #include "base/test_point.h"
 #include "index/store_keys.h"
-#include "store.h"
+#include "store/store.h"
 
 // Lowering the limit of a cache that holds more. At once it would leave no
 // writer any room until all is done, which takes seconds where the index has to

@@ -16,9 +16,9 @@
 #include "index/store_keys.h"
 #include "os/start_thread.h"
 #include "segments/segment_format.h"
-#include "store.h"
-#include "store_check.h"
-#include "store_scan.h"
+#include "store/store.h"
+#include "store/store_check.h"
+#include "store/store_scan.h"
 
 // Opening, closing, settings, and what happens after a failed write.
 //

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_SCAN_H_
-#define LARDER_ENGINE_SRC_STORE_SCAN_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_SCAN_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_SCAN_H_
 
 #include <array>
 #include <atomic>
@@ -14,7 +14,7 @@
 
 #include "index/tag_cutoffs.h"
 #include "segments/read_ahead_pace.h"
-#include "store.h"
+#include "store/store.h"
 
 namespace larder {
 
@@ -92,4 +92,4 @@ class StoreScan final : public Scan {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_SCAN_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_SCAN_H_

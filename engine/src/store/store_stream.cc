@@ -2,9 +2,9 @@
 #include <array>
 
 #include "index/store_keys.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Values piece by piece. A writer appends records to the log as it goes and
 // commits one entry for all of them; until then the segments it wrote to are

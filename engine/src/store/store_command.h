@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_COMMAND_H_
-#define LARDER_ENGINE_SRC_STORE_COMMAND_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_COMMAND_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_COMMAND_H_
 
 #include <cstdint>
 #include <span>
@@ -59,4 +59,4 @@ inline constexpr std::uint64_t kIncomingLineBytes = 32;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_COMMAND_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_COMMAND_H_

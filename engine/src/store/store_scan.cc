@@ -1,4 +1,4 @@
-#include "store_scan.h"
+#include "store/store_scan.h"
 
 #include <algorithm>
 

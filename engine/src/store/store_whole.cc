@@ -4,8 +4,8 @@
 #include "base/coding.h"
 #include "base/test_point.h"
 #include "index/store_keys.h"
-#include "store.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_locks.h"
 
 // Commands that concern the cache as a whole: clear, evict by tag, expire,
 // cull, and the figures.

@@ -13,9 +13,9 @@
 #include "index/store_keys.h"
 #include "index/store_pin.h"
 #include "messages/reply_offer.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Writing. A group of commands takes the stripes of its keys, reads the old
 // entries, builds one batch with one ledger operand, and commits it. Nothing in

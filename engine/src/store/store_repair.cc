@@ -6,7 +6,7 @@
 #include "directory/directory_anchor.h"
 #include "repair/salvage.h"
 #include "segments/segment_format.h"
-#include "store.h"
+#include "store/store.h"
 
 // What is done about a cache that is damaged, in this order: a new database is
 // made of what can be read (salvage.h) and put in the place of the old one;

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_EVICTION_NOTIFIER_H_
-#define LARDER_ENGINE_SRC_EVICTION_NOTIFIER_H_
+#ifndef LARDER_ENGINE_SRC_STORE_EVICTION_NOTIFIER_H_
+#define LARDER_ENGINE_SRC_STORE_EVICTION_NOTIFIER_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -61,4 +61,4 @@ class EvictionNotifier {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_EVICTION_NOTIFIER_H_
+#endif  // LARDER_ENGINE_SRC_STORE_EVICTION_NOTIFIER_H_

@@ -1,12 +1,12 @@
-#ifndef LARDER_ENGINE_SRC_STORE_LOCKS_H_
-#define LARDER_ENGINE_SRC_STORE_LOCKS_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_LOCKS_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_LOCKS_H_
 
 #include <algorithm>
 #include <span>
 #include <string_view>
 #include <vector>
 
-#include "store.h"
+#include "store/store.h"
 
 namespace larder {
 
@@ -67,4 +67,4 @@ class Store::StripeLocks {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_LOCKS_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_LOCKS_H_

@@ -5,7 +5,7 @@
 #include <rocksdb/db.h>
 
 #include "index/store_keys.h"
-#include "store.h"
+#include "store/store.h"
 
 // A Set looks up what it replaces, and a cache is mostly given keys that it has
 // not: a filter in memory over all keys of the index, living or dead, says so

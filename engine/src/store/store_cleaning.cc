@@ -6,9 +6,9 @@
 #include "index/store_keys.h"
 #include "index/store_pin.h"
 #include "segments/segment_format.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Cleaning of a segment: what lives in it is appended again, a group of records
 // at a time, and their entries are moved in one commit.

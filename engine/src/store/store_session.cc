@@ -5,9 +5,9 @@
 #include "base/check.h"
 #include "index/store_keys.h"
 #include "messages/command_codec.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Changes of clients. A client whose holder died asks the next one again, and
 // is given the recorded answer.

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "segments/segment_file.h"
-#include "store.h"
+#include "store/store.h"
 
 // Space in the value log for clients, who write large values there themselves:
 // ask, write, set. A grant belongs to one client and is used once; it dies with

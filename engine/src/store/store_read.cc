@@ -9,9 +9,9 @@
 #include "index/store_pin.h"
 #include "messages/reply_offer.h"
 #include "segments/read_ahead_pace.h"
-#include "store.h"
-#include "store_command.h"
-#include "store_locks.h"
+#include "store/store.h"
+#include "store/store_command.h"
+#include "store/store_locks.h"
 
 // Reading. No lock of ours is held but the gate that keeps the database open:
 // an entry is immutable once read, and a value is found by a place that is used

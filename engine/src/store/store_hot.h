@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_HOT_H_
-#define LARDER_ENGINE_SRC_STORE_HOT_H_
+#ifndef LARDER_ENGINE_SRC_STORE_STORE_HOT_H_
+#define LARDER_ENGINE_SRC_STORE_STORE_HOT_H_
 
 #include <array>
 #include <atomic>
@@ -94,4 +94,4 @@ class HotCommit {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_HOT_H_
+#endif  // LARDER_ENGINE_SRC_STORE_STORE_HOT_H_

@@ -3,7 +3,7 @@
 #include <rocksdb/snapshot.h>
 
 #include "index/store_keys.h"
-#include "store.h"
+#include "store/store.h"
 
 // What must be on disk before what, for writes of different durability to live
 // in one directory.

@@ -1,4 +1,4 @@
-#include "search_gate.h"
+#include "store/search_gate.h"
 
 #include <algorithm>
 #include <array>
