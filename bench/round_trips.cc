@@ -8,10 +8,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "client_channel.h"
 #include "forked_process.h"
-#include "seat.h"
-#include "seat_server.h"
+#include "seat/client_channel.h"
+#include "seat/seat.h"
+#include "seat/seat_server.h"
 #include "temporary_directory.h"
 
 namespace larder::bench {

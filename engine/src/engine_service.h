@@ -22,7 +22,7 @@
 #include "messages/command_codec.h"
 #include "messages/message_codec.h"
 #include "messages/session_store.h"
-#include "seat_server.h"
+#include "seat/seat_server.h"
 
 namespace larder {
 

@@ -13,7 +13,7 @@
 
 #include "hot/hot_reader.h"
 #include "messages/reply_offer.h"
-#include "seat.h"
+#include "seat/seat.h"
 
 namespace larder {
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "messages/session_store.h"
-#include "seat.h"
+#include "seat/seat.h"
 
 namespace larder {
 

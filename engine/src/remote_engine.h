@@ -14,11 +14,11 @@
 
 #include "larder/engine/engine.h"
 
-#include "client_channel.h"
 #include "messages/command_codec.h"
 #include "messages/reply_offer.h"
 #include "remote_places.h"
-#include "seat.h"
+#include "seat/client_channel.h"
+#include "seat/seat.h"
 #include "segments/placed_reader.h"
 
 namespace larder {

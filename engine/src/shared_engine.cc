@@ -23,7 +23,6 @@
 #include "base/role_gate.h"
 #include "base/test_point.h"
 #include "base/text_units.h"
-#include "client_channel.h"
 #include "engine_service.h"
 #include "eviction_poller.h"
 #include "hot/hot_writer.h"
@@ -32,7 +31,8 @@
 #include "os/process_bound.h"
 #include "os/start_thread.h"
 #include "policy_offers.h"
-#include "seat_server.h"
+#include "seat/client_channel.h"
+#include "seat/seat_server.h"
 #include "store/eviction_notifier.h"
 
 namespace larder {

@@ -21,7 +21,7 @@
 #include "os/user_callbacks.h"
 #include "policy_offers.h"
 #include "remote_engine.h"
-#include "seat.h"
+#include "seat/seat.h"
 
 namespace larder {
 

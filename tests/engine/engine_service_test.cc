@@ -10,8 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "client_channel.h"
 #include "messages/message_codec.h"
+#include "seat/client_channel.h"
 #include "session_model.h"
 #include "temporary_directory.h"
 

@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 #include "base/test_point.h"
-#include "client_channel.h"
 #include "forked_process.h"
 #include "read_file.h"
-#include "seat_server.h"
+#include "seat/client_channel.h"
+#include "seat/seat_server.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

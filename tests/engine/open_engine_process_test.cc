@@ -27,7 +27,7 @@
 
 #include "base/test_point.h"
 #include "forked_process.h"
-#include "seat.h"
+#include "seat/seat.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

@@ -1,4 +1,4 @@
-#include "seat_server.h"
+#include "seat/seat_server.h"
 
 #include <algorithm>
 #include <atomic>
@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "base/test_point.h"
-#include "client_channel.h"
 #include "forked_process.h"
+#include "seat/client_channel.h"
 #include "temporary_directory.h"
 
 namespace larder {

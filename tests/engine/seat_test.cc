@@ -1,4 +1,4 @@
-#include "seat.h"
+#include "seat/seat.h"
 
 #include <algorithm>
 #include <cstring>
@@ -20,7 +20,7 @@
 #include "base/test_point.h"
 #include "directory/directory_create.h"
 #include "forked_process.h"
-#include "orphan_regions.h"
+#include "seat/orphan_regions.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -18,11 +18,11 @@
 #include "base/unique_fd.h"
 #include "directory/directory_create.h"
 #include "hot/hot_layout.h"
-#include "main_region.h"
 #include "os/ofd_lock.h"
 #include "os/process_identity.h"
-#include "seat.h"
-#include "seat_control.h"
+#include "seat/main_region.h"
+#include "seat/seat.h"
+#include "seat/seat_control.h"
 
 namespace larder {
 namespace {

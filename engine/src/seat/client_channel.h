@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_
-#define LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_CLIENT_CHANNEL_H_
+#define LARDER_ENGINE_SRC_SEAT_CLIENT_CHANNEL_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -15,9 +15,9 @@
 #include "larder/engine/status.h"
 
 #include "base/unique_fd.h"
-#include "client_region.h"
 #include "os/fork_guard.h"
-#include "seat.h"
+#include "seat/client_region.h"
+#include "seat/seat.h"
 
 namespace larder {
 
@@ -169,4 +169,4 @@ class ClientChannel {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_CLIENT_CHANNEL_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_CLIENT_CHANNEL_H_

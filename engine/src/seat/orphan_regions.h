@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_ORPHAN_REGIONS_H_
-#define LARDER_ENGINE_SRC_ORPHAN_REGIONS_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_ORPHAN_REGIONS_H_
+#define LARDER_ENGINE_SRC_SEAT_ORPHAN_REGIONS_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -29,4 +29,4 @@ void RemoveOrphanMutexes() noexcept;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_ORPHAN_REGIONS_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_ORPHAN_REGIONS_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_CLIENT_REGION_H_
-#define LARDER_ENGINE_SRC_CLIENT_REGION_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_CLIENT_REGION_H_
+#define LARDER_ENGINE_SRC_SEAT_CLIENT_REGION_H_
 
 #include <atomic>
 #include <cstdint>
@@ -120,4 +120,4 @@ static_assert(sizeof(ClientRegion) ==
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_CLIENT_REGION_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_CLIENT_REGION_H_

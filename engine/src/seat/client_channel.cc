@@ -9,7 +9,7 @@
 // 4. The rings are made afresh for each holder, by the client, while no holder
 //    looks at them (ring_generation is another one until they are ready).
 
-#include "client_channel.h"
+#include "seat/client_channel.h"
 
 #include <algorithm>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "orphan_regions.h"
+#include "seat/orphan_regions.h"
 
 #include <algorithm>
 #include <cerrno>

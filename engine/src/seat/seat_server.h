@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEAT_SERVER_H_
-#define LARDER_ENGINE_SRC_SEAT_SERVER_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_SEAT_SERVER_H_
+#define LARDER_ENGINE_SRC_SEAT_SEAT_SERVER_H_
 
 #include <array>
 #include <atomic>
@@ -15,12 +15,12 @@
 
 #include "larder/engine/status.h"
 
-#include "client_region.h"
 #include "messages/command_codec.h"
 #include "os/doorbell.h"
 #include "os/shared_region.h"
 #include "os/spsc_ring.h"
-#include "seat.h"
+#include "seat/client_region.h"
+#include "seat/seat.h"
 
 namespace larder {
 
@@ -159,4 +159,4 @@ class SeatServer {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEAT_SERVER_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_SEAT_SERVER_H_

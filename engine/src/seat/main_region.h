@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_MAIN_REGION_H_
-#define LARDER_ENGINE_SRC_MAIN_REGION_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_MAIN_REGION_H_
+#define LARDER_ENGINE_SRC_SEAT_MAIN_REGION_H_
 
 #include <algorithm>
 #include <array>
@@ -200,4 +200,4 @@ static_assert(sizeof(MainRegion) < 192 * 1024);
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_MAIN_REGION_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_MAIN_REGION_H_

@@ -10,7 +10,7 @@
 //    idle to pending. Then it has a uid that nobody has any more, and nothing
 //    under way.
 
-#include "seat_server.h"
+#include "seat/seat_server.h"
 
 #include <algorithm>
 #include <bit>

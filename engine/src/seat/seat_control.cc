@@ -1,4 +1,4 @@
-#include "seat_control.h"
+#include "seat/seat_control.h"
 
 #include <array>
 #include <cerrno>

@@ -13,7 +13,7 @@
 // has no signal of its own, so the thread is cancelled (pthread_cancel) there
 // and nowhere else: its frames up to that call hold nothing.
 
-#include "seat.h"
+#include "seat/seat.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -31,10 +31,10 @@
 #include "base/check.h"
 #include "base/open_file.h"
 #include "base/test_point.h"
-#include "client_region.h"
 #include "directory/directory_create.h"
-#include "orphan_regions.h"
 #include "os/signal_mask.h"
+#include "seat/client_region.h"
+#include "seat/orphan_regions.h"
 
 namespace larder {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEAT_CONTROL_H_
-#define LARDER_ENGINE_SRC_SEAT_CONTROL_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_SEAT_CONTROL_H_
+#define LARDER_ENGINE_SRC_SEAT_SEAT_CONTROL_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -45,4 +45,4 @@ inline constexpr std::size_t kSeatControlSize = 4096;
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEAT_CONTROL_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_SEAT_CONTROL_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SEAT_H_
-#define LARDER_ENGINE_SRC_SEAT_H_
+#ifndef LARDER_ENGINE_SRC_SEAT_SEAT_H_
+#define LARDER_ENGINE_SRC_SEAT_SEAT_H_
 
 #include <chrono>
 #include <cstdint>
@@ -14,12 +14,12 @@
 
 #include "base/unique_fd.h"
 #include "directory/directory_anchor.h"
-#include "main_region.h"
 #include "os/fork_guard.h"
 #include "os/named_mutex.h"
 #include "os/ofd_lock.h"
 #include "os/shared_region.h"
-#include "seat_control.h"
+#include "seat/main_region.h"
+#include "seat/seat_control.h"
 
 namespace larder {
 
@@ -204,4 +204,4 @@ class Seat {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SEAT_H_
+#endif  // LARDER_ENGINE_SRC_SEAT_SEAT_H_
