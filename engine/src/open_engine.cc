@@ -7,7 +7,7 @@
 #include "directory/directory.h"
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
-#include "shared_engine.h"
+#include "shared/shared_engine.h"
 #include "store/store.h"
 #include "store/view_engine.h"
 #include "trace/recording_engine.h"

@@ -1,6 +1,6 @@
 // Changes of many threads at once, by themselves and in groups of clients.
 
-#include "change_combiner.h"
+#include "shared/change_combiner.h"
 
 #include <atomic>
 #include <chrono>

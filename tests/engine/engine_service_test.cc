@@ -1,4 +1,4 @@
-#include "engine_service.h"
+#include "shared/engine_service.h"
 
 #include <atomic>
 #include <chrono>

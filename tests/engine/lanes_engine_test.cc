@@ -22,15 +22,15 @@
 #include "larder/engine/engine.h"
 
 #include "base/test_point.h"
-#include "engine_service.h"
 #include "forked_process.h"
 #include "messages/command_codec.h"
 #include "messages/message_codec.h"
-#include "remote_engine.h"
 #include "seat/client_channel.h"
 #include "seat/seat.h"
 #include "session_model.h"
-#include "shared_engine.h"
+#include "shared/engine_service.h"
+#include "shared/remote_engine.h"
+#include "shared/shared_engine.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

@@ -26,7 +26,7 @@
 
 #include "forked_process.h"
 #include "session_model.h"
-#include "shared_engine.h"
+#include "shared/shared_engine.h"
 #include "temporary_directory.h"
 
 namespace larder::testing {

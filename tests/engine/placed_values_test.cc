@@ -19,7 +19,7 @@
 #include "larder/engine/engine.h"
 
 #include "forked_process.h"
-#include "remote_places.h"
+#include "shared/remote_places.h"
 #include "store/store.h"
 #include "temporary_directory.h"
 #include "test_values.h"

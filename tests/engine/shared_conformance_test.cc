@@ -3,7 +3,7 @@
 
 #include "engine/conformance_suite.h"
 #include "session_model.h"
-#include "shared_engine.h"
+#include "shared/shared_engine.h"
 #include "store/store.h"
 
 namespace larder::testing {

@@ -1,4 +1,4 @@
-#include "shared_engine.h"
+#include "shared/shared_engine.h"
 
 #include <atomic>
 #include <memory>

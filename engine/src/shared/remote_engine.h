@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_REMOTE_ENGINE_H_
-#define LARDER_ENGINE_SRC_REMOTE_ENGINE_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_REMOTE_ENGINE_H_
+#define LARDER_ENGINE_SRC_SHARED_REMOTE_ENGINE_H_
 
 #include <atomic>
 #include <chrono>
@@ -16,10 +16,10 @@
 
 #include "messages/command_codec.h"
 #include "messages/reply_offer.h"
-#include "remote_places.h"
 #include "seat/client_channel.h"
 #include "seat/seat.h"
 #include "segments/placed_reader.h"
+#include "shared/remote_places.h"
 
 namespace larder {
 
@@ -176,4 +176,4 @@ class RemoteEngine final : public Engine, public PlacedReader {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_REMOTE_ENGINE_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_REMOTE_ENGINE_H_

@@ -1,4 +1,4 @@
-#include "eviction_poller.h"
+#include "shared/eviction_poller.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,12 +1,12 @@
-#ifndef LARDER_ENGINE_SRC_REMOTE_STREAM_H_
-#define LARDER_ENGINE_SRC_REMOTE_STREAM_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_REMOTE_STREAM_H_
+#define LARDER_ENGINE_SRC_SHARED_REMOTE_STREAM_H_
 
 #include <cstdint>
 #include <memory>
 
 #include "larder/engine/engine.h"
 
-#include "remote_engine.h"
+#include "shared/remote_engine.h"
 
 /// Scans and streams of a store in another process. `number` is what the
 /// holder calls it; it is given back when the object dies. Shared: they may
@@ -23,4 +23,4 @@ namespace larder {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_REMOTE_STREAM_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_REMOTE_STREAM_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_POLICY_OFFERS_H_
-#define LARDER_ENGINE_SRC_POLICY_OFFERS_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_POLICY_OFFERS_H_
+#define LARDER_ENGINE_SRC_SHARED_POLICY_OFFERS_H_
 
 #include <atomic>
 #include <chrono>
@@ -69,4 +69,4 @@ class PolicyOffers {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_POLICY_OFFERS_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_POLICY_OFFERS_H_

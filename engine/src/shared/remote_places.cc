@@ -1,4 +1,4 @@
-#include "remote_places.h"
+#include "shared/remote_places.h"
 
 #include <chrono>
 #include <string>

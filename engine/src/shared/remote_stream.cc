@@ -1,4 +1,4 @@
-#include "remote_stream.h"
+#include "shared/remote_stream.h"
 
 #include <algorithm>
 #include <string>

@@ -11,7 +11,7 @@
 //    the next holder's.
 // 2. A store is given away only while nothing that it has handed out is open.
 
-#include "shared_engine.h"
+#include "shared/shared_engine.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -23,16 +23,16 @@
 #include "base/role_gate.h"
 #include "base/test_point.h"
 #include "base/text_units.h"
-#include "engine_service.h"
-#include "eviction_poller.h"
 #include "hot/hot_writer.h"
-#include "hot_view.h"
 #include "os/fork_guard.h"
 #include "os/process_bound.h"
 #include "os/start_thread.h"
-#include "policy_offers.h"
 #include "seat/client_channel.h"
 #include "seat/seat_server.h"
+#include "shared/engine_service.h"
+#include "shared/eviction_poller.h"
+#include "shared/hot_view.h"
+#include "shared/policy_offers.h"
 #include "store/eviction_notifier.h"
 
 namespace larder {

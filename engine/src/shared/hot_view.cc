@@ -1,4 +1,4 @@
-#include "hot_view.h"
+#include "shared/hot_view.h"
 
 #include <utility>
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
-#define LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_ENGINE_SERVICE_H_
+#define LARDER_ENGINE_SRC_SHARED_ENGINE_SERVICE_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -18,11 +18,11 @@
 #include <variant>
 #include <vector>
 
-#include "change_combiner.h"
 #include "messages/command_codec.h"
 #include "messages/message_codec.h"
 #include "messages/session_store.h"
 #include "seat/seat_server.h"
+#include "shared/change_combiner.h"
 
 namespace larder {
 
@@ -176,4 +176,4 @@ class EngineService final : public RequestHandler {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_ENGINE_SERVICE_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_ENGINE_SERVICE_H_

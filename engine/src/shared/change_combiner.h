@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_CHANGE_COMBINER_H_
-#define LARDER_ENGINE_SRC_CHANGE_COMBINER_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_CHANGE_COMBINER_H_
+#define LARDER_ENGINE_SRC_SHARED_CHANGE_COMBINER_H_
 
 #include <atomic>
 #include <cstddef>
@@ -82,4 +82,4 @@ class ChangeCombiner {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_CHANGE_COMBINER_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_CHANGE_COMBINER_H_

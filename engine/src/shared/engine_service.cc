@@ -1,4 +1,4 @@
-#include "engine_service.h"
+#include "shared/engine_service.h"
 
 #include <algorithm>
 #include <random>
@@ -10,7 +10,7 @@
 
 #include "messages/reply_offer.h"
 #include "os/start_thread.h"
-#include "policy_offers.h"
+#include "shared/policy_offers.h"
 
 namespace larder {
 namespace {

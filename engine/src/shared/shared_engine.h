@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_SHARED_ENGINE_H_
-#define LARDER_ENGINE_SRC_SHARED_ENGINE_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_SHARED_ENGINE_H_
+#define LARDER_ENGINE_SRC_SHARED_SHARED_ENGINE_H_
 
 #include <atomic>
 #include <chrono>
@@ -19,9 +19,9 @@
 #include "os/exit_guard.h"
 #include "os/per_process.h"
 #include "os/user_callbacks.h"
-#include "policy_offers.h"
-#include "remote_engine.h"
 #include "seat/seat.h"
+#include "shared/policy_offers.h"
+#include "shared/remote_engine.h"
 
 namespace larder {
 
@@ -128,4 +128,4 @@ class SharedEngine final : public Engine {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_SHARED_ENGINE_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_SHARED_ENGINE_H_

@@ -1,4 +1,4 @@
-#include "change_combiner.h"
+#include "shared/change_combiner.h"
 
 #include <utility>
 

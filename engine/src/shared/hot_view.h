@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_HOT_VIEW_H_
-#define LARDER_ENGINE_SRC_HOT_VIEW_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_HOT_VIEW_H_
+#define LARDER_ENGINE_SRC_SHARED_HOT_VIEW_H_
 
 #include <atomic>
 #include <cstdint>
@@ -63,4 +63,4 @@ class HotView {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_HOT_VIEW_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_HOT_VIEW_H_

@@ -1,4 +1,4 @@
-#include "policy_offers.h"
+#include "shared/policy_offers.h"
 
 #include <algorithm>
 

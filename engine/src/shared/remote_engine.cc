@@ -1,4 +1,4 @@
-#include "remote_engine.h"
+#include "shared/remote_engine.h"
 
 #include <algorithm>
 #include <chrono>
@@ -14,7 +14,7 @@
 #include "messages/message_codec.h"
 #include "messages/session_store.h"
 #include "policy/running_policy.h"
-#include "remote_stream.h"
+#include "shared/remote_stream.h"
 
 namespace larder {
 namespace {

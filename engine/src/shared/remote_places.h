@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_REMOTE_PLACES_H_
-#define LARDER_ENGINE_SRC_REMOTE_PLACES_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_REMOTE_PLACES_H_
+#define LARDER_ENGINE_SRC_SHARED_REMOTE_PLACES_H_
 
 #include <atomic>
 #include <condition_variable>
@@ -92,4 +92,4 @@ class RemotePlaces {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_REMOTE_PLACES_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_REMOTE_PLACES_H_

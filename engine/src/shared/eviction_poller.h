@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_EVICTION_POLLER_H_
-#define LARDER_ENGINE_SRC_EVICTION_POLLER_H_
+#ifndef LARDER_ENGINE_SRC_SHARED_EVICTION_POLLER_H_
+#define LARDER_ENGINE_SRC_SHARED_EVICTION_POLLER_H_
 
 #include <condition_variable>
 #include <cstdint>
@@ -60,4 +60,4 @@ class EvictionPoller {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_EVICTION_POLLER_H_
+#endif  // LARDER_ENGINE_SRC_SHARED_EVICTION_POLLER_H_
