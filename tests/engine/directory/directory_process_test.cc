@@ -12,7 +12,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "directory_fixture.h"
+#include "engine/directory/directory_fixture.h"
 
 namespace larder {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_TESTS_ENGINE_DIRECTORY_FIXTURE_H_
-#define LARDER_TESTS_ENGINE_DIRECTORY_FIXTURE_H_
+#ifndef LARDER_TESTS_ENGINE_DIRECTORY_DIRECTORY_FIXTURE_H_
+#define LARDER_TESTS_ENGINE_DIRECTORY_DIRECTORY_FIXTURE_H_
 
 #include <filesystem>
 #include <fstream>
@@ -15,9 +15,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../read_file.h"
-#include "../temporary_directory.h"
 #include "directory/directory.h"
+#include "read_file.h"
+#include "temporary_directory.h"
 
 namespace larder {
 
@@ -124,4 +124,4 @@ class DirectoryFixture : public ::testing::Test {
 
 }  // namespace larder
 
-#endif  // LARDER_TESTS_ENGINE_DIRECTORY_FIXTURE_H_
+#endif  // LARDER_TESTS_ENGINE_DIRECTORY_DIRECTORY_FIXTURE_H_

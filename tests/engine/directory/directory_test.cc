@@ -13,7 +13,7 @@
 
 #include "directory/directory_create.h"
 #include "directory/directory_stamp.h"
-#include "directory_fixture.h"
+#include "engine/directory/directory_fixture.h"
 #include "os/file_system_kind.h"
 
 namespace larder {
