@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/segments/segment_log_fixture.h"
 #include "os/segment_io.h"
-#include "segment_log_fixture.h"
 #include "segments/segment_log.h"
 
 namespace larder {

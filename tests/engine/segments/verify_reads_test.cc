@@ -12,9 +12,9 @@
 
 #include "larder/engine/settings.h"
 
-#include "segment_log_fixture.h"
+#include "engine/segments/segment_log_fixture.h"
+#include "engine/store_fixture.h"
 #include "segments/segment_mapping.h"
-#include "store_fixture.h"
 
 // What docs/settings.md promises of verify_reads, with bits flipped in files
 // that are mapped.

@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
-#include "segment_log_fixture.h"
+#include "engine/segments/segment_log_fixture.h"
 
 // The tables of docs/format.md, read back from a file byte by byte with none
 // of the code that wrote it.

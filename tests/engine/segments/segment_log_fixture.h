@@ -1,5 +1,5 @@
-#ifndef LARDER_TESTS_ENGINE_SEGMENT_LOG_FIXTURE_H_
-#define LARDER_TESTS_ENGINE_SEGMENT_LOG_FIXTURE_H_
+#ifndef LARDER_TESTS_ENGINE_SEGMENTS_SEGMENT_LOG_FIXTURE_H_
+#define LARDER_TESTS_ENGINE_SEGMENTS_SEGMENT_LOG_FIXTURE_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../temporary_directory.h"
-#include "../test_values.h"
 #include "segments/segment_format.h"
 #include "segments/segment_log.h"
+#include "temporary_directory.h"
+#include "test_values.h"
 
 namespace larder {
 
@@ -117,4 +117,4 @@ class SegmentLogFixture : public ::testing::Test {
 
 }  // namespace larder
 
-#endif  // LARDER_TESTS_ENGINE_SEGMENT_LOG_FIXTURE_H_
+#endif  // LARDER_TESTS_ENGINE_SEGMENTS_SEGMENT_LOG_FIXTURE_H_

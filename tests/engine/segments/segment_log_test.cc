@@ -14,8 +14,8 @@
 
 #include "larder/engine/limits.h"
 
+#include "engine/segments/segment_log_fixture.h"
 #include "open_descriptors.h"
-#include "segment_log_fixture.h"
 #include "segments/segment_format.h"
 
 namespace larder {

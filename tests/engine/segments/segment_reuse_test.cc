@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
+#include "engine/segments/segment_log_fixture.h"
 #include "os/segment_io.h"
-#include "segment_log_fixture.h"
 #include "segments/segment_file.h"
 #include "segments/segment_log.h"
 

@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "segment_log_fixture.h"
+#include "engine/segments/segment_log_fixture.h"
+#include "engine/store_fixture.h"
 #include "segments/segment_file.h"
 #include "segments/segment_format.h"
-#include "store_fixture.h"
 
 namespace larder {
 namespace {

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/unique_fd.h"
-#include "cold_pages.h"
-#include "segment_log_fixture.h"
+#include "engine/cold_pages.h"
+#include "engine/segments/segment_log_fixture.h"
 #include "segments/segment_mapping.h"
 
 namespace larder {
