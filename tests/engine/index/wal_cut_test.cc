@@ -12,7 +12,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store_fixture.h"
+#include "engine/store_fixture.h"
 #include "test_values.h"
 #include "wal_records.h"
 
