@@ -15,8 +15,8 @@
 #include <rocksdb/table_properties.h>
 
 #include "base/coding.h"
+#include "engine/store_fixture.h"
 #include "repair/table_blocks.h"
-#include "store_fixture.h"
 #include "test_values.h"
 
 namespace larder {

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store_fixture.h"
+#include "engine/store_fixture.h"
 #include "test_values.h"
 
 // What a repair brings back, and what it must not.
