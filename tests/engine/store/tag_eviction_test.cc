@@ -17,8 +17,8 @@
 #include "larder/engine/engine.h"
 
 #include "base/test_point.h"
+#include "engine/store_fixture.h"
 #include "forked_process.h"
-#include "store_fixture.h"
 
 namespace larder::testing {
 namespace {

@@ -11,8 +11,8 @@
 #include <gtest/gtest.h>
 
 #include "base/test_point.h"
-#include "cold_pages.h"
-#include "store_fixture.h"
+#include "engine/cold_pages.h"
+#include "engine/store_fixture.h"
 #include "test_values.h"
 
 namespace larder::testing {

@@ -14,7 +14,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "store_fixture.h"
+#include "engine/store_fixture.h"
 #include "test_values.h"
 
 namespace larder::testing {
