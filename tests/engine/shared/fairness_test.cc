@@ -16,8 +16,8 @@
 #include <gtest/gtest.h>
 
 #include "base/test_point.h"
+#include "engine/store_fixture.h"
 #include "forked_process.h"
-#include "store_fixture.h"
 
 namespace larder::testing {
 namespace {
