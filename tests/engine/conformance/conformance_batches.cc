@@ -1,7 +1,7 @@
 #include <atomic>
 #include <thread>
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 #include "test_values.h"
 
 namespace larder::testing {

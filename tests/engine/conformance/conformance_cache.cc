@@ -1,7 +1,7 @@
 #include <array>
 #include <thread>
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 #include "test_values.h"
 
 // The cache as a whole: tags, clear, expiry, culling, counts, settings,

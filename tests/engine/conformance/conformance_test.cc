@@ -1,4 +1,4 @@
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 
 namespace larder::testing {
 namespace {

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 #include "test_values.h"
 
 // Single commands: Set with its conditions, Get, Delete, Pop, Touch.

@@ -1,7 +1,7 @@
 // The contract of Engine, kept by an engine that is a client of another one:
 // every command goes through the rings, or is answered by the hot tier.
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 #include "session_model.h"
 #include "shared/shared_engine.h"
 #include "store/store.h"

@@ -1,7 +1,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 
 namespace larder::testing {
 namespace {

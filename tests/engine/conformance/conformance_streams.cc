@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/conformance_suite.h"
+#include "engine/conformance/conformance_suite.h"
 #include "test_values.h"
 
 namespace larder::testing {
