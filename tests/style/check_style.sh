@@ -122,6 +122,7 @@ check_arrows() {
   # shellcheck disable=SC2086
   forbid "$(files_below $components -- '*.h' '*.cc')" \
     '(\.\./|tools/|bench/|tests/)' 'components know only what is below them'
+  check_rooms
 
   for component in $components; do
     while IFS= read -r line; do
@@ -135,6 +136,57 @@ check_arrows() {
       esac
     done < <(files_below "$component/include" -- '*.h' | includes_of)
   done
+}
+
+# The rooms of engine/src, each with those that it may include: a line may name
+# only what stands above it, so that no arrow runs back up.
+rooms='base:
+os:base
+policy:base
+directory:base os
+segments:base os directory
+trace:base os
+hot:base os segments
+messages:base segments
+index:base os policy directory segments hot messages
+repair:base os directory segments index
+store:base os policy directory segments hot messages index repair
+seat:base os directory hot messages
+shared:base os policy directory segments hot messages store seat'
+# A header and its source are one unit.
+room_units_max=25
+
+check_rooms() {
+  local room allowed other others line file count
+  while IFS=: read -r room allowed; do
+    others='[a-z0-9_]+\.h$'
+    while IFS=: read -r other _; do
+      case " $room $allowed " in
+      *" $other "*) ;;
+      *) others+="|$other/" ;;
+      esac
+    done <<<"$rooms"
+    while IFS= read -r line; do
+      fault "${line%%:\"*}: includes ${line##*\"}:" \
+        "engine/src/$room may include from these rooms: $room $allowed"
+    done < <(files_below "engine/src/$room" -- '*.h' '*.cc' | includes_of |
+      grep -E ":\"($others)")
+  done <<<"$rooms"
+  while IFS=: read -r room _; do
+    count=$(files_below "engine/src/$room" -- '*.h' '*.cc' |
+      sed 's/\.[a-z]*$//' | sort -u | wc -l)
+    [ "$count" -gt $room_units_max ] &&
+      fault "engine/src/$room: holds $count units, more than $room_units_max"
+  done <<<"$rooms"
+  while IFS= read -r file; do
+    room=${file#engine/src/}
+    case $room in
+    open_engine.cc) ;;
+    */*) grep -q "^${room%%/*}:" <<<"$rooms" ||
+      fault "$file: ${room%%/*} is no room" ;;
+    *) fault "$file: stands in no room" ;;
+    esac
+  done < <(files_below engine/src -- '*.h' '*.cc')
 }
 
 # Only engine/src/base/open_file.cc gets descriptors from the system: it keeps
