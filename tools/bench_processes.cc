@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "bench_run.h"
-#include "interruption.h"
+#include "commands/interruption.h"
 
 namespace larder::tools {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "larder/cache/cache.h"
 
+#include "commands/option_types.h"
 #include "latency_histogram.h"
-#include "option_types.h"
 
 /// The load of `larder bench`: threads, in one process or several, that get,
 /// set and delete random keys and time each call.

@@ -13,8 +13,8 @@
 #include <unistd.h>
 #include <zstd.h>
 
-#include "cache_access.h"
-#include "interruption.h"
+#include "commands/cache_access.h"
+#include "commands/interruption.h"
 
 namespace larder::tools {
 namespace {

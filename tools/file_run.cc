@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "output.h"
+#include "commands/output.h"
 #include "work_queue.h"
 
 namespace larder::tools {

@@ -9,8 +9,8 @@
 
 #include "larder/cache/cache.h"
 
+#include "commands/progress.h"
 #include "file_run.h"
-#include "progress.h"
 #include "set_batch.h"
 
 namespace larder::tools {

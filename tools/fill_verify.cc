@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "output.h"
+#include "commands/output.h"
 #include "source_file.h"
 
 namespace larder::tools {

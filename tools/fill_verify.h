@@ -7,8 +7,8 @@
 
 #include "larder/cache/cache.h"
 
+#include "commands/progress.h"
 #include "file_run.h"
-#include "progress.h"
 
 namespace larder::tools {
 

@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "cache_access.h"
-#include "interruption.h"
-#include "option_types.h"
-#include "output.h"
+#include "commands/cache_access.h"
+#include "commands/interruption.h"
+#include "commands/option_types.h"
+#include "commands/output.h"
 #include "scratch_directory.h"
 #include "storm_worker.h"
 

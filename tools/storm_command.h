@@ -1,7 +1,7 @@
 #ifndef LARDER_TOOLS_STORM_COMMAND_H_
 #define LARDER_TOOLS_STORM_COMMAND_H_
 
-#include "command_line.h"
+#include "commands/command_line.h"
 #include "storm_run.h"
 
 /// `larder torture --full`: rounds of the storm, and their common verdict.

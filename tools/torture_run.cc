@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "interruption.h"
+#include "commands/interruption.h"
 #include "random_keys.h"
 #include "torture_journal.h"
 

@@ -1,4 +1,4 @@
-#include "attached_rates.h"
+#include "commands/attached_rates.h"
 
 #include <chrono>
 

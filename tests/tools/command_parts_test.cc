@@ -8,11 +8,11 @@
 
 #include <gtest/gtest.h>
 
+#include "commands/output.h"
+#include "commands/value_text.h"
 #include "fill_store.h"
 #include "latency_histogram.h"
-#include "output.h"
 #include "random_keys.h"
-#include "value_text.h"
 
 namespace larder::tools {
 namespace {

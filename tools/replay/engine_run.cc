@@ -11,8 +11,8 @@
 
 #include "larder/engine/limits.h"
 
+#include "commands/interruption.h"
 #include "engine_value.h"
-#include "interruption.h"
 
 // One request after another on one thread, so that a run is comparable with
 // the simulator's request by request.

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "commands/interruption.h"
 #include "engine_run.h"
-#include "interruption.h"
 #include "replay_advice.h"
 #include "replay_progress.h"
 #include "replay_report.h"

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "number_option.h"
+#include "commands/number_option.h"
 #include "replay_report.h"
 
 namespace larder::replay {
