@@ -10,7 +10,7 @@
 
 #include "commands/output.h"
 #include "commands/value_text.h"
-#include "fill_store.h"
+#include "files/fill_store.h"
 #include "latency_histogram.h"
 #include "random_keys.h"
 

@@ -13,13 +13,13 @@
 
 #include <fmt/format.h>
 
-#include "byte_sink.h"
 #include "commands/cache_access.h"
 #include "commands/command_line.h"
 #include "commands/interruption.h"
 #include "commands/option_types.h"
 #include "commands/output.h"
-#include "export_format.h"
+#include "files/byte_sink.h"
+#include "files/export_format.h"
 
 namespace larder::tools {
 namespace {

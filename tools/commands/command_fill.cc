@@ -17,9 +17,9 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "commands/progress.h"
-#include "file_run.h"
-#include "fill_store.h"
-#include "fill_verify.h"
+#include "files/file_run.h"
+#include "files/fill_store.h"
+#include "files/fill_verify.h"
 
 namespace larder::tools {
 namespace {

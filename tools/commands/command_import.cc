@@ -14,9 +14,9 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "commands/standard_streams.h"
-#include "export_format.h"
+#include "files/export_format.h"
+#include "files/set_batch.h"
 #include "replay/trace_source.h"
-#include "set_batch.h"
 
 namespace larder::tools {
 namespace {

@@ -15,7 +15,7 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "commands/value_text.h"
-#include "source_file.h"
+#include "files/source_file.h"
 
 namespace larder::tools {
 namespace {

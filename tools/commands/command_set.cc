@@ -19,7 +19,7 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "commands/standard_streams.h"
-#include "source_file.h"
+#include "files/source_file.h"
 
 namespace larder::tools {
 namespace {

@@ -6,7 +6,7 @@
 //   3. The last frame counts the items that are not dropped and their value
 //      bytes, and nothing follows it. A file without it is truncated.
 
-#include "export_format.h"
+#include "files/export_format.h"
 
 #include <algorithm>
 #include <array>

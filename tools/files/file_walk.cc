@@ -1,4 +1,4 @@
-#include "file_walk.h"
+#include "files/file_walk.h"
 
 #include <cerrno>
 #include <memory>

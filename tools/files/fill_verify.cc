@@ -4,7 +4,7 @@
 // was changed after the fill began, that is no fault of the cache; if it was
 // not, it is. Nothing is remembered per file, so memory is bounded.
 
-#include "fill_verify.h"
+#include "files/fill_verify.h"
 
 #include <memory>
 
@@ -12,7 +12,7 @@
 #include <xxhash.h>
 
 #include "commands/output.h"
-#include "source_file.h"
+#include "files/source_file.h"
 
 namespace larder::tools {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_WORK_QUEUE_H_
-#define LARDER_TOOLS_WORK_QUEUE_H_
+#ifndef LARDER_TOOLS_FILES_WORK_QUEUE_H_
+#define LARDER_TOOLS_FILES_WORK_QUEUE_H_
 
 #include <condition_variable>
 #include <cstddef>
@@ -61,4 +61,4 @@ class WorkQueue {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_WORK_QUEUE_H_
+#endif  // LARDER_TOOLS_FILES_WORK_QUEUE_H_

@@ -1,9 +1,9 @@
-#include "fill_store.h"
+#include "files/fill_store.h"
 
 #include <memory>
 #include <mutex>
 
-#include "source_file.h"
+#include "files/source_file.h"
 
 namespace larder::tools {
 std::string_view FileTag(std::string_view path) {

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_BYTE_SINK_H_
-#define LARDER_TOOLS_BYTE_SINK_H_
+#ifndef LARDER_TOOLS_FILES_BYTE_SINK_H_
+#define LARDER_TOOLS_FILES_BYTE_SINK_H_
 
 #include <cstdint>
 #include <memory>
@@ -41,4 +41,4 @@ class ByteSink {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_BYTE_SINK_H_
+#endif  // LARDER_TOOLS_FILES_BYTE_SINK_H_

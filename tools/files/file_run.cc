@@ -1,4 +1,4 @@
-#include "file_run.h"
+#include "files/file_run.h"
 
 #include <thread>
 #include <utility>
@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "commands/output.h"
-#include "work_queue.h"
+#include "files/work_queue.h"
 
 namespace larder::tools {
 namespace {

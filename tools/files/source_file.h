@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_SOURCE_FILE_H_
-#define LARDER_TOOLS_SOURCE_FILE_H_
+#ifndef LARDER_TOOLS_FILES_SOURCE_FILE_H_
+#define LARDER_TOOLS_FILES_SOURCE_FILE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -54,4 +54,4 @@ class SourceFile {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_SOURCE_FILE_H_
+#endif  // LARDER_TOOLS_FILES_SOURCE_FILE_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_EXPORT_FORMAT_H_
-#define LARDER_TOOLS_EXPORT_FORMAT_H_
+#ifndef LARDER_TOOLS_FILES_EXPORT_FORMAT_H_
+#define LARDER_TOOLS_FILES_EXPORT_FORMAT_H_
 
 #include <cstdint>
 #include <memory>
@@ -11,7 +11,7 @@
 #include "larder/engine/command.h"
 #include "larder/engine/status.h"
 
-#include "byte_sink.h"
+#include "files/byte_sink.h"
 #include "replay/trace_source.h"
 
 /// The portable file of `larder export`, described byte by byte in
@@ -123,4 +123,4 @@ class ExportReader {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_EXPORT_FORMAT_H_
+#endif  // LARDER_TOOLS_FILES_EXPORT_FORMAT_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_FILE_RUN_H_
-#define LARDER_TOOLS_FILE_RUN_H_
+#ifndef LARDER_TOOLS_FILES_FILE_RUN_H_
+#define LARDER_TOOLS_FILES_FILE_RUN_H_
 
 #include <cstdint>
 #include <memory>
@@ -9,7 +9,7 @@
 
 #include "larder/engine/status.h"
 
-#include "file_walk.h"
+#include "files/file_walk.h"
 
 /// Many threads on the files of some trees.
 
@@ -61,4 +61,4 @@ Status RunOnFiles(const FileRunOptions& options,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_FILE_RUN_H_
+#endif  // LARDER_TOOLS_FILES_FILE_RUN_H_

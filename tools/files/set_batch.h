@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_SET_BATCH_H_
-#define LARDER_TOOLS_SET_BATCH_H_
+#ifndef LARDER_TOOLS_FILES_SET_BATCH_H_
+#define LARDER_TOOLS_FILES_SET_BATCH_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -95,4 +95,4 @@ class SetBatch {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_SET_BATCH_H_
+#endif  // LARDER_TOOLS_FILES_SET_BATCH_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_FILE_WALK_H_
-#define LARDER_TOOLS_FILE_WALK_H_
+#ifndef LARDER_TOOLS_FILES_FILE_WALK_H_
+#define LARDER_TOOLS_FILES_FILE_WALK_H_
 
 #include <cstdint>
 #include <functional>
@@ -33,4 +33,4 @@ std::size_t WalkFiles(const std::vector<std::string>& paths,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_FILE_WALK_H_
+#endif  // LARDER_TOOLS_FILES_FILE_WALK_H_

@@ -1,4 +1,4 @@
-#include "source_file.h"
+#include "files/source_file.h"
 
 #include <cerrno>
 

@@ -1,4 +1,4 @@
-#include "byte_sink.h"
+#include "files/byte_sink.h"
 
 #include <cerrno>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "set_batch.h"
+#include "files/set_batch.h"
 
 #include <span>
 #include <utility>

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_FILL_VERIFY_H_
-#define LARDER_TOOLS_FILL_VERIFY_H_
+#ifndef LARDER_TOOLS_FILES_FILL_VERIFY_H_
+#define LARDER_TOOLS_FILES_FILL_VERIFY_H_
 
 #include <chrono>
 #include <ctime>
@@ -8,7 +8,7 @@
 #include "larder/cache/cache.h"
 
 #include "commands/progress.h"
-#include "file_run.h"
+#include "files/file_run.h"
 
 namespace larder::tools {
 
@@ -61,4 +61,4 @@ class VerifyWorker final : public FileWorker {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_FILL_VERIFY_H_
+#endif  // LARDER_TOOLS_FILES_FILL_VERIFY_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_FILL_STORE_H_
-#define LARDER_TOOLS_FILL_STORE_H_
+#ifndef LARDER_TOOLS_FILES_FILL_STORE_H_
+#define LARDER_TOOLS_FILES_FILL_STORE_H_
 
 #include <cstdint>
 #include <shared_mutex>
@@ -10,8 +10,8 @@
 #include "larder/cache/cache.h"
 
 #include "commands/progress.h"
-#include "file_run.h"
-#include "set_batch.h"
+#include "files/file_run.h"
+#include "files/set_batch.h"
 
 namespace larder::tools {
 
@@ -58,4 +58,4 @@ class FillWorker final : public FileWorker {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_FILL_STORE_H_
+#endif  // LARDER_TOOLS_FILES_FILL_STORE_H_
