@@ -8,7 +8,7 @@
 
 #include "larder/engine/status.h"
 
-#include "bench_run.h"
+#include "measure/bench_run.h"
 
 /// What larder is compared with: servers that are started for one measurement
 /// and listen on a Unix socket, and targets that are clients of theirs.

@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "bench_run.h"
+#include "measure/bench_run.h"
 #include "peer_servers.h"
 #include "process_figures.h"
 

@@ -14,7 +14,7 @@
 #include "commands/interruption.h"
 #include "commands/option_types.h"
 #include "commands/output.h"
-#include "scratch_directory.h"
+#include "measure/scratch_directory.h"
 #include "storm_worker.h"
 
 namespace larder::tools {

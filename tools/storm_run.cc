@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "commands/interruption.h"
-#include "random_keys.h"
+#include "measure/random_keys.h"
 #include "storm_thread.h"
 
 namespace larder::tools {

@@ -10,7 +10,7 @@
 
 #include "larder/cache/cache.h"
 
-#include "random_keys.h"
+#include "measure/random_keys.h"
 #include "storm_board.h"
 #include "storm_worker.h"
 

@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "random_keys.h"
+#include "measure/random_keys.h"
 #include "storm_board.h"
 #include "storm_thread.h"
 

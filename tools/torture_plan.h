@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "random_keys.h"
+#include "measure/random_keys.h"
 
 /// What the writers of `larder torture` write, and how a reader knows it again.
 ///

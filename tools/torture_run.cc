@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "commands/interruption.h"
-#include "random_keys.h"
+#include "measure/random_keys.h"
 #include "torture_journal.h"
 
 namespace larder::tools {

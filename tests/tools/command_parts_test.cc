@@ -11,8 +11,8 @@
 #include "commands/output.h"
 #include "commands/value_text.h"
 #include "files/fill_store.h"
-#include "latency_histogram.h"
-#include "random_keys.h"
+#include "measure/latency_histogram.h"
+#include "measure/random_keys.h"
 
 namespace larder::tools {
 namespace {

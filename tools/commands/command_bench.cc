@@ -13,15 +13,15 @@
 
 #include "larder/engine/settings.h"
 
-#include "bench_run.h"
 #include "commands/cache_access.h"
 #include "commands/command_line.h"
 #include "commands/interruption.h"
 #include "commands/number_option.h"
 #include "commands/option_types.h"
 #include "commands/output.h"
-#include "random_keys.h"
-#include "scratch_directory.h"
+#include "measure/bench_run.h"
+#include "measure/random_keys.h"
+#include "measure/scratch_directory.h"
 
 namespace larder::tools {
 namespace {

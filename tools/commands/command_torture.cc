@@ -16,7 +16,7 @@
 #include "commands/number_option.h"
 #include "commands/option_types.h"
 #include "commands/output.h"
-#include "scratch_directory.h"
+#include "measure/scratch_directory.h"
 #include "storm_command.h"
 #include "torture_proof.h"
 #include "torture_run.h"

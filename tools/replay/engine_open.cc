@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "engine_run.h"
-#include "scratch_directory.h"
+#include "measure/scratch_directory.h"
 
 // The cache directory of one run: made, opened with a logical capacity and
 // with physical room to spare, and deleted again.

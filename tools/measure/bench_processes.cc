@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench_run.h"
 #include "commands/interruption.h"
+#include "measure/bench_run.h"
 
 namespace larder::tools {
 namespace {

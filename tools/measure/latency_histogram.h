@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_LATENCY_HISTOGRAM_H_
-#define LARDER_TOOLS_LATENCY_HISTOGRAM_H_
+#ifndef LARDER_TOOLS_MEASURE_LATENCY_HISTOGRAM_H_
+#define LARDER_TOOLS_MEASURE_LATENCY_HISTOGRAM_H_
 
 #include <algorithm>
 #include <array>
@@ -88,4 +88,4 @@ static_assert(std::is_trivially_copyable_v<LatencyHistogram>);
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_LATENCY_HISTOGRAM_H_
+#endif  // LARDER_TOOLS_MEASURE_LATENCY_HISTOGRAM_H_

@@ -1,4 +1,4 @@
-#include "scratch_directory.h"
+#include "measure/scratch_directory.h"
 
 #include <algorithm>
 #include <cerrno>

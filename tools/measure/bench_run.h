@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_BENCH_RUN_H_
-#define LARDER_TOOLS_BENCH_RUN_H_
+#ifndef LARDER_TOOLS_MEASURE_BENCH_RUN_H_
+#define LARDER_TOOLS_MEASURE_BENCH_RUN_H_
 
 #include <array>
 #include <atomic>
@@ -14,7 +14,7 @@
 #include "larder/cache/cache.h"
 
 #include "commands/option_types.h"
-#include "latency_histogram.h"
+#include "measure/latency_histogram.h"
 
 /// The load of `larder bench`: threads, in one process or several, that get,
 /// set and delete random keys and time each call.
@@ -106,4 +106,4 @@ Result<BenchResult> RunBenchProcesses(const BenchOptions& options,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_BENCH_RUN_H_
+#endif  // LARDER_TOOLS_MEASURE_BENCH_RUN_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_SCRATCH_DIRECTORY_H_
-#define LARDER_TOOLS_SCRATCH_DIRECTORY_H_
+#ifndef LARDER_TOOLS_MEASURE_SCRATCH_DIRECTORY_H_
+#define LARDER_TOOLS_MEASURE_SCRATCH_DIRECTORY_H_
 
 #include <filesystem>
 #include <string_view>
@@ -44,4 +44,4 @@ class ScratchDirectory {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_SCRATCH_DIRECTORY_H_
+#endif  // LARDER_TOOLS_MEASURE_SCRATCH_DIRECTORY_H_

@@ -1,4 +1,4 @@
-#include "random_keys.h"
+#include "measure/random_keys.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "bench_run.h"
+#include "measure/bench_run.h"
 
 #include <algorithm>
 #include <barrier>
@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "random_keys.h"
+#include "measure/random_keys.h"
 
 namespace larder::tools {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_RANDOM_KEYS_H_
-#define LARDER_TOOLS_RANDOM_KEYS_H_
+#ifndef LARDER_TOOLS_MEASURE_RANDOM_KEYS_H_
+#define LARDER_TOOLS_MEASURE_RANDOM_KEYS_H_
 
 #include <cstdint>
 #include <string>
@@ -64,4 +64,4 @@ class KeyChooser {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_RANDOM_KEYS_H_
+#endif  // LARDER_TOOLS_MEASURE_RANDOM_KEYS_H_
