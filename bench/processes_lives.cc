@@ -14,8 +14,8 @@
 #include "actors.h"
 #include "peer_servers.h"
 #include "process_figures.h"
-#include "torture_proof.h"
-#include "torture_run.h"
+#include "torture/torture_proof.h"
+#include "torture/torture_run.h"
 
 namespace larder::bench {
 namespace {

@@ -1,4 +1,4 @@
-#include "storm_board.h"
+#include "torture/storm_board.h"
 
 #include <filesystem>
 #include <memory>
@@ -6,8 +6,8 @@
 
 #include <gtest/gtest.h>
 
-#include "storm_value.h"
 #include "temporary_directory.h"
+#include "torture/storm_value.h"
 
 // What a reader of the storm may see, and what it may not.
 

@@ -9,9 +9,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "storm_run.h"
-#include "storm_worker.h"
 #include "temporary_directory.h"
+#include "torture/storm_run.h"
+#include "torture/storm_worker.h"
 
 namespace larder::tools {
 namespace {

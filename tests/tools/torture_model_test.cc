@@ -1,8 +1,8 @@
-#include "torture_model.h"
+#include "torture/torture_model.h"
 
 #include <gtest/gtest.h>
 
-#include "torture_plan.h"
+#include "torture/torture_plan.h"
 
 namespace larder::tools {
 namespace {

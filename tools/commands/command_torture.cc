@@ -17,10 +17,10 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "measure/scratch_directory.h"
-#include "storm_command.h"
-#include "torture_proof.h"
-#include "torture_run.h"
-#include "torture_writer.h"
+#include "torture/storm_command.h"
+#include "torture/torture_proof.h"
+#include "torture/torture_run.h"
+#include "torture/torture_writer.h"
 
 namespace larder::tools {
 namespace {

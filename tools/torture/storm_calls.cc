@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "storm_thread.h"
+#include "torture/storm_thread.h"
 
 // The calls of a thread of the storm.
 

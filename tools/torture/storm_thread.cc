@@ -1,4 +1,4 @@
-#include "storm_thread.h"
+#include "torture/storm_thread.h"
 
 #include <algorithm>
 #include <array>

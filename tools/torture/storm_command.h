@@ -1,8 +1,8 @@
-#ifndef LARDER_TOOLS_STORM_COMMAND_H_
-#define LARDER_TOOLS_STORM_COMMAND_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_COMMAND_H_
+#define LARDER_TOOLS_TORTURE_STORM_COMMAND_H_
 
 #include "commands/command_line.h"
-#include "storm_run.h"
+#include "torture/storm_run.h"
 
 /// `larder torture --full`: rounds of the storm, and their common verdict.
 
@@ -27,4 +27,4 @@ void AddStormWorker(CommandLine& line);
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_COMMAND_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_COMMAND_H_

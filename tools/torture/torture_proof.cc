@@ -1,4 +1,4 @@
-#include "torture_proof.h"
+#include "torture/torture_proof.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "torture_journal.h"
+#include "torture/torture_journal.h"
 
 namespace larder::tools {
 namespace {

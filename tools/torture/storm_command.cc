@@ -1,4 +1,4 @@
-#include "storm_command.h"
+#include "torture/storm_command.h"
 
 #include <algorithm>
 #include <chrono>
@@ -15,7 +15,7 @@
 #include "commands/option_types.h"
 #include "commands/output.h"
 #include "measure/scratch_directory.h"
-#include "storm_worker.h"
+#include "torture/storm_worker.h"
 
 namespace larder::tools {
 namespace {

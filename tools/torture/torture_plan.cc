@@ -1,4 +1,4 @@
-#include "torture_plan.h"
+#include "torture/torture_plan.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_STORM_BOARD_H_
-#define LARDER_TOOLS_STORM_BOARD_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_BOARD_H_
+#define LARDER_TOOLS_TORTURE_STORM_BOARD_H_
 
 #include <array>
 #include <atomic>
@@ -9,7 +9,7 @@
 
 #include "larder/engine/status.h"
 
-#include "storm_value.h"
+#include "torture/storm_value.h"
 
 /// What all processes of `larder torture --full` know of each other: what each
 /// key was last set to and how far, so that whoever reads may judge at once. It
@@ -151,4 +151,4 @@ struct StormVerdict {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_BOARD_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_BOARD_H_

@@ -1,4 +1,4 @@
-#include "torture_journal.h"
+#include "torture/torture_journal.h"
 
 #include <cerrno>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "storm_worker.h"
+#include "torture/storm_worker.h"
 
 #include <atomic>
 #include <chrono>
@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "measure/random_keys.h"
-#include "storm_board.h"
-#include "storm_thread.h"
+#include "torture/storm_board.h"
+#include "torture/storm_thread.h"
 
 namespace larder::tools {
 namespace {

@@ -3,7 +3,7 @@
 // kill. It has one thread: whoever is stopped is continued before anything
 // else happens, and a kill is waited for.
 
-#include "torture_run.h"
+#include "torture/torture_run.h"
 
 #include <algorithm>
 #include <array>
@@ -21,7 +21,7 @@
 
 #include "commands/interruption.h"
 #include "measure/random_keys.h"
-#include "torture_journal.h"
+#include "torture/torture_journal.h"
 
 namespace larder::tools {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_STORM_VALUE_H_
-#define LARDER_TOOLS_STORM_VALUE_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_VALUE_H_
+#define LARDER_TOOLS_TORTURE_STORM_VALUE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -44,4 +44,4 @@ struct StormDifference {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_VALUE_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_VALUE_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_STORM_RUN_H_
-#define LARDER_TOOLS_STORM_RUN_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_RUN_H_
+#define LARDER_TOOLS_TORTURE_STORM_RUN_H_
 
 #include <array>
 #include <atomic>
@@ -11,8 +11,8 @@
 #include "larder/cache/cache.h"
 #include "larder/engine/status.h"
 
-#include "storm_board.h"
-#include "storm_worker.h"
+#include "torture/storm_board.h"
+#include "torture/storm_worker.h"
 
 namespace larder::tools {
 
@@ -77,4 +77,4 @@ void SetUpStormWorker(StormWorkerOptions& options);
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_RUN_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_RUN_H_

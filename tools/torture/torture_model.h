@@ -1,12 +1,12 @@
-#ifndef LARDER_TOOLS_TORTURE_MODEL_H_
-#define LARDER_TOOLS_TORTURE_MODEL_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_MODEL_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_MODEL_H_
 
 #include <cstdint>
 #include <map>
 #include <utility>
 #include <vector>
 
-#include "torture_journal.h"
+#include "torture/torture_journal.h"
 
 /// What journals of `larder torture` allow a cache to hold.
 
@@ -68,4 +68,4 @@ class OwnKeysModel {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_MODEL_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_MODEL_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_TORTURE_PROOF_H_
-#define LARDER_TOOLS_TORTURE_PROOF_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_PROOF_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_PROOF_H_
 
 #include <cstdint>
 #include <map>
@@ -8,8 +8,8 @@
 
 #include "larder/cache/cache.h"
 
-#include "torture_model.h"
-#include "torture_run.h"
+#include "torture/torture_model.h"
+#include "torture/torture_run.h"
 
 namespace larder::tools {
 
@@ -38,4 +38,4 @@ Result<TortureProof> ProveTorture(const TortureOptions& options,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_PROOF_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_PROOF_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_STORM_THREAD_H_
-#define LARDER_TOOLS_STORM_THREAD_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_THREAD_H_
+#define LARDER_TOOLS_TORTURE_STORM_THREAD_H_
 
 #include <cstdint>
 #include <memory>
@@ -11,8 +11,8 @@
 #include "larder/cache/cache.h"
 
 #include "measure/random_keys.h"
-#include "storm_board.h"
-#include "storm_worker.h"
+#include "torture/storm_board.h"
+#include "torture/storm_worker.h"
 
 namespace larder::tools {
 
@@ -119,4 +119,4 @@ class StormThread {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_THREAD_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_THREAD_H_

@@ -1,12 +1,12 @@
-#ifndef LARDER_TOOLS_TORTURE_WRITER_H_
-#define LARDER_TOOLS_TORTURE_WRITER_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_WRITER_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_WRITER_H_
 
 #include <cstdint>
 #include <string>
 
 #include "larder/cache/cache.h"
 
-#include "torture_plan.h"
+#include "torture/torture_plan.h"
 
 namespace larder::tools {
 
@@ -24,4 +24,4 @@ Status RunTortureWriter(const TortureWriterOptions& options,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_WRITER_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_WRITER_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_STORM_WORKER_H_
-#define LARDER_TOOLS_STORM_WORKER_H_
+#ifndef LARDER_TOOLS_TORTURE_STORM_WORKER_H_
+#define LARDER_TOOLS_TORTURE_STORM_WORKER_H_
 
 #include <cstdint>
 #include <string>
@@ -39,4 +39,4 @@ Status RunStormWorker(const StormWorkerOptions& options,
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_STORM_WORKER_H_
+#endif  // LARDER_TOOLS_TORTURE_STORM_WORKER_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_TORTURE_PLAN_H_
-#define LARDER_TOOLS_TORTURE_PLAN_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_PLAN_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_PLAN_H_
 
 #include <cstdint>
 #include <string>
@@ -74,4 +74,4 @@ inline constexpr std::uint64_t kTortureTorn = ~std::uint64_t{0};
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_PLAN_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_PLAN_H_

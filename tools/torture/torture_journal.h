@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_TORTURE_JOURNAL_H_
-#define LARDER_TOOLS_TORTURE_JOURNAL_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_JOURNAL_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_JOURNAL_H_
 
 #include <atomic>
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "larder/engine/status.h"
 
-#include "torture_plan.h"
+#include "torture/torture_plan.h"
 
 /// What writers of `larder torture` leave behind for those who prove: a journal
 /// of each life, and a page that says what it is doing now. Both survive
@@ -94,4 +94,4 @@ class TortureStates {
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_JOURNAL_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_JOURNAL_H_

@@ -1,4 +1,4 @@
-#include "storm_value.h"
+#include "torture/storm_value.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "storm_board.h"
+#include "torture/storm_board.h"
 
 #include <cerrno>
 #include <chrono>

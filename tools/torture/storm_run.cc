@@ -2,7 +2,7 @@
 // directory is, and at last, when all have ended, looks at every key again. It
 // has one thread and opens the cache only when nobody else has it.
 
-#include "storm_run.h"
+#include "torture/storm_run.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -26,7 +26,7 @@
 
 #include "commands/interruption.h"
 #include "measure/random_keys.h"
-#include "storm_thread.h"
+#include "torture/storm_thread.h"
 
 namespace larder::tools {
 namespace {

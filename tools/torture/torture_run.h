@@ -1,5 +1,5 @@
-#ifndef LARDER_TOOLS_TORTURE_RUN_H_
-#define LARDER_TOOLS_TORTURE_RUN_H_
+#ifndef LARDER_TOOLS_TORTURE_TORTURE_RUN_H_
+#define LARDER_TOOLS_TORTURE_TORTURE_RUN_H_
 
 #include <atomic>
 #include <chrono>
@@ -61,4 +61,4 @@ Result<TortureEvents> RunTorture(const TortureOptions& options);
 
 }  // namespace larder::tools
 
-#endif  // LARDER_TOOLS_TORTURE_RUN_H_
+#endif  // LARDER_TOOLS_TORTURE_TORTURE_RUN_H_

@@ -1,4 +1,4 @@
-#include "torture_model.h"
+#include "torture/torture_model.h"
 
 #include <algorithm>
 #include <limits>

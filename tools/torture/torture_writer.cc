@@ -1,4 +1,4 @@
-#include "torture_writer.h"
+#include "torture/torture_writer.h"
 
 #include <array>
 #include <chrono>
@@ -9,7 +9,7 @@
 
 #include <fmt/core.h>
 
-#include "torture_journal.h"
+#include "torture/torture_journal.h"
 
 namespace larder::tools {
 namespace {
