@@ -9,7 +9,7 @@
 #include "larder/engine/status.h"
 
 #include "fixtures.h"
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 namespace larder::bench {
 

@@ -18,7 +18,7 @@
 #include "cap_report.h"
 #include "cap_run.h"
 #include "gnuplot.h"
-#include "work_directory.h"
+#include "stores/work_directory.h"
 
 namespace larder::bench {
 

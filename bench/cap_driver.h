@@ -9,8 +9,8 @@
 
 #include "cap_workload.h"
 #include "disk_sampler.h"
-#include "store_adapter.h"
-#include "workload.h"
+#include "stores/store_adapter.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

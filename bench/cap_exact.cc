@@ -23,9 +23,9 @@
 
 #include "cap_driver.h"
 #include "disk_sampler.h"
-#include "store_adapter.h"
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/store_adapter.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

@@ -14,8 +14,8 @@
 
 #include "cap_driver.h"
 #include "cap_exact.h"
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

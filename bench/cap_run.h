@@ -14,7 +14,7 @@
 #include "cap_exact.h"
 #include "cap_workload.h"
 #include "disk_sampler.h"
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 namespace larder::bench {
 

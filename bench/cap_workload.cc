@@ -4,7 +4,7 @@
 #include <cmath>
 #include <utility>
 
-#include "workload.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

@@ -33,8 +33,8 @@
 
 #include "cold_stores.h"
 #include "memory_cgroup.h"
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

@@ -20,7 +20,7 @@
 
 #include "larder/cache/cache.h"
 
-#include "workload.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 

@@ -11,7 +11,7 @@
 
 #include "larder/engine/status.h"
 
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 /// Stores that hold more than memory does, for bench/cold. Each is set up for
 /// random reads, as its own documentation says.

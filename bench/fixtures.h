@@ -12,9 +12,9 @@
 
 #include "larder/engine/status.h"
 
-#include "store_adapter.h"
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/store_adapter.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 /// What the benchmarks of larder_bench share: the amounts, the data, and
 /// stores that are filled once and read by many.

@@ -20,8 +20,8 @@
 
 #include "benchmarks.h"
 #include "fixtures.h"
-#include "store_adapter.h"
-#include "work_directory.h"
+#include "stores/store_adapter.h"
+#include "stores/work_directory.h"
 
 namespace larder::bench {
 

@@ -13,8 +13,8 @@
 #include "larder/cache/cache.h"
 #include "larder/engine/policy.h"
 
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 // What a policy costs a hit. One full cache is read by Zipf's law under each
 // policy in turn, in short rounds that each lie between two rounds of

@@ -11,7 +11,7 @@
 
 #include "actors.h"
 #include "process_figures.h"
-#include "workload.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 namespace {

@@ -33,7 +33,7 @@
 
 #include "larder/cache/cache.h"
 
-#include "work_directory.h"
+#include "stores/work_directory.h"
 
 namespace larder::bench {
 namespace {

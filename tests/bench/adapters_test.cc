@@ -8,9 +8,9 @@
 
 #include <gtest/gtest.h>
 
-#include "store_adapter.h"
-#include "work_directory.h"
-#include "workload.h"
+#include "stores/store_adapter.h"
+#include "stores/work_directory.h"
+#include "stores/workload.h"
 
 namespace larder::bench {
 namespace {

@@ -12,7 +12,7 @@
 #include "cap_run.h"
 #include "cap_workload.h"
 #include "disk_sampler.h"
-#include "work_directory.h"
+#include "stores/work_directory.h"
 
 namespace larder::bench {
 namespace {

@@ -1,4 +1,4 @@
-#include "workload.h"
+#include "stores/workload.h"
 
 #include <cmath>
 #include <set>

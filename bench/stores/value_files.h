@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_VALUE_FILES_H_
-#define LARDER_BENCH_VALUE_FILES_H_
+#ifndef LARDER_BENCH_STORES_VALUE_FILES_H_
+#define LARDER_BENCH_STORES_VALUE_FILES_H_
 
 #include <filesystem>
 #include <string>
@@ -31,4 +31,4 @@ class ValueFiles {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_VALUE_FILES_H_
+#endif  // LARDER_BENCH_STORES_VALUE_FILES_H_

@@ -21,7 +21,7 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 namespace larder::bench {
 
@@ -46,8 +46,8 @@ std::size_t BlockCacheBytes(const StoreOptions& options) {
                                          : kMemoryBudgetBytes;
 }
 
-// What larder gives its families at a large limit (engine/src/rocks.cc), for
-// one family that holds keys and values: as larder's, the write buffers are
+// What larder gives its families at a large limit (engine/src/index/rocks.cc),
+// for one family that holds keys and values: as larder's, the write buffers are
 // charged to the block cache.
 rocksdb::Options RawRocksDbOptions(const StoreOptions& options) {
   const std::shared_ptr<rocksdb::Cache> cache =

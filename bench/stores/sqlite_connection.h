@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_SQLITE_CONNECTION_H_
-#define LARDER_BENCH_SQLITE_CONNECTION_H_
+#ifndef LARDER_BENCH_STORES_SQLITE_CONNECTION_H_
+#define LARDER_BENCH_STORES_SQLITE_CONNECTION_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -87,4 +87,4 @@ class SqliteConnection {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_SQLITE_CONNECTION_H_
+#endif  // LARDER_BENCH_STORES_SQLITE_CONNECTION_H_

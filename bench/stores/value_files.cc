@@ -1,4 +1,4 @@
-#include "value_files.h"
+#include "stores/value_files.h"
 
 #include <array>
 #include <cerrno>

@@ -1,4 +1,4 @@
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 #include <array>
 

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "sqlite_connection.h"
-#include "store_adapter.h"
-#include "value_files.h"
+#include "stores/sqlite_connection.h"
+#include "stores/store_adapter.h"
+#include "stores/value_files.h"
 
 namespace larder::bench {
 

@@ -1,4 +1,4 @@
-#include "sqlite_connection.h"
+#include "stores/sqlite_connection.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "work_directory.h"
+#include "stores/work_directory.h"
 
 #include <cerrno>
 #include <cstdio>

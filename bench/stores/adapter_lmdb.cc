@@ -13,7 +13,7 @@
 
 #include <lmdb.h>
 
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 namespace larder::bench {
 

@@ -8,7 +8,7 @@
 
 #include "larder/cache/cache.h"
 
-#include "store_adapter.h"
+#include "stores/store_adapter.h"
 
 namespace larder::bench {
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_WORK_DIRECTORY_H_
-#define LARDER_BENCH_WORK_DIRECTORY_H_
+#ifndef LARDER_BENCH_STORES_WORK_DIRECTORY_H_
+#define LARDER_BENCH_STORES_WORK_DIRECTORY_H_
 
 #include <filesystem>
 #include <string>
@@ -40,4 +40,4 @@ std::string FileSystemName(const std::filesystem::path& path);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_WORK_DIRECTORY_H_
+#endif  // LARDER_BENCH_STORES_WORK_DIRECTORY_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_WORKLOAD_H_
-#define LARDER_BENCH_WORKLOAD_H_
+#ifndef LARDER_BENCH_STORES_WORKLOAD_H_
+#define LARDER_BENCH_STORES_WORKLOAD_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -102,4 +102,4 @@ class Shuffle {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_WORKLOAD_H_
+#endif  // LARDER_BENCH_STORES_WORKLOAD_H_

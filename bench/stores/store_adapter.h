@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_STORE_ADAPTER_H_
-#define LARDER_BENCH_STORE_ADAPTER_H_
+#ifndef LARDER_BENCH_STORES_STORE_ADAPTER_H_
+#define LARDER_BENCH_STORES_STORE_ADAPTER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -119,4 +119,4 @@ std::string DescribeRocksDb(const StoreOptions& options);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_STORE_ADAPTER_H_
+#endif  // LARDER_BENCH_STORES_STORE_ADAPTER_H_
