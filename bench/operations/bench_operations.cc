@@ -13,7 +13,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "benchmarks.h"
+#include "operations/benchmarks.h"
 
 namespace larder::bench {
 

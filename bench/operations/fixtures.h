@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_FIXTURES_H_
-#define LARDER_BENCH_FIXTURES_H_
+#ifndef LARDER_BENCH_OPERATIONS_FIXTURES_H_
+#define LARDER_BENCH_OPERATIONS_FIXTURES_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -113,4 +113,4 @@ class Fixtures {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_FIXTURES_H_
+#endif  // LARDER_BENCH_OPERATIONS_FIXTURES_H_

@@ -1,4 +1,4 @@
-#include "fixtures.h"
+#include "operations/fixtures.h"
 
 #include <algorithm>
 #include <cmath>

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "benchmarks.h"
+#include "operations/benchmarks.h"
 
 extern char** environ;
 

@@ -18,8 +18,8 @@
 #include <benchmark/benchmark.h>
 #include <sys/utsname.h>
 
-#include "benchmarks.h"
-#include "fixtures.h"
+#include "operations/benchmarks.h"
+#include "operations/fixtures.h"
 #include "stores/store_adapter.h"
 #include "stores/work_directory.h"
 

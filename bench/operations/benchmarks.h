@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_BENCHMARKS_H_
-#define LARDER_BENCH_BENCHMARKS_H_
+#ifndef LARDER_BENCH_OPERATIONS_BENCHMARKS_H_
+#define LARDER_BENCH_OPERATIONS_BENCHMARKS_H_
 
 #include <span>
 #include <string>
@@ -8,7 +8,7 @@
 
 #include "larder/engine/status.h"
 
-#include "fixtures.h"
+#include "operations/fixtures.h"
 #include "stores/store_adapter.h"
 
 namespace larder::bench {
@@ -37,4 +37,4 @@ int RunWriterUntilKilled(std::span<char* const> arguments);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_BENCHMARKS_H_
+#endif  // LARDER_BENCH_OPERATIONS_BENCHMARKS_H_
