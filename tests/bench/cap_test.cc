@@ -8,10 +8,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "cap_exact.h"
-#include "cap_run.h"
-#include "cap_workload.h"
-#include "disk_sampler.h"
+#include "cap/cap_exact.h"
+#include "cap/cap_run.h"
+#include "cap/cap_workload.h"
+#include "cap/disk_sampler.h"
 #include "stores/work_directory.h"
 
 namespace larder::bench {

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_DISK_SAMPLER_H_
-#define LARDER_BENCH_DISK_SAMPLER_H_
+#ifndef LARDER_BENCH_CAP_DISK_SAMPLER_H_
+#define LARDER_BENCH_CAP_DISK_SAMPLER_H_
 
 #include <atomic>
 #include <chrono>
@@ -68,4 +68,4 @@ class DiskSampler {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_DISK_SAMPLER_H_
+#endif  // LARDER_BENCH_CAP_DISK_SAMPLER_H_

@@ -1,12 +1,12 @@
-#ifndef LARDER_BENCH_CAP_EXACT_H_
-#define LARDER_BENCH_CAP_EXACT_H_
+#ifndef LARDER_BENCH_CAP_CAP_EXACT_H_
+#define LARDER_BENCH_CAP_CAP_EXACT_H_
 
 #include <cstdint>
 #include <filesystem>
 
 #include "larder/engine/status.h"
 
-#include "cap_workload.h"
+#include "cap/cap_workload.h"
 
 namespace larder::bench {
 
@@ -42,4 +42,4 @@ bool RunWriterIfAsked(int argc, char** argv, int& exit_code);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_CAP_EXACT_H_
+#endif  // LARDER_BENCH_CAP_CAP_EXACT_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_CAP_DRIVER_H_
-#define LARDER_BENCH_CAP_DRIVER_H_
+#ifndef LARDER_BENCH_CAP_CAP_DRIVER_H_
+#define LARDER_BENCH_CAP_CAP_DRIVER_H_
 
 #include <cstdint>
 #include <unordered_map>
@@ -7,8 +7,8 @@
 
 #include "larder/engine/status.h"
 
-#include "cap_workload.h"
-#include "disk_sampler.h"
+#include "cap/cap_workload.h"
+#include "cap/disk_sampler.h"
 #include "stores/store_adapter.h"
 #include "stores/workload.h"
 
@@ -103,4 +103,4 @@ class Driver {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_CAP_DRIVER_H_
+#endif  // LARDER_BENCH_CAP_CAP_DRIVER_H_

@@ -1,11 +1,11 @@
-#ifndef LARDER_BENCH_CAP_REPORT_H_
-#define LARDER_BENCH_CAP_REPORT_H_
+#ifndef LARDER_BENCH_CAP_CAP_REPORT_H_
+#define LARDER_BENCH_CAP_CAP_REPORT_H_
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "cap_run.h"
+#include "cap/cap_run.h"
 
 namespace larder::bench {
 
@@ -24,4 +24,4 @@ std::string CapPlotScript(const std::vector<CapResult>& results,
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_CAP_REPORT_H_
+#endif  // LARDER_BENCH_CAP_CAP_REPORT_H_

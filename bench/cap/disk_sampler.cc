@@ -1,4 +1,4 @@
-#include "disk_sampler.h"
+#include "cap/disk_sampler.h"
 
 #include <array>
 #include <memory>

@@ -1,4 +1,4 @@
-#include "cap_driver.h"
+#include "cap/cap_driver.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "cap_exact.h"
+#include "cap/cap_exact.h"
 
 #include <algorithm>
 #include <array>
@@ -21,8 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cap_driver.h"
-#include "disk_sampler.h"
+#include "cap/cap_driver.h"
+#include "cap/disk_sampler.h"
 #include "stores/store_adapter.h"
 #include "stores/work_directory.h"
 #include "stores/workload.h"

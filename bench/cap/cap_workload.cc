@@ -1,4 +1,4 @@
-#include "cap_workload.h"
+#include "cap/cap_workload.h"
 
 #include <algorithm>
 #include <cmath>

@@ -14,9 +14,9 @@
 
 #include "larder/engine/settings.h"
 
-#include "cap_exact.h"
-#include "cap_report.h"
-#include "cap_run.h"
+#include "cap/cap_exact.h"
+#include "cap/cap_report.h"
+#include "cap/cap_run.h"
 #include "gnuplot.h"
 #include "stores/work_directory.h"
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_CAP_RUN_H_
-#define LARDER_BENCH_CAP_RUN_H_
+#ifndef LARDER_BENCH_CAP_CAP_RUN_H_
+#define LARDER_BENCH_CAP_CAP_RUN_H_
 
 #include <chrono>
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 #include "larder/engine/status.h"
 
-#include "cap_driver.h"
-#include "cap_exact.h"
-#include "cap_workload.h"
-#include "disk_sampler.h"
+#include "cap/cap_driver.h"
+#include "cap/cap_exact.h"
+#include "cap/cap_workload.h"
+#include "cap/disk_sampler.h"
 #include "stores/store_adapter.h"
 
 namespace larder::bench {
@@ -72,4 +72,4 @@ std::vector<std::string> MissedBars(const CapResult& result);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_CAP_RUN_H_
+#endif  // LARDER_BENCH_CAP_CAP_RUN_H_

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_CAP_WORKLOAD_H_
-#define LARDER_BENCH_CAP_WORKLOAD_H_
+#ifndef LARDER_BENCH_CAP_CAP_WORKLOAD_H_
+#define LARDER_BENCH_CAP_CAP_WORKLOAD_H_
 
 #include <cstdint>
 #include <functional>
@@ -70,4 +70,4 @@ std::uint64_t CapValueSizeMax(const CapWorkload& workload,
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_CAP_WORKLOAD_H_
+#endif  // LARDER_BENCH_CAP_CAP_WORKLOAD_H_

@@ -5,15 +5,15 @@
 // with the wrong bytes, would pass the first half: so the payload of the live
 // items is counted by a scan, and a sample of the values is read back.
 
-#include "cap_run.h"
+#include "cap/cap_run.h"
 
 #include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "cap_driver.h"
-#include "cap_exact.h"
+#include "cap/cap_driver.h"
+#include "cap/cap_exact.h"
 #include "stores/work_directory.h"
 #include "stores/workload.h"
 

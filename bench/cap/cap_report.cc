@@ -1,4 +1,4 @@
-#include "cap_report.h"
+#include "cap/cap_report.h"
 
 #include <algorithm>
 
