@@ -1,4 +1,4 @@
-#include "memory_cgroup.h"
+#include "cold/memory_cgroup.h"
 
 #include <cerrno>
 #include <fstream>

@@ -31,8 +31,8 @@
 
 #include "larder/engine/settings.h"
 
-#include "cold_stores.h"
-#include "memory_cgroup.h"
+#include "cold/cold_stores.h"
+#include "cold/memory_cgroup.h"
 #include "stores/work_directory.h"
 #include "stores/workload.h"
 

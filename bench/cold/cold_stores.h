@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_COLD_STORES_H_
-#define LARDER_BENCH_COLD_STORES_H_
+#ifndef LARDER_BENCH_COLD_COLD_STORES_H_
+#define LARDER_BENCH_COLD_COLD_STORES_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -55,4 +55,4 @@ Result<std::unique_ptr<ColdStore>> OpenColdStore(ColdKind kind,
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_COLD_STORES_H_
+#endif  // LARDER_BENCH_COLD_COLD_STORES_H_

@@ -1,7 +1,7 @@
 // The adapters of larder_bench do not fit: they are for one thread, and are set
 // up for stores that fit into memory.
 
-#include "cold_stores.h"
+#include "cold/cold_stores.h"
 
 #include <cerrno>
 #include <string>

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_MEMORY_CGROUP_H_
-#define LARDER_BENCH_MEMORY_CGROUP_H_
+#ifndef LARDER_BENCH_COLD_MEMORY_CGROUP_H_
+#define LARDER_BENCH_COLD_MEMORY_CGROUP_H_
 
 #include <cstdint>
 #include <filesystem>
@@ -35,4 +35,4 @@ class MemoryCgroup {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_MEMORY_CGROUP_H_
+#endif  // LARDER_BENCH_COLD_MEMORY_CGROUP_H_
