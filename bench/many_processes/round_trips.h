@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_ROUND_TRIPS_H_
-#define LARDER_BENCH_ROUND_TRIPS_H_
+#ifndef LARDER_BENCH_MANY_PROCESSES_ROUND_TRIPS_H_
+#define LARDER_BENCH_MANY_PROCESSES_ROUND_TRIPS_H_
 
 #include <cstddef>
 #include <memory>
@@ -23,4 +23,4 @@ std::unique_ptr<Echo> MakeSocketEcho(std::size_t size_bytes);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_ROUND_TRIPS_H_
+#endif  // LARDER_BENCH_MANY_PROCESSES_ROUND_TRIPS_H_

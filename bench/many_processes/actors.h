@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_ACTORS_H_
-#define LARDER_BENCH_ACTORS_H_
+#ifndef LARDER_BENCH_MANY_PROCESSES_ACTORS_H_
+#define LARDER_BENCH_MANY_PROCESSES_ACTORS_H_
 
 #include <atomic>
 #include <chrono>
@@ -124,4 +124,4 @@ class Actor {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_ACTORS_H_
+#endif  // LARDER_BENCH_MANY_PROCESSES_ACTORS_H_

@@ -14,7 +14,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "process_figures.h"
+#include "many_processes/process_figures.h"
 
 namespace larder::bench {
 namespace {

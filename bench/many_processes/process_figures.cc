@@ -1,4 +1,4 @@
-#include "process_figures.h"
+#include "many_processes/process_figures.h"
 
 #include <algorithm>
 

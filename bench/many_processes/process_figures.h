@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_PROCESS_FIGURES_H_
-#define LARDER_BENCH_PROCESS_FIGURES_H_
+#ifndef LARDER_BENCH_MANY_PROCESSES_PROCESS_FIGURES_H_
+#define LARDER_BENCH_MANY_PROCESSES_PROCESS_FIGURES_H_
 
 #include <cstdint>
 #include <functional>
@@ -75,4 +75,4 @@ void MeasureTorture(const ProcessBenchOptions& options, Report& report);
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_PROCESS_FIGURES_H_
+#endif  // LARDER_BENCH_MANY_PROCESSES_PROCESS_FIGURES_H_

@@ -13,7 +13,7 @@
 
 #include "larder/engine/engine.h"
 
-#include "process_figures.h"
+#include "many_processes/process_figures.h"
 #include "store/store.h"
 #include "test_values.h"
 

@@ -15,9 +15,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "many_processes/peer_servers.h"
+#include "many_processes/process_figures.h"
 #include "measure/bench_run.h"
-#include "peer_servers.h"
-#include "process_figures.h"
 
 namespace larder::bench {
 namespace {

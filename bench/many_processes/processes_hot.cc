@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "actors.h"
-#include "process_figures.h"
-#include "round_trips.h"
+#include "many_processes/actors.h"
+#include "many_processes/process_figures.h"
+#include "many_processes/round_trips.h"
 #include "temporary_directory.h"
 
 namespace larder::bench {

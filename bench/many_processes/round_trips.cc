@@ -1,4 +1,4 @@
-#include "round_trips.h"
+#include "many_processes/round_trips.h"
 
 #include <chrono>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_PEER_SERVERS_H_
-#define LARDER_BENCH_PEER_SERVERS_H_
+#ifndef LARDER_BENCH_MANY_PROCESSES_PEER_SERVERS_H_
+#define LARDER_BENCH_MANY_PROCESSES_PEER_SERVERS_H_
 
 #include <memory>
 #include <string>
@@ -37,4 +37,4 @@ Result<std::unique_ptr<PeerServer>> StartMemcached(
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_PEER_SERVERS_H_
+#endif  // LARDER_BENCH_MANY_PROCESSES_PEER_SERVERS_H_

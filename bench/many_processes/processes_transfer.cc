@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "actors.h"
-#include "process_figures.h"
+#include "many_processes/actors.h"
+#include "many_processes/process_figures.h"
 #include "stores/workload.h"
 
 namespace larder::bench {

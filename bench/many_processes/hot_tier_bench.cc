@@ -20,7 +20,7 @@
 
 #include "hot/hot_reader.h"
 #include "hot/hot_writer.h"
-#include "round_trips.h"
+#include "many_processes/round_trips.h"
 #include "temporary_directory.h"
 
 namespace larder {

@@ -1,4 +1,4 @@
-#include "peer_servers.h"
+#include "many_processes/peer_servers.h"
 
 #include <cerrno>
 #include <chrono>

@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "actors.h"
-#include "peer_servers.h"
-#include "process_figures.h"
+#include "many_processes/actors.h"
+#include "many_processes/peer_servers.h"
+#include "many_processes/process_figures.h"
 #include "torture/torture_proof.h"
 #include "torture/torture_run.h"
 
