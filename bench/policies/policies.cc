@@ -16,7 +16,7 @@
 #include "larder/engine/policy.h"
 
 #include "baseline.h"
-#include "policy_cells.h"
+#include "policies/policy_cells.h"
 #include "replay_run.h"
 #include "run_pool.h"
 #include "trace_reader.h"

@@ -1,5 +1,5 @@
-#ifndef LARDER_BENCH_POLICY_CELLS_H_
-#define LARDER_BENCH_POLICY_CELLS_H_
+#ifndef LARDER_BENCH_POLICIES_POLICY_CELLS_H_
+#define LARDER_BENCH_POLICIES_POLICY_CELLS_H_
 
 #include <cstdint>
 #include <map>
@@ -58,4 +58,4 @@ struct PolicyGain {
 
 }  // namespace larder::bench
 
-#endif  // LARDER_BENCH_POLICY_CELLS_H_
+#endif  // LARDER_BENCH_POLICIES_POLICY_CELLS_H_

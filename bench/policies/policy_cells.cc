@@ -1,4 +1,4 @@
-#include "policy_cells.h"
+#include "policies/policy_cells.h"
 
 #include <algorithm>
 #include <cerrno>
