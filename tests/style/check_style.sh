@@ -56,7 +56,7 @@ check_ascii() {
 }
 
 # engine/include/larder/engine/store.h has LARDER_ENGINE_STORE_H_,
-# engine/src/seat.h LARDER_ENGINE_SRC_SEAT_H_, tests/x.h LARDER_TESTS_X_H_.
+# engine/src/os/futex.h LARDER_ENGINE_SRC_OS_FUTEX_H_, tests/x.h LARDER_TESTS_X_H_.
 check_guards() {
   local file guard
   while IFS= read -r file; do
