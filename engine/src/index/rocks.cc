@@ -33,8 +33,8 @@
 #include "directory/directory_anchor.h"
 #include "index/ledger_delta.h"
 #include "index/manifest_check.h"
+#include "index/rocks_forks.h"
 #include "index/rocks_threads.h"
-#include "index/rocks_timer.h"
 #include "index/wal_check.h"
 #include "os/exit_guard.h"
 
@@ -714,6 +714,7 @@ void Rocks::Resize(const RocksSizes& sizes) {
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
   sizes_ = wanted;
+  const ForksHeld held;
   index_tables_->SetTarget(wanted.index_file,
                            kIndexBaseBuffers * wanted.write_buffer);
   index_memtables_->SetWriteBuffer(wanted.write_buffer);

@@ -8,6 +8,7 @@
 
 #include "larder/engine/policy.h"
 
+#include "base/fork_held_mutex.h"
 #include "base/text_units.h"
 #include "policy/builtin_policies.h"
 #include "policy/running_policy.h"
@@ -32,8 +33,8 @@ constexpr std::array<Builtin, 9> kBuiltins{{
     {"adaptive", MakeAdaptivePolicy},
 }};
 
+// Guarded by ForkHeldMutex<Registry>.
 struct Registry {
-  std::mutex mutex;  // A leaf: nothing is locked under it.
   std::vector<std::pair<std::string, PolicyFactory>> added;
 };
 
@@ -63,7 +64,7 @@ Status RegisterPolicy(std::string name, PolicyFactory factory) {
     return Status::InvalidArgument("policy \"" + name + "\" has no factory");
   }
   Registry& registry = GlobalRegistry();
-  const std::lock_guard lock(registry.mutex);
+  const std::lock_guard lock(ForkHeldMutex<Registry>());
   const auto same = [&](const auto& known) { return known.first == name; };
   if (std::any_of(kBuiltins.begin(), kBuiltins.end(),
                   [&](const Builtin& b) { return b.name == name; }) ||
@@ -82,7 +83,7 @@ Result<std::unique_ptr<Policy>> MakePolicy(std::string_view name) {
   PolicyFactory factory;
   {
     Registry& registry = GlobalRegistry();
-    const std::lock_guard lock(registry.mutex);
+    const std::lock_guard lock(ForkHeldMutex<Registry>());
     for (const auto& [known, make] : registry.added) {
       if (known == name) factory = make;
     }
@@ -110,7 +111,7 @@ std::vector<std::string> PolicyNames() {
   std::vector<std::string> names;
   for (const Builtin& builtin : kBuiltins) names.emplace_back(builtin.name);
   Registry& registry = GlobalRegistry();
-  const std::lock_guard lock(registry.mutex);
+  const std::lock_guard lock(ForkHeldMutex<Registry>());
   for (const auto& [name, factory] : registry.added) names.push_back(name);
   return names;
 }

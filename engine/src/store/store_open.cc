@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
+#include "base/fork_held_mutex.h"
 #include "base/open_file.h"
 #include "base/stored_setting.h"
 #include "base/text_units.h"
@@ -95,9 +96,9 @@ bool IsSegmentName(std::string_view name) {
 
 // Out of reach of destructors, within that of leak checkers.
 void KeepForEver(std::shared_ptr<rocksdb::Cache> cache) {
-  static std::mutex mutex;
-  static auto* const kept = new std::vector<std::shared_ptr<rocksdb::Cache>>;
-  const std::scoped_lock lock(mutex);
+  using Caches = std::vector<std::shared_ptr<rocksdb::Cache>>;
+  static auto* const kept = new Caches;
+  const std::scoped_lock lock(ForkHeldMutex<Caches>());
   kept->push_back(std::move(cache));
 }
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_INDEX_ROCKS_TIMER_H_
-#define LARDER_ENGINE_SRC_INDEX_ROCKS_TIMER_H_
+#ifndef LARDER_ENGINE_SRC_INDEX_ROCKS_FORKS_H_
+#define LARDER_ENGINE_SRC_INDEX_ROCKS_FORKS_H_
 
 #include <rocksdb/db.h>
 
@@ -16,7 +16,13 @@ namespace larder {
 bool StopInfoLogTimer(rocksdb::DB& db) noexcept;
 
 /// While one lives, other threads that fork wait: a child would have the timer
-/// of a database that is being opened.
+/// of a database that is being opened, and locks of the whole process that are
+/// held while options are read.
+///
+/// Once there was one, forks also wait for the lock of RocksDB's list of
+/// threads, which a flush and the end of a thread take. A child that inherited
+/// it would wait for ever when it exits: a destructor of a static object takes
+/// its thread off that list.
 class ForksHeld {
  public:
   ForksHeld() noexcept;
@@ -27,4 +33,4 @@ class ForksHeld {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_INDEX_ROCKS_TIMER_H_
+#endif  // LARDER_ENGINE_SRC_INDEX_ROCKS_FORKS_H_
