@@ -27,7 +27,7 @@
 namespace larder::testing {
 namespace {
 
-constexpr std::uint64_t kLimit = 32 << 20;
+constexpr std::uint64_t kLimit = 16 << 20;
 constexpr std::string_view kTag = "tag";
 constexpr int kThreads = 2;
 
