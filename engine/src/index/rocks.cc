@@ -714,7 +714,6 @@ void Rocks::Resize(const RocksSizes& sizes) {
   wanted.memory_budget = sizes_.memory_budget;
   if (read_only_ || wanted == sizes_) return;
   sizes_ = wanted;
-  const ForksHeld held;
   index_tables_->SetTarget(wanted.index_file,
                            kIndexBaseBuffers * wanted.write_buffer);
   index_memtables_->SetWriteBuffer(wanted.write_buffer);

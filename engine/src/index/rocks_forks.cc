@@ -23,8 +23,8 @@ RocksCancelTask(void* tasks, std::uint8_t type) __asm__(
     "iodicTaskTypeE");
 [[gnu::weak]] void* RocksThreadsMutex() __asm__(
     "_ZN7rocksdb14ThreadLocalPtr10StaticMeta5MutexEv");
-[[gnu::weak]] void RocksLock(void* mutex) __asm__(
-    "_ZN7rocksdb4port5Mutex4LockEv");
+[[gnu::weak]] bool RocksTryLock(void* mutex) __asm__(
+    "_ZN7rocksdb4port5Mutex7TryLockEv");
 [[gnu::weak]] void RocksUnlock(void* mutex) __asm__(
     "_ZN7rocksdb4port5Mutex6UnlockEv");
 }
@@ -35,15 +35,19 @@ namespace {
 // As in RocksDB 7.7 to 9.
 constexpr std::uint8_t kFlushInfoLogTask = 2;
 
-bool KnowsThreadsMutex() noexcept {
-  return &RocksThreadsMutex != nullptr && &RocksLock != nullptr &&
-         &RocksUnlock != nullptr;
-}
-void LockThreads() noexcept {
-  if (KnowsThreadsMutex()) RocksLock(RocksThreadsMutex());
-}
-void UnlockThreads() noexcept {
-  if (KnowsThreadsMutex()) RocksUnlock(RocksThreadsMutex());
+// In a child: the thread that had it is not there. What it did to the list, if
+// it was in the midst of that, was four stores; a flush only reads it.
+// Rejected: that forks wait for it. Two copies of this library in a process
+// would each take it, and who has it may wait for a lock that the program holds
+// at forks.
+void FreeThreadsMutex() noexcept {
+  if (&RocksThreadsMutex == nullptr || &RocksTryLock == nullptr ||
+      &RocksUnlock == nullptr) {
+    return;
+  }
+  void* const mutex = RocksThreadsMutex();
+  static_cast<void>(RocksTryLock(mutex));
+  RocksUnlock(mutex);
 }
 
 // Recursive, as who opens may be called back and fork there.
@@ -53,20 +57,13 @@ std::recursive_mutex& OpeningMutex() noexcept {
       memory[sizeof(std::recursive_mutex)];
   static std::recursive_mutex* const mutex = [] {
     auto* const made = new (memory) std::recursive_mutex;
-    ::pthread_atfork(
-        [] {
-          OpeningMutex().lock();
-          LockThreads();  // A leaf: no call of ours is made under it.
-        },
-        [] {
-          UnlockThreads();
-          OpeningMutex().unlock();
-        },
-        [] {
-          UnlockThreads();
-          // The child's thread is another one to the mutex.
-          new (memory) std::recursive_mutex;
-        });
+    ::pthread_atfork([] { OpeningMutex().lock(); },
+                     [] { OpeningMutex().unlock(); },
+                     [] {
+                       FreeThreadsMutex();
+                       // The child's thread is another one to the mutex.
+                       new (memory) std::recursive_mutex;
+                     });
     return made;
   }();
   return *mutex;

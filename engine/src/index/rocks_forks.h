@@ -16,10 +16,9 @@ namespace larder {
 bool StopInfoLogTimer(rocksdb::DB& db) noexcept;
 
 /// While one lives, other threads that fork wait: a child would have the timer
-/// of a database that is being opened, and locks of the whole process that are
-/// held while options are read.
+/// of a database that is being opened.
 ///
-/// Once there was one, forks also wait for the lock of RocksDB's list of
+/// Once there was one, a child also frees the lock of RocksDB's list of
 /// threads, which a flush and the end of a thread take. A child that inherited
 /// it would wait for ever when it exits: a destructor of a static object takes
 /// its thread off that list.
