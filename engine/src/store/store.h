@@ -691,8 +691,8 @@ class Store final : public SessionStore, private LivenessJudge {
   /// While the limit is being lowered, the old one, if what writers add can be
   /// evicted again.
   [[nodiscard]] std::uint64_t EffectiveLimit() const noexcept;
-  /// The same, for what compactions of the index write.
-  [[nodiscard]] std::uint64_t CompactionLimit() const noexcept;
+  /// The same, for what cleaning moves: it gives more than it takes.
+  [[nodiscard]] std::uint64_t MovingLimit() const noexcept;
   [[nodiscard]] std::uint64_t ItemBytesMax() const noexcept;
   void UpdateFreeSpace() noexcept;
   void UpdateBudget() noexcept;

@@ -11,7 +11,7 @@
 // be compacted. So the old limit stays in force until the directory is under
 // the new one; whoever lowers it works in steps, holds no lock for longer than
 // one, and lets those in who wait for room. Where nothing may be evicted, it is
-// in force for compactions of the index only: what writers add would stay.
+// in force for cleaning and compactions only: what writers add would stay.
 //
 // Rejected: a limit that comes down with what is taken. What is left free for a
 // compaction of the index may be as large as that, and comes and goes: writers

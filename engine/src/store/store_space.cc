@@ -100,11 +100,11 @@ struct Store::FreedRecord {
 
 std::uint64_t Store::EffectiveLimit() const noexcept {
   return evicts_for_room_.load(std::memory_order_relaxed)
-             ? CompactionLimit()
+             ? MovingLimit()
              : effective_limit_.load(std::memory_order_relaxed);
 }
 
-std::uint64_t Store::CompactionLimit() const noexcept {
+std::uint64_t Store::MovingLimit() const noexcept {
   return std::max(effective_limit_.load(std::memory_order_relaxed),
                   shrinking_limit_.load(std::memory_order_relaxed));
 }
@@ -1119,7 +1119,7 @@ Status Store::CleanOne(bool& cleaned) noexcept {
 std::uint64_t Store::RoomToMove() const noexcept {
   const std::uint64_t claimed =
       claimed_.log_bytes + 2 * claimed_.database_bytes;
-  const std::uint64_t there = CompactionLimit() + log_->reusable_bytes();
+  const std::uint64_t there = MovingLimit() + log_->reusable_bytes();
   const std::uint64_t left = there - std::min(BytesTaken() + claimed, there);
   if (!evicts_for_room_) return left;
   const std::uint64_t used = UsedBytes() + rocks_->flush_headroom_bytes();
