@@ -1,7 +1,9 @@
 #include "torture/storm_board.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include <fcntl.h>
@@ -61,6 +63,25 @@ void StormBoard::Report(StormFault fault, const std::string& line) const {
   [[maybe_unused]] const ssize_t written =
       ::write(fd, text.data(), text.size());
   ::close(fd);
+}
+
+void StormBoard::Note(std::string_view line) const {
+  const std::uint64_t number = page_->notes_begun.fetch_add(1);
+  StormNote& note = page_->notes[number % kStormNotes];
+  const auto end = fmt::format_to_n(note.data(), note.size() - 1,
+                                    "process {}: {}", ::getpid(), line);
+  *end.out = '\0';
+}
+
+std::vector<std::string> StormBoard::Notes() const {
+  const std::uint64_t end = page_->notes_begun;
+  std::vector<std::string> lines;
+  for (std::uint64_t i = end - std::min<std::uint64_t>(end, kStormNotes);
+       i < end; ++i) {
+    const StormNote& note = page_->notes[i % kStormNotes];
+    lines.emplace_back(note.data(), ::strnlen(note.data(), note.size()));
+  }
+  return lines;
 }
 
 StormFloor TakeFloor(const StormPage& page, std::uint32_t key) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "larder/engine/status.h"
 
@@ -81,6 +83,10 @@ struct StormFigures {
       handles_held, refused, in_doubt, failed, forks, clears, streams;
 };
 
+/// A line of an engine's log, cut off if need be.
+using StormNote = std::array<char, 240>;
+inline constexpr std::size_t kStormNotes = 256;
+
 struct StormPage {
   std::atomic<std::uint32_t> stop;
   std::atomic<std::uint64_t> clears_begun, clears_done;
@@ -88,6 +94,8 @@ struct StormPage {
       tag_clears_done;
   StormFigures figures;
   std::array<std::atomic<std::uint64_t>, kStormFaultCount> faults;
+  std::atomic<std::uint64_t> notes_begun;
+  std::array<StormNote, kStormNotes> notes;  ///< The last ones.
   std::array<StormSlot, kStormProcessesMax> slots;
   std::array<StormCounter, kStormProcessesMax * kStormThreads> counters;
   std::array<StormKey, kStormKeysMax> keys;
@@ -106,6 +114,11 @@ class StormBoard {
   /// Counts the fault and writes the line.
   void Report(StormFault fault, const std::string& line) const;
   [[nodiscard]] std::string faults_path() const { return work_ + "/faults"; }
+  /// Keeps a line of the engine's log: not in a file, as its process may be one
+  /// that cannot write.
+  void Note(std::string_view line) const;
+  /// The last lines, when nobody writes any.
+  [[nodiscard]] std::vector<std::string> Notes() const;
 
  private:
   struct Unmap {

@@ -425,8 +425,9 @@ class Storm {
 
   // Nobody has the cache open now, and nothing is under way.
   void LookAtAll() {
-    auto cache =
-        Cache::Open(options_.directory, StormCacheOptions(options_.seed));
+    CacheOptions cache_options = StormCacheOptions(options_.seed);
+    cache_options.log = [this](std::string_view line) { board_.Note(line); };
+    auto cache = Cache::Open(options_.directory, cache_options);
     if (!cache) {
       board_.Report(StormFault::kUnexpected,
                     "the last Open: " + cache.error().ToString());
@@ -464,8 +465,19 @@ class Storm {
     if (stats->corruptions != 0) {
       AddProblem(
           fmt::format("{} damaged items were found", stats->corruptions));
+      AddNotes();
     }
     if (!setup_.evicts) report_.evicted = stats->evictions;
+  }
+
+  // What the processes logged of damage.
+  void AddNotes() {
+    for (std::string& line : board_.Notes()) {
+      if (line.find("damaged") != std::string::npos ||
+          line.find("dropping") != std::string::npos) {
+        AddProblem(std::move(line));
+      }
+    }
   }
 
   StormReport Summed() {

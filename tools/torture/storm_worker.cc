@@ -55,9 +55,10 @@ void UseCache(const StormWorkerOptions& options, const StormBoard& board,
 }  // namespace
 
 Status RunStormWorker(const StormWorkerOptions& options,
-                      const CacheOptions& cache_options) {
+                      CacheOptions cache_options) {
   const auto board = StormBoard::Open(options.work);
   if (!board) return board.error();
+  cache_options.log = [&board](std::string_view line) { board->Note(line); };
   Random random(options.seed + static_cast<std::uint64_t>(::getpid()));
   StormSlot& slot = (*board)->slots[options.process];
   while ((*board)->stop == 0) {

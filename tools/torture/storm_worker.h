@@ -35,7 +35,7 @@ struct StormWorkerOptions {
 /// stop, or killed; now and then it closes the cache and opens it again. What
 /// it finds wrong it reports on the board.
 Status RunStormWorker(const StormWorkerOptions& options,
-                      const CacheOptions& cache_options);
+                      CacheOptions cache_options);
 
 }  // namespace larder::tools
 

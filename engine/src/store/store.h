@@ -353,8 +353,11 @@ class Store final : public SessionStore, private LivenessJudge {
                                                   const Entry& entry) noexcept;
   /// Its bytes are damaged, or are not where it says.
   enum class Unreadable : std::uint8_t { kDamaged, kGone };
-  /// Drops the item as `read`, unless it changed or moved. One that was evicted
-  /// may lose its bytes; any other counts as damage, never as an eviction.
+  [[nodiscard]] static std::string NamePlaces(const Entry& entry);
+  /// Counts a damaged item that a caller was told is absent, and logs why.
+  void NoteDamage(const Status& what) noexcept;
+  /// Drops the item as `read`, unless it changed or moved. If it is kGone it
+  /// counts as damage, never as an eviction, unless it was evicted before.
   void DropUnreadable(std::string_view key, const Entry& read,
                       Unreadable why) noexcept;
   void NoteHit(std::string_view key, const Entry& entry) noexcept;
@@ -1031,6 +1034,8 @@ class Store final : public SessionStore, private LivenessJudge {
   std::string key_filter_cursor_;    // Guarded by it; the next key to be added.
   StripedCounter absent_lookups_;    // In the index.
   std::uint64_t absent_judged_ = 0;  // Guarded by key_filter_mutex_.
+
+  const rocksdb::ReadOptions read_options_;  // Costs much to make.
 
   StripedCounter hits_;
   StripedCounter misses_;

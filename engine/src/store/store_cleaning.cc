@@ -155,7 +155,6 @@ Status Store::MoveRecords(std::span<MovedRecord> records,
 
 Status Store::FindLiving(std::span<MovedRecord> records,
                          std::span<rocksdb::PinnableSlice> slices) noexcept {
-  static const rocksdb::ReadOptions kOptions;  // Costs much to make.
   std::vector<rocksdb::Slice> keys;
   std::vector<MovedRecord*> unknown;
   for (MovedRecord& record : records) {
@@ -171,8 +170,8 @@ Status Store::FindLiving(std::span<MovedRecord> records,
   }
   std::vector<rocksdb::Status> statuses(keys.size());
   if (!keys.empty()) {
-    rocks_->db().MultiGet(kOptions, rocks_->access(), keys.size(), keys.data(),
-                          slices.data(), statuses.data());
+    rocks_->db().MultiGet(read_options_, rocks_->access(), keys.size(),
+                          keys.data(), slices.data(), statuses.data());
   }
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (statuses[i].IsNotFound()) continue;
@@ -246,10 +245,16 @@ Status Store::DropLostItems(PlaceId place) noexcept {
     }
   }
   std::uint64_t count = 0;
-  return DeleteKeys(
+  LARDER_RETURN_IF_ERROR(DeleteKeys(
       keys, Total::kCorruptions,
       [&](std::string_view, const Entry& entry) { return points_here(entry); },
-      count);
+      count));
+  if (count != 0) {
+    Log("dropping " + std::to_string(count) +
+        " items whose values cannot be read from segment " +
+        std::to_string(PlaceNumber(place)));
+  }
+  return Status::Ok();
 }
 
 }  // namespace larder

@@ -79,13 +79,14 @@ void Store::Get(const GetCommand& command, Reply& reply,
     if (!read.ok()) {
       reply.status = FromRocks(read, "reading the index");
       if (reply.status.code() != StatusCode::kCorruption) return;
-      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      NoteDamage(reply.status);
       reply.status = Status::Ok();  // A damaged item is a miss.
       break;
     }
     Entry entry;
-    if (!DecodeEntry(pin->slice.ToStringView(), entry).ok()) {
-      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+    const Status decoded = DecodeEntry(pin->slice.ToStringView(), entry);
+    if (!decoded.ok()) {
+      NoteDamage(decoded);
       break;
     }
     const TagCutoffView tags = tag_cutoffs_.View();
@@ -114,8 +115,8 @@ void Store::Get(const GetCommand& command, Reply& reply,
         reply.status = value.error();
         return;
       }
-      Log("dropping a damaged item: " + value.error().message());
       stripe.reset();
+      NoteDamage(value.error());
       DropUnreadable(command.key, entry, Unreadable::kDamaged);
       break;
     }
@@ -316,7 +317,7 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
     if (status.ok()) status = DecodeEntry(pin->slice.ToStringView(), entry);
     if (!status.ok()) {
       if (status.code() == StatusCode::kCorruption) {
-        corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+        NoteDamage(status);
       } else {
         reply.status = std::move(status);
       }
@@ -342,7 +343,7 @@ bool Store::TryMultiGet(MultiRead& read) noexcept {
       continue;
     }
     if (!value && value.error().code() == StatusCode::kCorruption) {
-      Log("dropping a damaged item: " + value.error().message());
+      NoteDamage(value.error());
       read.lost.push_back(
           {.index = i, .where = {entry.version, entry.extents}});
       continue;
@@ -449,9 +450,6 @@ Result<std::optional<ValueHandle>> Store::ReadSegments(
 
 void Store::DropUnreadable(std::string_view key, const Entry& read,
                            Unreadable why) noexcept {
-  if (why == Unreadable::kDamaged) {
-    corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
-  }
   if (read_only_ || faulted_) return;
   const std::string keys[] = {std::string(key)};
   std::uint64_t count = 0;
@@ -468,8 +466,24 @@ void Store::DropUnreadable(std::string_view key, const Entry& read,
       .IgnoreError();
   // An evicted item loses its bytes some time, and counts no more.
   if (why == Unreadable::kGone && count != 0) {
-    Log("dropping an item whose file has gone");
+    Log("dropping version " + std::to_string(read.version) +
+        " of an item, whose value is gone" + NamePlaces(read));
   }
+}
+
+std::string Store::NamePlaces(const Entry& entry) {
+  std::string places;
+  for (const SegmentPlace& place : entry.extents) {
+    places += places.empty() ? " from " : ", ";
+    places += "segment " + std::to_string(place.segment) + " at " +
+              std::to_string(place.offset);
+  }
+  return places;
+}
+
+void Store::NoteDamage(const Status& what) noexcept {
+  corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+  Log("a damaged item: " + what.message());
 }
 
 void Store::NoteHit(std::string_view key, const Entry& entry) noexcept {

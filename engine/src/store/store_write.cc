@@ -380,9 +380,8 @@ Status Store::Lookup(std::string_view key, const PendingBatch& pending,
 
 Status Store::LookupInIndex(std::string_view key, OldItem& old) noexcept {
   const EntryKey entry_key(key);
-  static const rocksdb::ReadOptions kOptions;  // Costs much to make.
   const rocksdb::Status read = rocks_->db().Get(
-      kOptions, rocks_->access(), ToSlice(entry_key.bytes()), &old.pin);
+      read_options_, rocks_->access(), ToSlice(entry_key.bytes()), &old.pin);
   if (read.IsNotFound()) return Status::Ok();
   if (!read.ok()) return FromRocks(read, "reading the index");
   Understand(old.pin.ToStringView(), old);
@@ -1049,7 +1048,7 @@ void Store::ApplyDelete(const DeleteCommand& command,
   if (old.live && command.with_value) {
     const Status read = ReadOldValue(command.key, old, reply);
     if (read.code() == StatusCode::kCorruption) {
-      corruptions_unsaved_.fetch_add(1, std::memory_order_relaxed);
+      NoteDamage(read);
       found = false;  // Damaged: dropped, and absent to the caller.
     } else if (!read.ok()) {
       reply.status = read;
