@@ -18,7 +18,11 @@ function(larder_configure target)
     set_target_properties(
       ${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
                            VISIBILITY_INLINES_HIDDEN ON)
-    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+    # Two libraries of a process may each have a larder of its own: what is
+    # unique in the process would belong to both.
+    target_compile_options(
+      ${target} PRIVATE -fno-semantic-interposition
+                        $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
   endif()
   if(LARDER_WERROR)
     target_compile_options(${target} PRIVATE -Werror)

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/forks_held.h"
 #include "directory/directory.h"
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
@@ -46,6 +47,7 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
     stats.callbacks_failed += callbacks->failed();
   };
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
+  LARDER_FAIL_IF_ERROR(ForksAreWatched());
   if (ExitHasClosed()) {
     return Fail(
         Status::Closed("the process is ending: exit has closed what "

@@ -1,5 +1,7 @@
 #include "larder/engine/clock.h"
 
+#include "base/immortal.h"
+
 namespace larder {
 namespace {
 
@@ -11,11 +13,10 @@ class SystemClock final : public Clock {
   }
 };
 
+constinit const Immortal<SystemClock> the_clock;
+
 }  // namespace
 
-const Clock* Clock::System() noexcept {
-  static const SystemClock clock;
-  return &clock;
-}
+const Clock* Clock::System() noexcept { return &the_clock.value; }
 
 }  // namespace larder

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <ctime>
@@ -87,9 +88,14 @@ std::string LimitAdvice(std::string_view message) noexcept {
 }
 
 std::size_t MappingCountMax() noexcept {
-  static const std::uint64_t kCountMax =
-      NumberIn("/proc/sys/vm/max_map_count", 65530) / kMappingShareInverse;
-  return kCountMax;
+  static constinit std::atomic<std::uint64_t> known{0};
+  std::uint64_t count = known.load(std::memory_order_relaxed);
+  if (count == 0) {
+    count =
+        NumberIn("/proc/sys/vm/max_map_count", 65530) / kMappingShareInverse;
+    known.store(count, std::memory_order_relaxed);
+  }
+  return count;
 }
 
 bool HasAddressSpace(std::uint64_t size) noexcept {
@@ -97,9 +103,9 @@ bool HasAddressSpace(std::uint64_t size) noexcept {
   if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
     return true;
   }
-  static const auto kPage =
+  const auto page =
       static_cast<std::uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
-  const std::uint64_t used = NumberIn("/proc/self/statm", 0) * kPage;
+  const std::uint64_t used = NumberIn("/proc/self/statm", 0) * page;
   return used + size <= limit.rlim_cur / kAddressShareInverse;
 }
 

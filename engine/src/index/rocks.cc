@@ -27,6 +27,7 @@
 #include <xxhash.h>
 
 #include "base/coding.h"
+#include "base/forks_held.h"
 #include "base/open_file.h"
 #include "base/process_limits.h"
 #include "base/unique_fd.h"
@@ -58,14 +59,61 @@ class LineLogger final : public rocksdb::Logger {
   using Logger::Logv;
   void Logv(const char* format, va_list arguments) override {
     if (!log_) return;
-    std::array<char, 512> line{};
-    std::vsnprintf(line.data(), line.size(), format, arguments);
-    log_(NameDescriptors(line.data()));
+    std::array<char, 512> text{};
+    std::vsnprintf(text.data(), text.size(), format, arguments);
+    std::string line = NameDescriptors(text.data());
+    {
+      const std::scoped_lock lock(mutex_);
+      if (holds_ != 0) return held_.push_back(std::move(line));
+    }
+    log_(line);
+  }
+  /// Until as many Release, lines are kept: they are for the user.
+  void Hold() {
+    const std::scoped_lock lock(mutex_);
+    ++holds_;
+  }
+  void Release() {
+    std::vector<std::string> lines;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (--holds_ == 0) lines.swap(held_);
+    }
+    for (const std::string& line : lines) log_(line);
   }
 
  private:
-  LogCallback log_;
+  const LogCallback log_;
+  std::mutex mutex_;
+  int holds_ = 0;  // Guarded by mutex_, as is what follows.
+  std::vector<std::string> held_;
 };
+
+// Around calls of RocksDB's that lock what the whole process has one of.
+class QuietForksHeld {
+ public:
+  explicit QuietForksHeld(const std::shared_ptr<rocksdb::Logger>& log)
+      : log_(static_cast<LineLogger&>(*log)) {
+    log_.Hold();
+    forks_.emplace();
+  }
+  ~QuietForksHeld() {
+    forks_.reset();
+    log_.Release();
+  }
+  QuietForksHeld(const QuietForksHeld&) = delete;
+  QuietForksHeld& operator=(const QuietForksHeld&) = delete;
+
+ private:
+  LineLogger& log_;
+  std::optional<ForksHeld> forks_;
+};
+
+std::shared_ptr<CountingFileSystem> NewFileSystem() {
+  const ForksHeld held;
+  MakeRocksStatics();
+  return std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+}
 
 class JudgeFilter final : public rocksdb::CompactionFilter {
  public:
@@ -369,10 +417,10 @@ rocksdb::Status OpenWithoutTimer(
     bool read_only, const rocksdb::DBOptions& options, const std::string& path,
     const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
     std::vector<rocksdb::ColumnFamilyHandle*>* handles, rocksdb::DB** db) {
+  const QuietForksHeld held(options.info_log);
   if (read_only) {  // It never has the timer.
     return rocksdb::DB::OpenForReadOnly(options, path, families, handles, db);
   }
-  const ForksHeld held;
   const rocksdb::Status status =
       rocksdb::DB::Open(options, path, families, handles, db);
   if (status.ok()) StopInfoLogTimer(**db);
@@ -448,8 +496,7 @@ bool IsDatabaseFile(std::string_view name) noexcept {
 
 std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
                                              std::uint64_t memory_budget) {
-  const auto files =
-      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  const auto files = NewFileSystem();
   const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
   rocksdb::ConfigOptions config;
   config.env = env.get();
@@ -457,6 +504,7 @@ std::optional<RocksSizes> RocksSizes::Stored(const std::filesystem::path& path,
   config.ignore_unsupported_options = true;
   rocksdb::DBOptions database;
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  const ForksHeld held;  // Options have registries.
   if (!rocksdb::LoadLatestOptions(config, path.string(), &database, &families)
            .ok()) {
     return std::nullopt;
@@ -507,8 +555,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
   rocks->index_memtables_ =
       std::make_shared<VersionMemTableFactory>(options.sizes.write_buffer);
   rocks->read_only_ = options.read_only;
-  rocks->files_ =
-      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  rocks->files_ = NewFileSystem();
   const std::string path = options.path.string();
   rocks->files_->Recount(path);
   const auto flushed = CheckManifest(*rocks->files_, path, options.manifest);
@@ -531,6 +578,7 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
       DatabaseOptions(options, rocks->env_.get(), cache);
   rocks->manifest_bytes_max_ = ManifestBytesMax(options.path);
   db_options.max_manifest_file_size = rocks->manifest_bytes_max_;
+  rocks->info_log_ = db_options.info_log;
   rocks->buffers_ = db_options.write_buffer_manager;
   db_options.listeners.push_back(
       std::make_shared<Listener>(rocks->index_tables_, rocks->counter_tables_,
@@ -559,8 +607,8 @@ Result<std::unique_ptr<Rocks>> Rocks::Open(const Options& options) {
 }
 
 Status Rocks::Repair(const Options& options) {
-  const std::unique_ptr<rocksdb::Env> files_env = rocksdb::NewCompositeEnv(
-      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default()));
+  const std::unique_ptr<rocksdb::Env> files_env =
+      rocksdb::NewCompositeEnv(NewFileSystem());
   const auto env = NewOwnThreadsEnv(files_env.get());
   if (!env) return env.error();
   const std::shared_ptr<rocksdb::Cache> cache =
@@ -718,6 +766,7 @@ void Rocks::Resize(const RocksSizes& sizes) {
                            kIndexBaseBuffers * wanted.write_buffer);
   index_memtables_->SetWriteBuffer(wanted.write_buffer);
   buffers_->SetBufferSize(kBuffersMax * wanted.write_buffer);
+  const QuietForksHeld held(info_log_);  // Options have registries.
   const auto resize = [this](rocksdb::ColumnFamilyHandle* family,
                              std::uint64_t buffer, std::uint64_t file) {
     // A refused option leaves the old size, which is safe.
@@ -759,13 +808,20 @@ void Rocks::Abandon() noexcept {
   *judging_ = false;
   index_tables_->Stop();
   counter_tables_->Stop();
-  rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/true);
+  {
+    const QuietForksHeld held(info_log_);  // There is one timer.
+    rocksdb::CancelAllBackgroundWork(db_.get(), /*wait=*/false);
+  }
+  db_->PauseBackgroundWork().PermitUncheckedError();  // Waits for it.
   for (rocksdb::ColumnFamilyHandle* family : families_) {
     db_->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   }
   families_.clear();
-  db_->Close().PermitUncheckedError();
-  db_.reset();
+  {
+    const QuietForksHeld held(info_log_);
+    db_->Close().PermitUncheckedError();
+    db_.reset();
+  }
   opening_->Undo();  // Unless it was kept.
 }
 

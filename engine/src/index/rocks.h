@@ -246,6 +246,7 @@ class Rocks {
   std::shared_ptr<OpeningFileSystem> opening_;
   std::unique_ptr<rocksdb::Env> files_env_;
   std::unique_ptr<rocksdb::Env> env_;
+  std::shared_ptr<rocksdb::Logger> info_log_;
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
   std::shared_ptr<BufferedBytes> buffered_ = std::make_shared<BufferedBytes>();

@@ -8,11 +8,14 @@
 #include "index/rocks_forks.h"
 
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <new>
 
-#include <pthread.h>
+#include <rocksdb/comparator.h>
+#include <rocksdb/convenience.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
+
+#include "base/check.h"
+#include "base/forks_held.h"
 
 extern "C++" {
 [[gnu::weak]] void* RocksTasksOf(const rocksdb::DB* db) __asm__(
@@ -50,33 +53,24 @@ void FreeThreadsMutex() noexcept {
   RocksUnlock(mutex);
 }
 
-// Recursive, as who opens may be called back and fork there.
-std::recursive_mutex& OpeningMutex() noexcept {
-  // Never destroyed, as a handler of forks cannot be taken back.
-  alignas(std::recursive_mutex) static std::byte
-      memory[sizeof(std::recursive_mutex)];
-  static std::recursive_mutex* const mutex = [] {
-    auto* const made = new (memory) std::recursive_mutex;
-    ::pthread_atfork([] { OpeningMutex().lock(); },
-                     [] { OpeningMutex().unlock(); },
-                     [] {
-                       FreeThreadsMutex();
-                       // The child's thread is another one to the mutex.
-                       new (memory) std::recursive_mutex;
-                     });
-    return made;
-  }();
-  return *mutex;
-}
+constexpr ForkHook kRocksForkHook{.before = nullptr,
+                                  .in_child = &FreeThreadsMutex};
 
 }  // namespace
 
+void MakeRocksStatics() noexcept {
+  LARDER_CHECK(ForksHeld::IsHeldHere());
+  static_cast<void>(rocksdb::Env::Default());
+  static_cast<void>(rocksdb::FileSystem::Default());
+  static_cast<void>(rocksdb::BytewiseComparator());
+  static_cast<void>(rocksdb::ConfigOptions());  // Makes a registry.
+  WatchForks(kRocksForkHook);
+}
+
 bool StopInfoLogTimer(rocksdb::DB& db) noexcept {
+  LARDER_CHECK(ForksHeld::IsHeldHere());
   if (&RocksTasksOf == nullptr || &RocksCancelTask == nullptr) return false;
   return RocksCancelTask(RocksTasksOf(&db), kFlushInfoLogTask).ok();
 }
-
-ForksHeld::ForksHeld() noexcept { OpeningMutex().lock(); }
-ForksHeld::~ForksHeld() { OpeningMutex().unlock(); }
 
 }  // namespace larder

@@ -1,22 +1,21 @@
 #include "os/exit_guard.h"
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
-#include <mutex>
 #include <semaphore>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
 
+#include "base/forks_held.h"
+#include "base/grow_only_list.h"
 #include "os/start_thread.h"
 
 namespace larder {
@@ -28,12 +27,8 @@ constexpr std::chrono::seconds kFlushTimeMax{1};
 // Of this thread: how many ExitEndsAtOnce there are.
 constinit thread_local int ends_at_once = 0;
 
-// Nothing here is allocated but by the thread: there may be no memory left.
-std::binary_semaphore& Flushed() noexcept {
-  static std::binary_semaphore flushed{0};
-  return flushed;
-}
-
+// Nothing is allocated here but by the thread: there may be no memory left.
+//
 // Standard output first, and the streams of C++ where they have buffers of
 // their own: what follows waits for any stream that another thread has, or this
 // one has locked.
@@ -58,12 +53,13 @@ void FlushUnlocked() noexcept {
 }
 
 [[noreturn]] void EndProcess(int status) noexcept {
-  auto flusher = StartThread([] {
+  std::binary_semaphore flushed{0};  // The thread may have it: no return.
+  auto flusher = StartThread([&] {
     FlushAll();
-    Flushed().release();
+    flushed.release();
   });
   if (flusher) {
-    static_cast<void>(Flushed().try_acquire_for(kFlushTimeMax));
+    static_cast<void>(flushed.try_acquire_for(kFlushTimeMax));
     flusher->detach();
   } else {
     FlushUnlocked();
@@ -77,67 +73,104 @@ void EndIfAtOnce(int status, void* /*argument*/) {
 
 }  // namespace
 
-struct ExitRegistry {
-  // Never destroyed: it has to outlive every static object.
-  static ExitRegistry& Get() noexcept {
-    static ExitRegistry* const registry = [] {
-      auto* const made = new ExitRegistry;
-      // In a child nobody else may hold the mutex.
-      ::pthread_atfork([] { Get().mutex.lock(); }, [] { Get().mutex.unlock(); },
-                       [] {
-                         Get().closing = nullptr;
-                         Get().mutex.unlock();
-                       });
-      return made;
-    }();
-    return *registry;
-  }
+namespace internal {
 
-  // The last one that was opened.
-  ClosedAtExit* Next() const noexcept {
-    const auto next = std::ranges::find_if(
-        all.rbegin(), all.rend(),
-        [](const ClosedAtExit* one) { return !one->begun_; });
-    return next == all.rend() ? nullptr : *next;
-  }
-
-  void CloseAll() noexcept {
-    std::unique_lock lock(mutex);
-    while (ClosedAtExit* const one = Next()) {
-      one->begun_ = true;
-      closing = one;
-      closer = std::this_thread::get_id();
-      lock.unlock();
-      one->close_();
-      lock.lock();
-      closing = nullptr;
-      closed.notify_all();
-    }
-    done.store(true);
-  }
-
-  std::mutex mutex;
-  std::condition_variable closed;
-  std::vector<ClosedAtExit*> all;         // Guarded by mutex, as are these.
-  const ClosedAtExit* closing = nullptr;  // By `closer`.
-  std::thread::id closer;
-  std::atomic<bool> done{false};
+/// What is open, or was: entries are used again. Nobody has a lock that a
+/// forked child would find taken.
+struct ExitEntry {
+  enum class State : int {
+    kFree,
+    kTaken,    // Of one that is being made.
+    kOpen,     // To be closed by exit.
+    kClosing,  // By `closer`.
+    kClosed,
+    kLeft,  // Destroyed by whoever closes it.
+  };
+  std::atomic<State> state{State::kTaken};
+  std::atomic<std::uint64_t> number{0};  // In the order of their making.
+  std::atomic<pthread_t> closer{};
+  const std::function<void()>* close = nullptr;  // Of one that is open.
 };
 
+}  // namespace internal
+
+namespace {
+
+using Entries = GrowOnlyList<internal::ExitEntry>;
+using State = internal::ExitEntry::State;
+
+constinit Entries entries;
+constinit std::atomic<std::uint64_t> last_made{0};
+constinit std::atomic<bool> exit_has_closed{false};
+
+bool Move(internal::ExitEntry& entry, State from, State to) noexcept {
+  return entry.state.compare_exchange_strong(from, to);
+}
+
+Entries::Node* TakeEntry() {
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    if (Move(node->value, State::kFree, State::kTaken)) return node;
+  }
+  auto* const node = new Entries::Node;
+  entries.Add(node);
+  return node;
+}
+
+// The last one that was made.
+internal::ExitEntry* LastOpen() noexcept {
+  internal::ExitEntry* last = nullptr;
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    if (node->value.state.load() == State::kOpen &&
+        (last == nullptr || node->value.number > last->number)) {
+      last = &node->value;
+    }
+  }
+  return last;
+}
+
+void CloseAll() noexcept {
+  while (internal::ExitEntry* const entry = LastOpen()) {
+    if (!Move(*entry, State::kOpen, State::kClosing)) continue;
+    entry->closer.store(::pthread_self());
+    (*entry->close)();
+    if (!Move(*entry, State::kClosing, State::kClosed)) {
+      entry->state.store(State::kFree);
+    }
+    entry->state.notify_all();
+  }
+  exit_has_closed.store(true);
+}
+
+// Whoever was closing is not here, unless it is this thread.
+void LeaveClosing() noexcept {
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    if (node->value.closer.load() != ::pthread_self()) {
+      Move(node->value, State::kClosing, State::kClosed);
+    }
+  }
+}
+
+constexpr ForkHook kExitForkHook{.before = nullptr, .in_child = &LeaveClosing};
+
+}  // namespace
+
 ClosedAtExit::ClosedAtExit(std::function<void()> close)
-    : close_(std::move(close)) {
-  ExitRegistry& registry = ExitRegistry::Get();
-  const std::scoped_lock lock(registry.mutex);
-  registry.all.push_back(this);
+    : close_(std::move(close)), entry_(TakeEntry()) {
+  WatchForks(kExitForkHook);
+  entry_->value.close = &close_;
+  entry_->value.number.store(++last_made);
+  entry_->value.state.store(State::kOpen);
 }
 
 ClosedAtExit::~ClosedAtExit() {
-  ExitRegistry& registry = ExitRegistry::Get();
-  std::unique_lock lock(registry.mutex);
-  if (registry.closer != std::this_thread::get_id()) {
-    registry.closed.wait(lock, [&] { return registry.closing != this; });
+  internal::ExitEntry& entry = entry_->value;
+  if (Move(entry, State::kOpen, State::kFree)) return;
+  if (entry.closer.load() == ::pthread_self() &&
+      Move(entry, State::kClosing, State::kLeft)) {
+    return;
   }
-  std::erase(registry.all, this);
+  entry.state.wait(State::kClosing);
+  entry.state.store(State::kFree);
 }
 
 namespace {
@@ -161,11 +194,12 @@ void StayLoaded() noexcept {
 
 void CloseBeforeStaticsOfNow() noexcept {
   StayLoaded();
+  const ForksHeld held;  // on_exit has a lock.
   // As atexit, but told the status.
   static_cast<void>(::on_exit(
       [](int status, void* argument) {
         EndIfAtOnce(status, argument);
-        ExitRegistry::Get().CloseAll();
+        CloseAll();
       },
       nullptr));
 }
@@ -173,8 +207,11 @@ void CloseBeforeStaticsOfNow() noexcept {
 void ExitEndsAtOnce::Prepare() noexcept {
   StayLoaded();
   // One at least, should there be no memory later.
-  [[maybe_unused]] static const bool registered =
-      ::on_exit(&EndIfAtOnce, nullptr) == 0;
+  static constinit std::atomic<bool> registered{false};
+  if (!registered.exchange(true)) {
+    const ForksHeld held;  // As above.
+    static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
+  }
 }
 
 // Exit must come to EndIfAtOnce before it destroys anything of RocksDB's: what
@@ -185,12 +222,13 @@ void ExitEndsAtOnce::Prepare() noexcept {
 // and are never given back; a cache logs seldom.
 ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
   ++ends_at_once;
+  const ForksHeld held;  // As above.
   // Without memory those of before have to do.
   static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
 }
 
 ExitEndsAtOnce::~ExitEndsAtOnce() { --ends_at_once; }
 
-bool ExitHasClosed() noexcept { return ExitRegistry::Get().done.load(); }
+bool ExitHasClosed() noexcept { return exit_has_closed.load(); }
 
 }  // namespace larder

@@ -3,7 +3,14 @@
 
 #include <functional>
 
+#include "base/grow_only_list.h"
+
 namespace larder {
+namespace internal {
+
+struct ExitEntry;
+
+}  // namespace internal
 
 /// Has exit close what is open while that is still possible. RocksDB cannot be
 /// used, nor even closed, after its own static objects are destroyed, and the
@@ -22,9 +29,8 @@ class ClosedAtExit {
   ClosedAtExit& operator=(const ClosedAtExit&) = delete;
 
  private:
-  friend struct ExitRegistry;
   const std::function<void()> close_;
-  bool begun_ = false;  // Guarded by the registry's mutex.
+  GrowOnlyList<internal::ExitEntry>::Node* entry_;
 };
 
 /// From now on everything is closed before exit destroys a static object that

@@ -1,17 +1,16 @@
 // Two nets under each other: the atfork handler runs for fork(), and the
-// kernel wipes the page for every other way to duplicate a process (clone, and
-// handlers that were never registered because of dlclose or static linking).
+// kernel wipes the page for every other way to duplicate a process (clone).
 
 #include "os/fork_guard.h"
 
 #include <array>
-#include <mutex>
 #include <new>
 #include <utility>
 
-#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "base/forks_held.h"
 
 namespace larder {
 namespace internal {
@@ -40,12 +39,17 @@ void CountFork() noexcept { internal::fork_count.fetch_add(1); }
 
 void RunInChild() noexcept {
   for (auto& entry : descriptors) {
-    const int value = entry.exchange(0, std::memory_order_relaxed);
-    if (value > 0) ::close(value - 1);
+    const int value = entry.load(std::memory_order_relaxed);
+    if (value == 0) continue;  // A store would cost the child a page.
+    entry.store(0, std::memory_order_relaxed);
+    ::close(value - 1);
   }
   auto* word = fork_word.load(std::memory_order_relaxed);
   if (word != nullptr) word->store(0, std::memory_order_relaxed);
 }
+
+constexpr ForkHook kGuardForkHook{.before = &CountFork,
+                                  .in_child = &RunInChild};
 
 std::atomic<std::uint64_t>* MakeWord() noexcept {
   const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -63,12 +67,13 @@ std::atomic<std::uint64_t>* MakeWord() noexcept {
 }  // namespace
 
 std::uint64_t internal::ForkNumberSlow() noexcept {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    ::pthread_atfork(&CountFork, nullptr, &RunInChild);
-    fork_word.store(MakeWord(), std::memory_order_release);
-  });
+  WatchForks(kGuardForkHook);
   auto* word = fork_word.load(std::memory_order_acquire);
+  if (word == nullptr) {
+    auto* const made = MakeWord();
+    // Another thread may be first; a page is left over then.
+    if (fork_word.compare_exchange_strong(word, made)) word = made;
+  }
   std::uint64_t seen = word->load(std::memory_order_relaxed);
   if (seen != 0) return seen;
   const std::uint64_t number =
@@ -80,7 +85,6 @@ std::uint64_t internal::ForkNumberSlow() noexcept {
 }
 
 CloseInChild::CloseInChild(int fd) noexcept {
-  static_cast<void>(ForkNumber());  // Registers the handler.
   for (std::size_t i = 0; i < kGuardedDescriptorCountMax; ++i) {
     int free = 0;
     if (descriptors[i].compare_exchange_strong(free, fd + 1,

@@ -113,11 +113,11 @@ struct NamedMutex::Impl {
 
   // True unless it is known to be damaged.
   [[nodiscard]] bool IsSound() const noexcept {
-    static const sem_t kFresh = FreshSemaphore();
     if (inode == 0) return true;  // Elsewhere: cannot say.
     const UniqueFd fd = OpenFileOf(name);
     struct stat about {};
     sem_t now;
+    const sem_t fresh = FreshSemaphore();
     if (!fd || ::fstat(fd.get(), &about) != 0 || about.st_ino != inode ||
         ::pread(fd.get(), &now, sizeof(now), 0) !=
             static_cast<ssize_t>(sizeof(now))) {
@@ -125,7 +125,7 @@ struct NamedMutex::Impl {
     }
     int count = 0;
     return std::memcmp(reinterpret_cast<const char*>(&now) + kCountSize,
-                       reinterpret_cast<const char*>(&kFresh) + kCountSize,
+                       reinterpret_cast<const char*>(&fresh) + kCountSize,
                        sizeof(now) - kCountSize) == 0 &&
            ::sem_getvalue(&now, &count) == 0 && count >= 0 &&
            count <= kCountMax;
@@ -141,14 +141,18 @@ struct NamedMutex::Impl {
 
 NamedMutex::NamedMutex(std::unique_ptr<Impl> impl) noexcept
     : impl_(std::move(impl)) {}
-NamedMutex::~NamedMutex() = default;
+NamedMutex::~NamedMutex() {
+  const ForksHeld forks;  // sem_close locks that list.
+  impl_.reset();
+}
 
 Result<std::unique_ptr<NamedMutex>> NamedMutex::Open(
     const std::string& name) noexcept {
   for (int attempt = 0; attempt < kMutexAttemptsMax; ++attempt) {
     auto impl = CatchMutexErrors(name, [&name] {
       const StandardDescriptorsTaken taken;  // sem_open opens a file,
-      const FileSizeSignalHeld held;         // and writes it.
+      const FileSizeSignalHeld held;         // writes it,
+      const ForksHeld forks;                 // and locks a list of all.
       return std::make_unique<Impl>(name);
     });
     if (!impl) return Fail(std::move(impl.error()));

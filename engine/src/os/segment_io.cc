@@ -6,10 +6,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/immortal.h"
 #include "base/open_file.h"
 #include "base/process_limits.h"
 
 namespace larder {
+namespace {
+
+constinit Immortal<SegmentIo> the_system;
+
+}  // namespace
 
 int SegmentIo::Open(const char* path, int flags, mode_t mode) noexcept {
   return OpenDescriptor(AT_FDCWD, path, flags, mode);
@@ -41,10 +47,7 @@ int SegmentIo::Rename(const char* from, const char* to) noexcept {
   return ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
-SegmentIo* SegmentIo::System() noexcept {
-  static auto* const kSystem = new SegmentIo;
-  return kSystem;
-}
+SegmentIo* SegmentIo::System() noexcept { return &the_system.value; }
 
 ssize_t ReadFully(SegmentIo& io, int fd, char* buffer, std::size_t size,
                   off_t offset) noexcept {

@@ -17,7 +17,7 @@ class SegmentIo {
   SegmentIo() = default;
   SegmentIo(const SegmentIo&) = delete;
   SegmentIo& operator=(const SegmentIo&) = delete;
-  virtual ~SegmentIo() = default;
+  virtual constexpr ~SegmentIo() = default;
 
   virtual int Open(const char* path, int flags, mode_t mode) noexcept;
   virtual ssize_t WriteAt(int fd, const iovec* pieces, int count,

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
+#include <memory>
 #include <utility>
 
 #include "larder/engine/policy.h"
 
-#include "base/fork_held_mutex.h"
+#include "base/grow_only_list.h"
 #include "base/text_units.h"
 #include "policy/builtin_policies.h"
 #include "policy/running_policy.h"
@@ -33,14 +33,20 @@ constexpr std::array<Builtin, 9> kBuiltins{{
     {"adaptive", MakeAdaptivePolicy},
 }};
 
-// Guarded by ForkHeldMutex<Registry>.
-struct Registry {
-  std::vector<std::pair<std::string, PolicyFactory>> added;
+struct AddedPolicy {
+  const std::string name;
+  const PolicyFactory make;
 };
 
-Registry& GlobalRegistry() {
-  static Registry* registry = new Registry;  // Outlives static destructors.
-  return *registry;
+constinit GrowOnlyList<AddedPolicy> added_policies;
+
+// nullptr: there is none of that name.
+const AddedPolicy* FindAdded(std::string_view name,
+                             const GrowOnlyList<AddedPolicy>::Node* first) {
+  for (const auto* node = first; node != nullptr; node = node->next) {
+    if (node->value.name == name) return &node->value;
+  }
+  return nullptr;
 }
 
 Status UnknownPolicy(std::string_view name) {
@@ -63,16 +69,19 @@ Status RegisterPolicy(std::string name, PolicyFactory factory) {
   if (!factory) {
     return Status::InvalidArgument("policy \"" + name + "\" has no factory");
   }
-  Registry& registry = GlobalRegistry();
-  const std::lock_guard lock(ForkHeldMutex<Registry>());
-  const auto same = [&](const auto& known) { return known.first == name; };
-  if (std::any_of(kBuiltins.begin(), kBuiltins.end(),
-                  [&](const Builtin& b) { return b.name == name; }) ||
-      std::any_of(registry.added.begin(), registry.added.end(), same)) {
-    return Status::InvalidArgument("there is already a policy \"" + name +
-                                   "\"; register yours under another name");
+  auto node = std::make_unique<GrowOnlyList<AddedPolicy>::Node>(
+      AddedPolicy{name, std::move(factory)});
+  for (;;) {
+    auto* const first = added_policies.first();
+    if (std::any_of(kBuiltins.begin(), kBuiltins.end(),
+                    [&](const Builtin& b) { return b.name == name; }) ||
+        FindAdded(name, first) != nullptr) {
+      return Status::InvalidArgument("there is already a policy \"" + name +
+                                     "\"; register yours under another name");
+    }
+    if (added_policies.TryAdd(node.get(), first)) break;
   }
-  registry.added.emplace_back(std::move(name), std::move(factory));
+  static_cast<void>(node.release());
   return Status::Ok();
 }
 
@@ -80,18 +89,11 @@ Result<std::unique_ptr<Policy>> MakePolicy(std::string_view name) {
   for (const Builtin& builtin : kBuiltins) {
     if (builtin.name == name) return builtin.make();
   }
-  PolicyFactory factory;
-  {
-    Registry& registry = GlobalRegistry();
-    const std::lock_guard lock(ForkHeldMutex<Registry>());
-    for (const auto& [known, make] : registry.added) {
-      if (known == name) factory = make;
-    }
-  }
-  if (!factory) return Fail(UnknownPolicy(name));
+  const AddedPolicy* const added = FindAdded(name, added_policies.first());
+  if (added == nullptr) return Fail(UnknownPolicy(name));
   std::unique_ptr<Policy> policy;
   try {  // A user's code.
-    policy = factory();
+    policy = added->make();
   } catch (const std::exception& e) {
     return Fail(
         {StatusCode::kAborted, "policy \"" + std::string(name) +
@@ -110,9 +112,12 @@ Result<std::unique_ptr<Policy>> MakePolicy(std::string_view name) {
 std::vector<std::string> PolicyNames() {
   std::vector<std::string> names;
   for (const Builtin& builtin : kBuiltins) names.emplace_back(builtin.name);
-  Registry& registry = GlobalRegistry();
-  const std::lock_guard lock(ForkHeldMutex<Registry>());
-  for (const auto& [name, factory] : registry.added) names.push_back(name);
+  // In the order in which they were registered.
+  const auto built_in = static_cast<std::ptrdiff_t>(names.size());
+  for (const auto* node = added_policies.first(); node != nullptr;
+       node = node->next) {
+    names.insert(names.begin() + built_in, node->value.name);
+  }
   return names;
 }
 

@@ -15,10 +15,7 @@ constexpr std::size_t kWordSize = sizeof(std::uint64_t);
 constexpr int kNarrowingWordsMax = 8;
 // After all keys: in `access` the first byte of a key is at most 2, names in
 // `counters` are text, and positions do not come that far.
-const std::string& AfterAll() {
-  static const std::string key(2 * kWordSize, '\xff');
-  return key;
-}
+std::string AfterAll() { return std::string(2 * kWordSize, '\xff'); }
 
 std::uint64_t WordAt(const std::string& key, std::size_t at) {
   char bytes[kWordSize] = {};

@@ -25,9 +25,7 @@ constexpr std::uint32_t kLooksPerQuestion = 128;
 constexpr std::uint64_t kReadAheadUnit = 128U << 10;
 
 std::uint64_t PageSize() noexcept {
-  static const auto kSize =
-      static_cast<std::uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
-  return kSize;
+  return static_cast<std::uint64_t>(std::max(::sysconf(_SC_PAGESIZE), 1L));
 }
 
 // The words that have bits [first, end), and in each the mask of these.

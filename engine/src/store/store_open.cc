@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
-#include "base/fork_held_mutex.h"
+#include "base/grow_only_list.h"
 #include "base/open_file.h"
 #include "base/stored_setting.h"
 #include "base/text_units.h"
@@ -95,11 +95,11 @@ bool IsSegmentName(std::string_view name) {
 }
 
 // Out of reach of destructors, within that of leak checkers.
+constinit GrowOnlyList<std::shared_ptr<rocksdb::Cache>> kept_caches;
+
 void KeepForEver(std::shared_ptr<rocksdb::Cache> cache) {
-  using Caches = std::vector<std::shared_ptr<rocksdb::Cache>>;
-  static auto* const kept = new Caches;
-  const std::scoped_lock lock(ForkHeldMutex<Caches>());
-  kept->push_back(std::move(cache));
+  using Node = GrowOnlyList<std::shared_ptr<rocksdb::Cache>>::Node;
+  kept_caches.Add(new Node{std::move(cache)});
 }
 
 bool MayRepair(const EngineOptions& options) noexcept {

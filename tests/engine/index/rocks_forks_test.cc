@@ -12,13 +12,13 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "larder/engine/engine.h"
-#include "larder/engine/policy.h"
 
-#include "base/fork_held_mutex.h"
+#include "base/forks_held.h"
 #include "forked_process.h"
 #include "temporary_directory.h"
 
@@ -35,8 +35,21 @@ extern "C++" {
 namespace larder::testing {
 namespace {
 
+// In the process that forks.
+std::atomic<bool> forked{false};
 constexpr int kChildCode = 7;
 constexpr unsigned kChildSeconds = 20;
+
+// What is done in a fork of this thread, when the engine has made ready for it.
+thread_local std::function<void()> in_fork;
+
+[[gnu::constructor(101)]] void WatchForksFirst() {
+  ::pthread_atfork(
+      [] {
+        if (in_fork) in_fork();
+      },
+      nullptr, nullptr);
+}
 
 class RocksForksTest : public ::testing::Test {
  protected:
@@ -80,6 +93,7 @@ class RocksForksTest : public ::testing::Test {
         in_child();
         std::exit(kChildCode);
       }
+      forked = true;
       int status = 0;
       const bool ended = ::waitpid(child, &status, 0) == child;
       holder.join();
@@ -113,13 +127,90 @@ TEST_F(RocksForksTest, OpensAfterItsParentDidAtTheSameTime) {
             kChildCode);
 }
 
-TEST_F(RocksForksTest, FindsAMutexOfTheWholeProcessFree) {
-  struct Tag {};
-  EXPECT_EQ(ForkWhileLocked(
-                [] { ForkHeldMutex<Tag>().lock(); },
-                [] { ForkHeldMutex<Tag>().unlock(); },
-                [] { const std::scoped_lock lock(ForkHeldMutex<Tag>()); }),
+// Who holds forks back may itself wait for the thread that forks.
+TEST_F(RocksForksTest, AForkGoesOnIfItIsHeldBackForEver) {
+  std::unique_ptr<ForksHeld> held;
+  EXPECT_EQ(ForkWhileLocked([&] { held = std::make_unique<ForksHeld>(); },
+                            [&] {
+                              while (!forked) std::this_thread::yield();
+                              held.reset();
+                            },
+                            [&] {
+                              TemporaryDirectory own;
+                              if (!OpenEngine(own.path() / "c")) std::_Exit(80);
+                            }),
             kChildCode);
+}
+
+// A program closes its cache before it forks.
+TEST_F(RocksForksTest, CloseInAHandlerOfForks) {
+  ForkedProcess parent([&](const ForkedProcess::Pipe&) -> int {
+    auto engine = Open();
+    if (!engine) return 90;
+    in_fork = [&] { engine.reset(); };
+    const pid_t child = ::fork();
+    in_fork = nullptr;
+    if (child == 0) {
+      ::alarm(kChildSeconds);
+      std::exit(Open() ? kChildCode : 91);
+    }
+    int status = 0;
+    const bool ended = ::waitpid(child, &status, 0) == child;
+    return ended && WIFEXITED(status) ? WEXITSTATUS(status) : 93;
+  });
+  EXPECT_EQ(parent.Wait(), kChildCode);
+}
+
+// What takes a lock of the whole process holds forks back, and waits for one
+// that is under way: a child that found such a lock taken would hang.
+class HoldsForksBack : public RocksForksTest {
+ protected:
+  template <typename Call>
+  void ExpectHeld(Call&& call) {
+    std::atomic<bool> begun{false};
+    std::atomic<bool> over{false};
+    std::thread forker([&] {
+      in_fork = [&] {
+        begun = true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        over = true;
+      };
+      const pid_t child = ::fork();
+      if (child == 0) std::_Exit(0);
+      in_fork = nullptr;
+      ::waitpid(child, nullptr, 0);
+    });
+    while (!begun) std::this_thread::yield();
+    call();
+    EXPECT_TRUE(over);
+    forker.join();
+  }
+};
+
+TEST_F(HoldsForksBack, OpenAndClose) {
+  std::unique_ptr<Engine> engine;
+  ExpectHeld([&] { engine = Open(); });
+  ASSERT_NE(engine, nullptr);
+  ExpectHeld([&] { EXPECT_TRUE(engine->Close().ok()); });
+}
+
+TEST_F(HoldsForksBack, AReaderThatOpensAndCloses) {
+  ASSERT_NE(Open(), nullptr);
+  EngineOptions options;
+  options.mode = OpenMode::kReadOnly;
+  std::unique_ptr<Engine> engine;
+  ExpectHeld([&] {
+    auto opened = OpenEngine(directory_.path() / "cache", options);
+    if (opened) engine = std::move(*opened);
+  });
+  ASSERT_NE(engine, nullptr);
+  ExpectHeld([&] { EXPECT_TRUE(engine->Close().ok()); });
+}
+
+TEST_F(HoldsForksBack, Reset) {
+  const auto engine = Open();
+  ASSERT_NE(engine, nullptr);
+  ExpectHeld([&] { EXPECT_TRUE(engine->Reset("size_limit", "17MiB").ok()); });
 }
 
 }  // namespace

@@ -1,0 +1,138 @@
+// There is no lock here that a fork could find taken. Of a fork's handlers the
+// last to be registered comes first. So ours come twice: at first those wait
+// who open a cache while they need what another handler locks, the allocator's
+// locks say; nobody is held back yet, as who opens a cache may also have what
+// another handler waits for. After all others, forks are under way.
+
+#include "base/forks_held.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/check.h"
+
+namespace larder {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kWaitMax{5};
+constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000};
+constexpr int kUnknown = -1;
+
+// How many hold forks back, or less than 0: so many forks are under way.
+constinit std::atomic<std::int64_t> held{0};
+// Of this thread: how many ForksHeld, and whether one of them is counted.
+constinit thread_local int held_here = 0;
+constinit thread_local bool is_counted = false;
+// While it forks.
+constinit thread_local bool fork_is_counted = false;
+constinit thread_local bool fork_gave_up = false;
+constinit std::array<std::atomic<const ForkHook*>, 8> hooks{};
+// What pthread_atfork said.
+constinit std::atomic<int> first_error{kUnknown};
+constinit std::atomic<int> last_error{kUnknown};
+
+// False: it did not come true in time.
+template <typename Condition>
+bool Await(Condition&& condition) noexcept {
+  if (condition()) return true;
+  const auto until = SteadyClock::now() + kWaitMax;
+  while (SteadyClock::now() < until) {
+    ::nanosleep(&kPause, nullptr);
+    if (condition()) return true;
+  }
+  return false;
+}
+
+// Unless that leads nearer to 0.
+bool TryAdd(std::int64_t step) noexcept {
+  std::int64_t now = held.load();
+  while (now * step >= 0) {
+    if (held.compare_exchange_weak(now, now + step)) return true;
+  }
+  return false;
+}
+
+// A thread does not wait for itself. Its child then has what it had.
+void PrepareFirst() noexcept {
+  fork_gave_up = held_here == 0 && !Await([] { return held.load() <= 0; });
+}
+
+void PrepareLast() noexcept {
+  const auto try_count = [] { return TryAdd(-1); };
+  fork_is_counted =
+      held_here == 0 && (fork_gave_up ? try_count() : Await(try_count));
+  for (const auto& hook : hooks) {
+    const ForkHook* const known = hook.load();
+    if (known != nullptr && known->before != nullptr) known->before();
+  }
+}
+
+void InParent() noexcept {
+  if (fork_is_counted) held.fetch_add(1);
+  fork_is_counted = false;
+  fork_gave_up = false;
+}
+
+void InChild() noexcept {
+  held.store(is_counted ? 1 : 0);  // Others are not here.
+  fork_is_counted = false;
+  fork_gave_up = false;
+  for (const auto& hook : hooks) {
+    const ForkHook* const known = hook.load();
+    if (known != nullptr && known->in_child != nullptr) known->in_child();
+  }
+}
+
+void Register(void (*prepare)(), void (*parent)(), void (*child)(),
+              std::atomic<int>& result) noexcept {
+  if (result.load() != kUnknown) return;
+  result.store(::pthread_atfork(prepare, parent, child));
+}
+
+[[gnu::constructor(102)]] void RegisterLast() noexcept {
+  Register(&PrepareLast, &InParent, &InChild, last_error);
+}
+
+}  // namespace
+
+// In the handlers of a fork that the thread itself is in, nobody is waited for.
+ForksHeld::ForksHeld() noexcept
+    : counted_(held_here == 0 && !fork_is_counted &&
+               Await([] { return TryAdd(1); })) {
+  ++held_here;
+  is_counted |= counted_;
+}
+
+ForksHeld::~ForksHeld() {
+  --held_here;
+  if (!counted_) return;
+  is_counted = false;
+  held.fetch_sub(1);
+}
+
+bool ForksHeld::IsHeldHere() noexcept { return held_here != 0; }
+
+void WatchForks(const ForkHook& hook) noexcept {
+  for (auto& slot : hooks) {
+    const ForkHook* known = nullptr;
+    if (slot.compare_exchange_strong(known, &hook) || known == &hook) return;
+  }
+  LARDER_CHECK(false);
+}
+
+Status ForksAreWatched() {
+  RegisterLast();  // Before main, others' constructors may come first.
+  Register(&PrepareFirst, nullptr, nullptr, first_error);
+  const int error = std::max(first_error.load(), last_error.load());
+  return error == 0 ? Status() : Status::FromErrno(error, "pthread_atfork");
+}
+
+}  // namespace larder
