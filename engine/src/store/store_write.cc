@@ -898,12 +898,19 @@ Status Store::ReadOldValue(std::string_view key, OldItem& old,
     // entry: a run has no empty values.
     reply.value = ValueHandle::FromString(std::string(old.pending_value));
   } else {
+    TestPoint("store.read_old_value");
     std::unique_ptr<EntryPin> no_pin;
     Result<std::optional<ValueHandle>> value =
         ReadValue(key, old.entry, no_pin);
     if (!value) return value.error();
     if (!value->has_value()) {
-      return Status::Corruption("the value of an item is missing");
+      // Nobody moves it, as this has its stripe. If it was evicted since it was
+      // looked up, its file may have been freed at once.
+      old.counted = IsCounted(old.entry);
+      old.live &= old.counted;
+      return old.counted ? Status::Corruption("the value of an item is gone" +
+                                              NamePlaces(old.entry))
+                         : Status::NotFound("it was evicted");
     }
     reply.value = std::move(**value);
   }
@@ -926,13 +933,15 @@ void Store::ApplyGet(const GetCommand& command, PendingBatch& pending,
     return;
   }
   const Status read = ReadOldValue(command.key, old, reply);
-  if (read.code() == StatusCode::kCorruption) {
-    misses_.Add();  // A damaged item is a miss.
-    return;
-  }
-  reply.status = read;
+  if (read.code() == StatusCode::kCorruption) NoteDamage(read);
   reply.applied = read.ok();
-  if (read.ok()) hits_.Add();
+  if (read.ok()) {
+    hits_.Add();
+  } else if (!old.live || read.code() == StatusCode::kCorruption) {
+    misses_.Add();  // As is a damaged item.
+  } else {
+    reply.status = read;
+  }
 }
 
 void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
@@ -949,15 +958,20 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
       return;
     }
     Reply current;
-    reply.status = ReadOldValue(command.key, old, current);
-    if (!reply.status.ok()) return;
-    if (current.value.size() != kInt64Size) {
+    const Status read = ReadOldValue(command.key, old, current);
+    if (!read.ok() && old.live) {
+      reply.status = read;
+      return;
+    }
+    if (read.ok() && current.value.size() != kInt64Size) {
       reply.status = Status::TypeMismatch(
           "Incr of a value of " + std::to_string(current.value.size()) +
           " bytes: an integer has " + std::to_string(kInt64Size));
       return;
     }
-    base = LoadFixed<std::int64_t>(current.value.bytes().data());
+    if (read.ok()) {
+      base = LoadFixed<std::int64_t>(current.value.bytes().data());
+    }
   }
   std::int64_t sum = 0;
   if (__builtin_add_overflow(base, command.delta, &sum)) {
@@ -1047,10 +1061,10 @@ void Store::ApplyDelete(const DeleteCommand& command,
   }
   if (old.live && command.with_value) {
     const Status read = ReadOldValue(command.key, old, reply);
+    found = read.ok();
     if (read.code() == StatusCode::kCorruption) {
-      NoteDamage(read);
-      found = false;  // Damaged: dropped, and absent to the caller.
-    } else if (!read.ok()) {
+      NoteDamage(read);  // Dropped, and absent to the caller.
+    } else if (!found && old.live) {
       reply.status = read;
       return;
     }
