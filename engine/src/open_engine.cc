@@ -48,11 +48,7 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   };
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   LARDER_FAIL_IF_ERROR(ForksAreWatched());
-  if (ExitHasClosed()) {
-    return Fail(
-        Status::Closed("the process is ending: exit has closed what "
-                       "was open, and nothing opens any more"));
-  }
+  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   if (options.mode == OpenMode::kReadOnly) {
     return OpenViewEngine(
         [path, options = std::move(options), figures, callbacks] {

@@ -344,6 +344,27 @@ int ExitOfACallback(const char* directory) {
   for (;;) ::pause();
 }
 
+// The callback destroys the cache, which exit is closing and so waits for it.
+int DestroyedInACallbackAtExit(const char* directory) {
+  static std::unique_ptr<Cache>& cache = *new std::unique_ptr<Cache>;
+  static std::atomic<bool> told{false};
+  static std::atomic<bool> ending{false};
+  CacheOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    told = true;
+    while (!ending) std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(300ms);  // Exit has come to the cache by then.
+    cache.reset();
+  };
+  cache = std::move(*Cache::Open(directory, options));
+  Require(cache->Set("main", "v").ok(), "Set");
+  Require(cache->Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
+  Require(cache->Evict("tag").has_value(), "Evict");
+  while (!told) std::this_thread::sleep_for(1ms);
+  std::atexit([] { ending = true; });  // Before all that the cache registered.
+  return 0;
+}
+
 // Ends the process at a line that has `text`. What it reports is to be flushed.
 LogCallback ExitAt(std::string_view text) {
   return [text](std::string_view line) {
@@ -531,6 +552,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"busy", &Busy},
     {"exit-of-a-thread", &ExitOfAThread},
     {"exit-of-a-callback", &ExitOfACallback},
+    {"destroyed-in-a-callback-at-exit", &DestroyedInACallbackAtExit},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
     {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},

@@ -80,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values("global", "global-used-too-late", "global-of-two",
                       "function-static", "thread-local", "leaked", "busy",
                       "exit-of-a-thread", "exit-of-a-callback",
+                      "destroyed-in-a-callback-at-exit",
                       "exit-of-the-log-of-a-thread",
                       "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
                       "exit-of-the-log-after-many-lines",

@@ -2,7 +2,8 @@
 // last to be registered comes first. So ours come twice: at first those wait
 // who open a cache while they need what another handler locks, the allocator's
 // locks say; nobody is held back yet, as who opens a cache may also have what
-// another handler waits for. After all others, forks are under way.
+// another handler waits for. A fork is under way after all others but those
+// that were registered before this was loaded.
 
 #include "base/forks_held.h"
 
@@ -25,13 +26,20 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kWaitMax{5};
 constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 50'000};
 constexpr int kUnknown = -1;
+constexpr int kBeingRegistered = -2;
 
 // How many hold forks back, or less than 0: so many forks are under way.
 constinit std::atomic<std::int64_t> held{0};
+// Counts forks that hold others back, and the last one of them that somebody
+// did not wait for any longer: nobody else does, either.
+constinit std::atomic<std::uint64_t> forks{0};
+constinit std::atomic<std::uint64_t> given_up{0};
 // Of this thread: how many ForksHeld, and whether one of them is counted.
 constinit thread_local int held_here = 0;
 constinit thread_local bool is_counted = false;
-// While it forks.
+// While it forks: how many forks it is in (a handler may fork), whether that is
+// counted, and whether it has waited in vain.
+constinit thread_local int forks_here = 0;
 constinit thread_local bool fork_is_counted = false;
 constinit thread_local bool fork_gave_up = false;
 constinit std::array<std::atomic<const ForkHook*>, 8> hooks{};
@@ -60,31 +68,59 @@ bool TryAdd(std::int64_t step) noexcept {
   return false;
 }
 
+// False: it is not counted, as the fork that is under way takes too long.
+bool AwaitForks() noexcept {
+  if (TryAdd(1)) return true;
+  const std::uint64_t fork = forks.load();
+  if (given_up.load() == fork) return false;
+  if (Await([] { return TryAdd(1); })) return true;
+  given_up.store(fork);
+  return false;
+}
+
+// Not below 0: in the child of a fork that came in the midst of making one, in
+// a handler of signals, it is not counted.
+void TakeBack() noexcept {
+  std::int64_t now = held.load();
+  while (now > 0 && !held.compare_exchange_weak(now, now - 1)) {
+  }
+}
+
 // A thread does not wait for itself. Its child then has what it had.
 void PrepareFirst() noexcept {
+  if (forks_here != 0) return;
   fork_gave_up = held_here == 0 && !Await([] { return held.load() <= 0; });
 }
 
 void PrepareLast() noexcept {
   const auto try_count = [] { return TryAdd(-1); };
-  fork_is_counted =
-      held_here == 0 && (fork_gave_up ? try_count() : Await(try_count));
+  if (forks_here++ == 0) {
+    fork_is_counted =
+        held_here == 0 && (fork_gave_up ? try_count() : Await(try_count));
+    if (fork_is_counted) ++forks;
+  }
   for (const auto& hook : hooks) {
     const ForkHook* const known = hook.load();
     if (known != nullptr && known->before != nullptr) known->before();
   }
 }
 
-void InParent() noexcept {
-  if (fork_is_counted) held.fetch_add(1);
+void EndFork() noexcept {
+  if (--forks_here != 0) return;
   fork_is_counted = false;
   fork_gave_up = false;
 }
 
+void InParent() noexcept {
+  if (forks_here == 1 && fork_is_counted) held.fetch_add(1);
+  EndFork();
+}
+
 void InChild() noexcept {
-  held.store(is_counted ? 1 : 0);  // Others are not here.
-  fork_is_counted = false;
-  fork_gave_up = false;
+  const bool goes_on = forks_here > 1 && fork_is_counted;
+  // Others are not here.
+  held.store(goes_on ? -1 : is_counted ? 1 : 0);
+  EndFork();
   for (const auto& hook : hooks) {
     const ForkHook* const known = hook.load();
     if (known != nullptr && known->in_child != nullptr) known->in_child();
@@ -93,7 +129,8 @@ void InChild() noexcept {
 
 void Register(void (*prepare)(), void (*parent)(), void (*child)(),
               std::atomic<int>& result) noexcept {
-  if (result.load() != kUnknown) return;
+  int before = kUnknown;
+  if (!result.compare_exchange_strong(before, kBeingRegistered)) return;
   result.store(::pthread_atfork(prepare, parent, child));
 }
 
@@ -105,8 +142,7 @@ void Register(void (*prepare)(), void (*parent)(), void (*child)(),
 
 // In the handlers of a fork that the thread itself is in, nobody is waited for.
 ForksHeld::ForksHeld() noexcept
-    : counted_(held_here == 0 && !fork_is_counted &&
-               Await([] { return TryAdd(1); })) {
+    : counted_(held_here == 0 && !fork_is_counted && AwaitForks()) {
   ++held_here;
   is_counted |= counted_;
 }
@@ -115,7 +151,7 @@ ForksHeld::~ForksHeld() {
   --held_here;
   if (!counted_) return;
   is_counted = false;
-  held.fetch_sub(1);
+  TakeBack();
 }
 
 bool ForksHeld::IsHeldHere() noexcept { return held_here != 0; }
@@ -132,7 +168,7 @@ Status ForksAreWatched() {
   RegisterLast();  // Before main, others' constructors may come first.
   Register(&PrepareFirst, nullptr, nullptr, first_error);
   const int error = std::max(first_error.load(), last_error.load());
-  return error == 0 ? Status() : Status::FromErrno(error, "pthread_atfork");
+  return error <= 0 ? Status() : Status::FromErrno(error, "pthread_atfork");
 }
 
 }  // namespace larder

@@ -109,12 +109,6 @@ class QuietForksHeld {
   std::optional<ForksHeld> forks_;
 };
 
-std::shared_ptr<CountingFileSystem> NewFileSystem() {
-  const ForksHeld held;
-  MakeRocksStatics();
-  return std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
-}
-
 class JudgeFilter final : public rocksdb::CompactionFilter {
  public:
   JudgeFilter(LivenessJudge* judge, bool values)
@@ -455,6 +449,12 @@ Status SyncFoundLogs(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::shared_ptr<CountingFileSystem> NewFileSystem() {
+  const ForksHeld held;
+  MakeRocksStatics();
+  return std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+}
 
 RocksSizes RocksSizes::For(std::uint64_t size_limit,
                            std::uint64_t memory_budget,

@@ -27,6 +27,9 @@
 
 namespace larder {
 
+/// On the real one. Makes what RocksDB makes at its first use, forks held back.
+[[nodiscard]] std::shared_ptr<CountingFileSystem> NewFileSystem();
+
 /// What the compaction filters ask of the store. Called on RocksDB's threads.
 class LivenessJudge {
  public:

@@ -24,6 +24,8 @@ namespace {
 // Another thread may have the lock of a stream for as long as it likes: one
 // that waits for input, say.
 constexpr std::chrono::seconds kFlushTimeMax{1};
+constexpr std::chrono::seconds kOthersTimeMax{5};
+constexpr std::chrono::milliseconds kOthersPause{1};
 // Of this thread: how many ExitEndsAtOnce there are.
 constinit thread_local int ends_at_once = 0;
 
@@ -102,6 +104,7 @@ using State = internal::ExitEntry::State;
 constinit Entries entries;
 constinit std::atomic<std::uint64_t> last_made{0};
 constinit std::atomic<bool> exit_has_closed{false};
+constinit std::atomic<int> exit_status{0};  // Of an exit that closes.
 
 bool Move(internal::ExitEntry& entry, State from, State to) noexcept {
   return entry.state.compare_exchange_strong(from, to);
@@ -128,7 +131,7 @@ internal::ExitEntry* LastOpen() noexcept {
   return last;
 }
 
-void CloseAll() noexcept {
+void CloseOpen() noexcept {
   while (internal::ExitEntry* const entry = LastOpen()) {
     if (!Move(*entry, State::kOpen, State::kClosing)) continue;
     entry->closer.store(::pthread_self());
@@ -138,7 +141,30 @@ void CloseAll() noexcept {
     }
     entry->state.notify_all();
   }
+}
+
+bool OthersAreClosing() noexcept {
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    if (node->value.state.load() == State::kClosing &&
+        node->value.closer.load() != ::pthread_self()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void CloseAll(int status) noexcept {
+  exit_status.store(status);
+  CloseOpen();
   exit_has_closed.store(true);
+  CloseOpen();  // What was opened meanwhile, and could not see that.
+  // What follows destroys what another thread's exit may need to close with. It
+  // may wait for this one.
+  const auto until = std::chrono::steady_clock::now() + kOthersTimeMax;
+  while (OthersAreClosing()) {
+    if (std::chrono::steady_clock::now() > until) EndProcess(status);
+    std::this_thread::sleep_for(kOthersPause);
+  }
 }
 
 // Whoever was closing is not here, unless it is this thread.
@@ -158,11 +184,26 @@ ClosedAtExit::ClosedAtExit(std::function<void()> close)
     : close_(std::move(close)), entry_(TakeEntry()) {
   WatchForks(kExitForkHook);
   entry_->value.close = &close_;
+  entry_->value.closer.store(pthread_t{});
   entry_->value.number.store(++last_made);
   entry_->value.state.store(State::kOpen);
 }
 
+void ClosedAtExit::LeaveOrEnd() noexcept {
+  internal::ExitEntry& entry = entry_->value;
+  if (entry.state.load() == State::kClosing &&
+      entry.closer.load() == ::pthread_self()) {
+    return;  // The destructor does not wait.
+  }
+  if (!Move(entry, State::kOpen, State::kFree) &&
+      !Move(entry, State::kClosed, State::kFree)) {
+    EndProcess(exit_status.load());
+  }
+  entry_ = nullptr;
+}
+
 ClosedAtExit::~ClosedAtExit() {
+  if (entry_ == nullptr) return;
   internal::ExitEntry& entry = entry_->value;
   if (Move(entry, State::kOpen, State::kFree)) return;
   if (entry.closer.load() == ::pthread_self() &&
@@ -199,7 +240,7 @@ void CloseBeforeStaticsOfNow() noexcept {
   static_cast<void>(::on_exit(
       [](int status, void* argument) {
         EndIfAtOnce(status, argument);
-        CloseAll();
+        CloseAll(status);
       },
       nullptr));
 }
@@ -230,5 +271,11 @@ ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
 ExitEndsAtOnce::~ExitEndsAtOnce() { --ends_at_once; }
 
 bool ExitHasClosed() noexcept { return exit_has_closed.load(); }
+
+Status ExitHasClosedStatus() {
+  return Status::Closed(
+      "the process is ending: exit has closed what was open, and nothing opens "
+      "any more");
+}
 
 }  // namespace larder

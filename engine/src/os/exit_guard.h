@@ -3,6 +3,8 @@
 
 #include <functional>
 
+#include "larder/engine/status.h"
+
 #include "base/grow_only_list.h"
 
 namespace larder {
@@ -25,12 +27,16 @@ class ClosedAtExit {
   /// `close` may be called on any thread, once, as long as this lives.
   explicit ClosedAtExit(std::function<void()> close);
   ~ClosedAtExit();
+  /// Instead of the destructor's waiting, for a thread that `close` waits for:
+  /// if exit is closing it just now, ends the process with exit's status, as
+  /// ExitEndsAtOnce does. Else exit does not close it any more.
+  void LeaveOrEnd() noexcept;
   ClosedAtExit(const ClosedAtExit&) = delete;
   ClosedAtExit& operator=(const ClosedAtExit&) = delete;
 
  private:
   const std::function<void()> close_;
-  GrowOnlyList<internal::ExitEntry>::Node* entry_;
+  GrowOnlyList<internal::ExitEntry>::Node* entry_;  // nullptr: left.
 };
 
 /// From now on everything is closed before exit destroys a static object that
@@ -59,8 +65,11 @@ class ExitEndsAtOnce {
   static void Prepare() noexcept;
 };
 
-/// True once exit has closed everything: nothing can be opened any more.
+/// True once exit has closed everything: nothing can be opened any more. To be
+/// asked again after a ClosedAtExit was made, which exit may not have seen.
 [[nodiscard]] bool ExitHasClosed() noexcept;
+/// kClosed, of what would be opened then.
+[[nodiscard]] Status ExitHasClosedStatus();
 
 }  // namespace larder
 

@@ -229,8 +229,7 @@ class Salvager {
   void CountMissing();
 
   const SalvageOptions& options_;
-  const std::shared_ptr<CountingFileSystem> files_ =
-      std::make_shared<CountingFileSystem>(rocksdb::FileSystem::Default());
+  const std::shared_ptr<CountingFileSystem> files_ = NewFileSystem();
   const std::unique_ptr<rocksdb::Env> files_env_ =
       rocksdb::NewCompositeEnv(files_);
   SalvageReport report_;

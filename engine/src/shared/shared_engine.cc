@@ -684,7 +684,11 @@ SharedEngine::SharedEngine(Options options) noexcept
     : options_(std::move(options)) {}
 
 SharedEngine::~SharedEngine() {
-  at_exit_.reset();  // It may be closing this.
+  // It may be closing this, and waiting for the callback that this is in.
+  if (at_exit_ != nullptr && !options_.callbacks->CheckMayClose().ok()) {
+    at_exit_->LeaveOrEnd();
+  }
+  at_exit_.reset();
   Member* const member = member_.Peek();
   // In a child that never used it, it is the parent's: leave it alone.
   if (member == nullptr || member->InChild()) return;
@@ -710,6 +714,7 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   // A client comes to the seat, and to RocksDB, at any time: not then.
   static std::once_flag once;
   std::call_once(once, CloseBeforeStaticsOfNow);
+  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
   return engine;

@@ -959,6 +959,7 @@ void Store::ApplyIncr(const IncrCommand& command, PendingBatch& pending,
     }
     Reply current;
     const Status read = ReadOldValue(command.key, old, current);
+    if (read.code() == StatusCode::kCorruption) NoteDamage(read);
     if (!read.ok() && old.live) {
       reply.status = read;
       return;

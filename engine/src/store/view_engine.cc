@@ -143,7 +143,9 @@ class ViewEngine final : public Engine {
 Result<std::unique_ptr<Engine>> OpenViewEngine(OpenView open) noexcept {
   const Result<View*> view = View::Make(open);
   if (!view) return Fail(view.error());
-  return std::make_unique<ViewEngine>(std::move(open), *view);
+  auto engine = std::make_unique<ViewEngine>(std::move(open), *view);
+  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
+  return engine;
 }
 
 }  // namespace larder

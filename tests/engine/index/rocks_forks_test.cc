@@ -161,6 +161,36 @@ TEST_F(RocksForksTest, CloseInAHandlerOfForks) {
   EXPECT_EQ(parent.Wait(), kChildCode);
 }
 
+// Whoever opens a cache afterwards holds forks back as before.
+TEST_F(RocksForksTest, AForkInAHandlerOfForksLeavesNothingBehind) {
+  ForkedProcess parent([](const ForkedProcess::Pipe&) -> int {
+    const auto fork_and_wait = [] {
+      const pid_t child = ::fork();
+      if (child == 0) std::_Exit(0);
+      ::waitpid(child, nullptr, 0);
+    };
+    in_fork = [&] {
+      in_fork = nullptr;
+      fork_and_wait();
+    };
+    fork_and_wait();
+    std::atomic<bool> locked{false};
+    std::atomic<bool> released{false};
+    std::thread holder([&] {
+      const ForksHeld held;
+      locked = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      released = true;
+    });
+    while (!locked) std::this_thread::yield();
+    fork_and_wait();
+    const bool waited = released;
+    holder.join();
+    return waited ? kChildCode : 90;
+  });
+  EXPECT_EQ(parent.Wait(), kChildCode);
+}
+
 // What takes a lock of the whole process holds forks back, and waits for one
 // that is under way: a child that found such a lock taken would hang.
 class HoldsForksBack : public RocksForksTest {
