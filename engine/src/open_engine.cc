@@ -2,10 +2,12 @@
 // process joins those that use the directory, and whoever of them gets the
 // seat opens the store.
 
+#include <mutex>
 #include <utility>
 
 #include "base/forks_held.h"
 #include "directory/directory.h"
+#include "index/rocks_forks.h"
 #include "os/exit_guard.h"
 #include "os/user_callbacks.h"
 #include "shared/shared_engine.h"
@@ -38,6 +40,19 @@ Result<std::unique_ptr<SessionStore>> OpenStore(
   return store;
 }
 
+// What exit destroys is made first: then it comes to our handler before. By a
+// client, too, which comes to the seat, and to RocksDB, at any time.
+void MakeRocksStaticsOnce() noexcept {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    {
+      const ForksHeld forks;
+      MakeRocksStatics();
+    }
+    CloseBeforeStaticsOfNow();
+  });
+}
+
 Result<std::unique_ptr<Engine>> OpenUnrecorded(
     const std::filesystem::path& path, EngineOptions options,
     const RecordingFigures& recorded,
@@ -48,6 +63,8 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   };
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   LARDER_FAIL_IF_ERROR(ForksAreWatched());
+  const ExitHeld held;
+  MakeRocksStaticsOnce();
   if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   if (options.mode == OpenMode::kReadOnly) {
     return OpenViewEngine(
@@ -108,6 +125,8 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
 
 Status ResetCache(const std::filesystem::path& path,
                   const EngineOptions& options) noexcept {
+  const ExitHeld held;
+  if (ExitHasClosed()) return ExitHasClosedStatus();
   PreparedDirectory prepared;
   LARDER_RETURN_IF_ERROR(PrepareDirectory(
       path, OpenMode::kExisting, options.allow_network_file_system,

@@ -365,6 +365,75 @@ int DestroyedInACallbackAtExit(const char* directory) {
   return 0;
 }
 
+// Exit beside other threads ---------------------------------------------------
+
+// Made before the first Open, so destroyed after RocksDB's static objects: what
+// uses these then has a second to show it.
+struct Slow {
+  bool is_slow = false;
+  ~Slow() {
+    if (is_slow) std::this_thread::sleep_for(1s);
+  }
+} slow;
+
+void Fill(Cache& cache) {
+  for (int i = 0; i < 2000; ++i) {
+    if (!cache.Set(std::to_string(i), std::string(2000, 'x')).ok()) return;
+  }
+}
+
+int ClosesInAThread(const char* directory) {
+  slow.is_slow = true;
+  auto* const cache = new auto(Open(directory));
+  Fill(**cache);
+  std::thread([cache] { (*cache)->Close().IgnoreError(); }).detach();
+  std::this_thread::sleep_for(1ms);
+  return 0;
+}
+
+int DestroysInAThread(const char* directory) {
+  slow.is_slow = true;
+  auto* const cache = new auto(Open(directory));
+  Fill(**cache);
+  std::thread([cache] { cache->reset(); }).detach();
+  std::this_thread::sleep_for(1ms);
+  return 0;
+}
+
+int OpensInThreads(const char* directory) {
+  slow.is_slow = true;
+  Open(directory).reset();
+  for (const char* const suffix : {"", ".2"}) {
+    std::thread([own = std::string(directory) + suffix] {
+      for (;;) {
+        auto cache = Cache::Open(own);
+        if (cache) (*cache)->Set("main", "v").IgnoreError();
+      }
+    }).detach();
+  }
+  std::this_thread::sleep_for(100ms);
+  return 0;
+}
+
+// Ends while what a callback has destroyed is being closed.
+int DestroyedInACallback(const char* directory) {
+  slow.is_slow = true;
+  static std::unique_ptr<Cache>& cache = *new std::unique_ptr<Cache>;
+  static std::atomic<bool> told{false};
+  CacheOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    cache.reset();
+    told = true;
+  };
+  cache = std::move(*Cache::Open(directory, options));
+  Require(cache->Set("main", "v").ok(), "Set");
+  Fill(*cache);
+  Require(cache->Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
+  static_cast<void>(cache->Evict("tag"));
+  while (!told) std::this_thread::yield();
+  return 0;
+}
+
 // Ends the process at a line that has `text`. What it reports is to be flushed.
 LogCallback ExitAt(std::string_view text) {
   return [text](std::string_view line) {
@@ -553,6 +622,10 @@ constexpr auto kForms = std::to_array<Form>({
     {"exit-of-a-thread", &ExitOfAThread},
     {"exit-of-a-callback", &ExitOfACallback},
     {"destroyed-in-a-callback-at-exit", &DestroyedInACallbackAtExit},
+    {"closes-in-a-thread", &ClosesInAThread},
+    {"destroys-in-a-thread", &DestroysInAThread},
+    {"opens-in-threads", &OpensInThreads},
+    {"destroyed-in-a-callback", &DestroyedInACallback},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
     {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},

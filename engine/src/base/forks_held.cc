@@ -30,18 +30,19 @@ constexpr int kBeingRegistered = -2;
 
 // How many hold forks back, or less than 0: so many forks are under way.
 constinit std::atomic<std::int64_t> held{0};
-// Counts forks that hold others back, and the last one of them that somebody
-// did not wait for any longer: nobody else does, either.
-constinit std::atomic<std::uint64_t> forks{0};
-constinit std::atomic<std::uint64_t> given_up{0};
+// Somebody did not wait any longer for those that are under way: nobody else
+// does, either.
+constinit std::atomic<bool> given_up{false};
 // Of this thread: how many ForksHeld, and whether one of them is counted.
 constinit thread_local int held_here = 0;
 constinit thread_local bool is_counted = false;
-// While it forks: how many forks it is in (a handler may fork), whether that is
-// counted, and whether it has waited in vain.
+// While it forks: how many forks it is in before and after the handlers of the
+// program (one of those may fork), whether one is counted, and when the first
+// one goes on.
+constinit thread_local int forks_begun_here = 0;
 constinit thread_local int forks_here = 0;
 constinit thread_local bool fork_is_counted = false;
-constinit thread_local bool fork_gave_up = false;
+constinit thread_local SteadyClock::time_point fork_until{};
 constinit std::array<std::atomic<const ForkHook*>, 8> hooks{};
 // What pthread_atfork said.
 constinit std::atomic<int> first_error{kUnknown};
@@ -49,9 +50,8 @@ constinit std::atomic<int> last_error{kUnknown};
 
 // False: it did not come true in time.
 template <typename Condition>
-bool Await(Condition&& condition) noexcept {
+bool Await(SteadyClock::time_point until, Condition&& condition) noexcept {
   if (condition()) return true;
-  const auto until = SteadyClock::now() + kWaitMax;
   while (SteadyClock::now() < until) {
     ::nanosleep(&kPause, nullptr);
     if (condition()) return true;
@@ -71,10 +71,11 @@ bool TryAdd(std::int64_t step) noexcept {
 // False: it is not counted, as the fork that is under way takes too long.
 bool AwaitForks() noexcept {
   if (TryAdd(1)) return true;
-  const std::uint64_t fork = forks.load();
-  if (given_up.load() == fork) return false;
-  if (Await([] { return TryAdd(1); })) return true;
-  given_up.store(fork);
+  if (given_up.load()) return false;
+  if (Await(SteadyClock::now() + kWaitMax, [] { return TryAdd(1); })) {
+    return true;
+  }
+  given_up.store(true);
   return false;
 }
 
@@ -86,18 +87,25 @@ void TakeBack() noexcept {
   }
 }
 
+SteadyClock::time_point ForkUntil() noexcept {
+  if (fork_until == SteadyClock::time_point{}) {
+    fork_until = SteadyClock::now() + kWaitMax;
+  }
+  return fork_until;
+}
+
 // A thread does not wait for itself. Its child then has what it had.
 void PrepareFirst() noexcept {
-  if (forks_here != 0) return;
-  fork_gave_up = held_here == 0 && !Await([] { return held.load() <= 0; });
+  ++forks_begun_here;
+  if (held_here != 0 || forks_here != 0) return;
+  static_cast<void>(Await(ForkUntil(), [] { return held.load() <= 0; }));
 }
 
 void PrepareLast() noexcept {
-  const auto try_count = [] { return TryAdd(-1); };
+  forks_begun_here = std::max(forks_begun_here - 1, 0);
   if (forks_here++ == 0) {
     fork_is_counted =
-        held_here == 0 && (fork_gave_up ? try_count() : Await(try_count));
-    if (fork_is_counted) ++forks;
+        held_here == 0 && Await(ForkUntil(), [] { return TryAdd(-1); });
   }
   for (const auto& hook : hooks) {
     const ForkHook* const known = hook.load();
@@ -108,11 +116,13 @@ void PrepareLast() noexcept {
 void EndFork() noexcept {
   if (--forks_here != 0) return;
   fork_is_counted = false;
-  fork_gave_up = false;
+  if (forks_begun_here == 0) fork_until = {};
 }
 
 void InParent() noexcept {
-  if (forks_here == 1 && fork_is_counted) held.fetch_add(1);
+  if (forks_here == 1 && fork_is_counted && held.fetch_add(1) == -1) {
+    given_up.store(false);
+  }
   EndFork();
 }
 
@@ -120,6 +130,7 @@ void InChild() noexcept {
   const bool goes_on = forks_here > 1 && fork_is_counted;
   // Others are not here.
   held.store(goes_on ? -1 : is_counted ? 1 : 0);
+  given_up.store(false);
   EndFork();
   for (const auto& hook : hooks) {
     const ForkHook* const known = hook.load();

@@ -17,6 +17,7 @@
 #include "base/forks_held.h"
 #include "base/grow_only_list.h"
 #include "os/start_thread.h"
+#include "os/user_callbacks.h"
 
 namespace larder {
 namespace {
@@ -24,7 +25,8 @@ namespace {
 // Another thread may have the lock of a stream for as long as it likes: one
 // that waits for input, say.
 constexpr std::chrono::seconds kFlushTimeMax{1};
-constexpr std::chrono::seconds kOthersTimeMax{5};
+constexpr std::chrono::milliseconds kOthersTimeMax{5000};
+constexpr std::chrono::milliseconds kOthersTimeMaxInCallback{500};
 constexpr std::chrono::milliseconds kOthersPause{1};
 // Of this thread: how many ExitEndsAtOnce there are.
 constinit thread_local int ends_at_once = 0;
@@ -105,6 +107,11 @@ constinit Entries entries;
 constinit std::atomic<std::uint64_t> last_made{0};
 constinit std::atomic<bool> exit_has_closed{false};
 constinit std::atomic<int> exit_status{0};  // Of an exit that closes.
+// How many ExitHeld there are, and how many of this thread.
+constinit std::atomic<int> exit_held{0};
+constinit thread_local int exit_held_here = 0;
+// This thread has its handler of exit.
+constinit thread_local bool is_in_exit = false;
 
 bool Move(internal::ExitEntry& entry, State from, State to) noexcept {
   return entry.state.compare_exchange_strong(from, to);
@@ -153,15 +160,27 @@ bool OthersAreClosing() noexcept {
   return false;
 }
 
-void CloseAll(int status) noexcept {
+void CloseAll(int status, void* argument);
+
+// Each handler is called by one thread: the next one that calls exit needs its
+// own, to wait like the first.
+void LeaveOneForTheNext() noexcept {
+  if (std::exchange(is_in_exit, true)) return;
+  const ForksHeld held;  // on_exit has a lock.
+  static_cast<void>(::on_exit(&CloseAll, nullptr));
+}
+
+void CloseAll(int status, void* argument) {
+  EndIfAtOnce(status, argument);
+  LeaveOneForTheNext();
   exit_status.store(status);
   CloseOpen();
   exit_has_closed.store(true);
   CloseOpen();  // What was opened meanwhile, and could not see that.
-  // What follows destroys what another thread's exit may need to close with. It
-  // may wait for this one.
-  const auto until = std::chrono::steady_clock::now() + kOthersTimeMax;
-  while (OthersAreClosing()) {
+  const auto until =
+      std::chrono::steady_clock::now() +
+      (UserCallbacks::IsInOne() ? kOthersTimeMaxInCallback : kOthersTimeMax);
+  while (OthersAreClosing() || exit_held.load() > exit_held_here) {
     if (std::chrono::steady_clock::now() > until) EndProcess(status);
     std::this_thread::sleep_for(kOthersPause);
   }
@@ -174,11 +193,23 @@ void LeaveClosing() noexcept {
       Move(node->value, State::kClosing, State::kClosed);
     }
   }
+  exit_held.store(exit_held_here);
 }
 
 constexpr ForkHook kExitForkHook{.before = nullptr, .in_child = &LeaveClosing};
 
 }  // namespace
+
+ExitHeld::ExitHeld(Of of) noexcept : of_(of) {
+  WatchForks(kExitForkHook);
+  if (of_ == Of::kThisThread) ++exit_held_here;
+  ++exit_held;
+}
+
+ExitHeld::~ExitHeld() {
+  if (of_ == Of::kThisThread) --exit_held_here;
+  --exit_held;
+}
 
 ClosedAtExit::ClosedAtExit(std::function<void()> close)
     : close_(std::move(close)), entry_(TakeEntry()) {
@@ -237,12 +268,7 @@ void CloseBeforeStaticsOfNow() noexcept {
   StayLoaded();
   const ForksHeld held;  // on_exit has a lock.
   // As atexit, but told the status.
-  static_cast<void>(::on_exit(
-      [](int status, void* argument) {
-        EndIfAtOnce(status, argument);
-        CloseAll(status);
-      },
-      nullptr));
+  static_cast<void>(::on_exit(&CloseAll, nullptr));
 }
 
 void ExitEndsAtOnce::Prepare() noexcept {

@@ -39,6 +39,24 @@ class ClosedAtExit {
   GrowOnlyList<internal::ExitEntry>::Node* entry_;  // nullptr: left.
 };
 
+/// While one lives, an exit by another thread waits before it goes on to static
+/// objects: for what opens, closes or destroys a cache. It waits for 5 s, half
+/// a second in a callback (which may be what is waited for), and then ends the
+/// process with its status, as ExitEndsAtOnce.
+///
+/// Threads: to be made and destroyed by one, unless it is Of::kAnyThread.
+class ExitHeld {
+ public:
+  enum class Of { kThisThread, kAnyThread };
+  explicit ExitHeld(Of of = Of::kThisThread) noexcept;
+  ~ExitHeld();
+  ExitHeld(const ExitHeld&) = delete;
+  ExitHeld& operator=(const ExitHeld&) = delete;
+
+ private:
+  const Of of_;
+};
+
 /// From now on everything is closed before exit destroys a static object that
 /// exists now; what is made later goes first and may use the cache. To be
 /// called once by whoever needs it, as what was made since the last call
@@ -66,7 +84,7 @@ class ExitEndsAtOnce {
 };
 
 /// True once exit has closed everything: nothing can be opened any more. To be
-/// asked again after a ClosedAtExit was made, which exit may not have seen.
+/// asked after an ExitHeld was made, and again after a ClosedAtExit was.
 [[nodiscard]] bool ExitHasClosed() noexcept;
 /// kClosed, of what would be opened then.
 [[nodiscard]] Status ExitHasClosedStatus();

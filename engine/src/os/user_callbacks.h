@@ -30,6 +30,8 @@ class UserCallbacks {
   [[nodiscard]] Status CheckMayCall() const noexcept {
     return innermost_ == nullptr ? Status() : CheckMayCallIn();
   }
+  /// Whether this thread is in a callback, of any engine.
+  [[nodiscard]] static bool IsInOne() noexcept { return innermost_ != nullptr; }
   /// From now on they are not called any more, but where they run just now.
   /// Whoever does so answers for what ends threads, and may close.
   void Silence() noexcept { silent_.store(true, std::memory_order_relaxed); }

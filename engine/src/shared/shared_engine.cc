@@ -684,6 +684,7 @@ SharedEngine::SharedEngine(Options options) noexcept
     : options_(std::move(options)) {}
 
 SharedEngine::~SharedEngine() {
+  const ExitHeld held;
   // It may be closing this, and waiting for the callback that this is in.
   if (at_exit_ != nullptr && !options_.callbacks->CheckMayClose().ok()) {
     at_exit_->LeaveOrEnd();
@@ -698,8 +699,12 @@ SharedEngine::~SharedEngine() {
   }
   // This is one of its threads, in a callback, which is the last one.
   options_.callbacks->Silence();
-  auto closer = StartThread([member] { member->Drop(); });
-  if (closer) closer->detach();  // Else it is leaked.
+  auto* const closing = new ExitHeld(ExitHeld::Of::kAnyThread);
+  auto closer = StartThread([member, closing] {
+    member->Drop();
+    delete closing;
+  });
+  if (closer) closer->detach();  // Else both are leaked.
 }
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
@@ -711,9 +716,6 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->CloseAtExit(); });
-  // A client comes to the seat, and to RocksDB, at any time: not then.
-  static std::once_flag once;
-  std::call_once(once, CloseBeforeStaticsOfNow);
   if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
@@ -887,6 +889,7 @@ Status SharedEngine::Sync() noexcept {
 
 Status SharedEngine::Close() noexcept {
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayClose());
+  const ExitHeld held;
   // As often as one likes.
   if (state_->exchange(State::kClosed) == State::kClosed) return {};
   Member* const member = member_.Peek();

@@ -42,8 +42,12 @@ class ViewEngine final : public Engine {
  public:
   ViewEngine(OpenView open, View* view) : open_(std::move(open)) {
     view_.Set(view);
+    // At once something to close.
+    at_exit_ =
+        std::make_unique<ClosedAtExit>([this] { Close().IgnoreError(); });
   }
   ~ViewEngine() override {
+    const ExitHeld held;
     at_exit_ = nullptr;  // It may be closing this.
     View* const view = view_.Peek();
     if (!view->InChild()) view->Drop();
@@ -113,6 +117,7 @@ class ViewEngine final : public Engine {
     return view ? (*view)->store().Sync() : view.error();
   }
   Status Close() noexcept override {
+    const ExitHeld held;
     View* const view = view_.Peek();
     Status closed = view->InChild() ? Status() : view->store().Close();
     if (closed.code() != StatusCode::kDeadlock) closed_.store(true);
@@ -134,8 +139,7 @@ class ViewEngine final : public Engine {
   const OpenView open_;
   mutable PerProcess<View> view_;
   std::atomic<bool> closed_{false};
-  std::unique_ptr<ClosedAtExit> at_exit_ =
-      std::make_unique<ClosedAtExit>([this] { Close().IgnoreError(); });
+  std::unique_ptr<ClosedAtExit> at_exit_;
 };
 
 }  // namespace
