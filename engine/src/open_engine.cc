@@ -63,6 +63,8 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
   };
   LARDER_FAIL_IF_ERROR(CheckSettings(options));
   LARDER_FAIL_IF_ERROR(ForksAreWatched());
+  // Before, too: who tries again and again must not keep exit waiting.
+  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   const ExitHeld held;
   MakeRocksStaticsOnce();
   if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
@@ -125,7 +127,9 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
 
 Status ResetCache(const std::filesystem::path& path,
                   const EngineOptions& options) noexcept {
+  LARDER_RETURN_IF_ERROR(ForksAreWatched());
   const ExitHeld held;
+  MakeRocksStaticsOnce();
   if (ExitHasClosed()) return ExitHasClosedStatus();
   PreparedDirectory prepared;
   LARDER_RETURN_IF_ERROR(PrepareDirectory(

@@ -23,6 +23,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -415,6 +416,47 @@ int OpensInThreads(const char* directory) {
   return 0;
 }
 
+// Ends amid the opening of the first database of the process.
+int OpensFirstInAThread(const char* directory) {
+  const pid_t first = ::fork();
+  if (first == 0) {
+    Open(directory).reset();
+    std::_Exit(0);
+  }
+  ::waitpid(first, nullptr, 0);
+  static std::atomic<bool> opens{false};
+  slow.is_slow = true;
+  std::thread([directory] {
+    opens = true;
+    auto cache = Cache::Open(directory);
+    if (cache) (*cache)->Set("main", "v").IgnoreError();
+    for (;;) ::pause();
+  }).detach();
+  while (!opens) std::this_thread::yield();
+  // Where this comes to is a matter of chance.
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  std::this_thread::sleep_for(now % 20ms);
+  return 0;
+}
+
+// A child opens the store at its first call, and ends meanwhile.
+int ChildOpensInAThread(const char* directory) {
+  Require(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0, "prctl");
+  const pid_t shell = ::fork();
+  if (shell == 0) {
+    slow.is_slow = true;
+    static std::unique_ptr<Cache>& cache =
+        *new std::unique_ptr<Cache>(Open(directory));
+    if (::fork() != 0) std::_Exit(0);  // As a daemon's parent does.
+    std::thread([] { cache->Set("child", "v").IgnoreError(); }).detach();
+    std::this_thread::sleep_for(5ms);
+    std::exit(0);
+  }
+  int status = -1;
+  while (::wait(&status) > 0) Require(status == 0, "a child");
+  return 0;
+}
+
 // Ends while what a callback has destroyed is being closed.
 int DestroyedInACallback(const char* directory) {
   slow.is_slow = true;
@@ -625,6 +667,8 @@ constexpr auto kForms = std::to_array<Form>({
     {"closes-in-a-thread", &ClosesInAThread},
     {"destroys-in-a-thread", &DestroysInAThread},
     {"opens-in-threads", &OpensInThreads},
+    {"opens-first-in-a-thread", &OpensFirstInAThread},
+    {"child-opens-in-a-thread", &ChildOpensInAThread},
     {"destroyed-in-a-callback", &DestroyedInACallback},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},

@@ -82,6 +82,7 @@ INSTANTIATE_TEST_SUITE_P(
                       "exit-of-a-thread", "exit-of-a-callback",
                       "destroyed-in-a-callback-at-exit", "closes-in-a-thread",
                       "destroys-in-a-thread", "opens-in-threads",
+                      "opens-first-in-a-thread", "child-opens-in-a-thread",
                       "destroyed-in-a-callback", "exit-of-the-log-of-a-thread",
                       "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
                       "exit-of-the-log-after-many-lines",

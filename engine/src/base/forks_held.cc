@@ -76,6 +76,7 @@ bool AwaitForks() noexcept {
     return true;
   }
   given_up.store(true);
+  if (held.load() >= 0) given_up.store(false);  // It has just ended.
   return false;
 }
 

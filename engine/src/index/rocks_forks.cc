@@ -24,6 +24,10 @@ extern "C++" {
 RocksCancelTask(void* tasks, std::uint8_t type) __asm__(
     "_ZN7rocksdb21PeriodicTaskScheduler10UnregisterENS_16Per"
     "iodicTaskTypeE");
+[[gnu::weak]] void* RocksTimer() __asm__(
+    "_ZN7rocksdb21PeriodicTaskScheduler7DefaultEv");
+[[gnu::weak]] void* RocksKillPoint() __asm__(
+    "_ZN7rocksdb9KillPoint11GetInstanceEv");
 [[gnu::weak]] void* RocksThreadsMutex() __asm__(
     "_ZN7rocksdb14ThreadLocalPtr10StaticMeta5MutexEv");
 [[gnu::weak]] bool RocksTryLock(void* mutex) __asm__(
@@ -64,6 +68,10 @@ void MakeRocksStatics() noexcept {
   static_cast<void>(rocksdb::FileSystem::Default());
   static_cast<void>(rocksdb::BytewiseComparator());
   static_cast<void>(rocksdb::ConfigOptions());  // Makes a registry.
+  // An exit amid the first opening of a database must not destroy them: what is
+  // made after the handler of exits goes before it.
+  if (&RocksTimer != nullptr) static_cast<void>(RocksTimer());
+  if (&RocksKillPoint != nullptr) static_cast<void>(RocksKillPoint());
   WatchForks(kRocksForkHook);
 }
 

@@ -282,11 +282,10 @@ void ExitEndsAtOnce::Prepare() noexcept {
 }
 
 // Exit must come to EndIfAtOnce before it destroys anything of RocksDB's: what
-// CloseBeforeStaticsOfNow registers is not there before the first database is
-// open, and is used up once exit has begun. And before anything else that was
-// made since, which may wait for what this thread has locked: so there is one
-// each time, as nobody knows when a static object is made. They take 32 bytes
-// and are never given back; a cache logs seldom.
+// CloseBeforeStaticsOfNow registers comes after what was made since. And before
+// anything else that was made since, which may wait for what this thread has
+// locked: so there is one each time, as nobody knows when a static object is
+// made. They take 32 bytes and are never given back; a cache logs seldom.
 ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
   ++ends_at_once;
   const ForksHeld held;  // As above.

@@ -32,6 +32,7 @@
 #include "base/open_file.h"
 #include "base/test_point.h"
 #include "directory/directory_create.h"
+#include "os/exit_guard.h"
 #include "os/signal_mask.h"
 #include "seat/client_region.h"
 #include "seat/orphan_regions.h"
@@ -195,6 +196,7 @@ Result<std::unique_ptr<Seat>> Seat::Attach(
   const SteadyTime deadline =
       std::chrono::steady_clock::now() + options.attach_timeout;
   for (;;) {
+    if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
     if (!seat->lock_fd_) {
       auto fd = seat->OpenLockFile(O_CREAT);
       if (!fd) return Fail(std::move(fd.error()));

@@ -402,6 +402,7 @@ Status SharedEngine::Member::AwaitHolder(SteadyTime deadline) noexcept {
   for (;;) {
     const std::uint32_t seen = generation.Load();
     if (Generation::IsServing(seen) || local() != nullptr) return {};
+    if (ExitHasClosed()) return ExitHasClosedStatus();
     const auto rest = deadline - std::chrono::steady_clock::now();
     if (rest <= SteadyTime::duration(0)) {
       return seat_->DescribeTimeout("the cache was not opened");
@@ -716,6 +717,10 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->CloseAtExit(); });
+  // What callbacks made meanwhile, a log say, is destroyed after this is
+  // closed.
+  static std::once_flag once;
+  std::call_once(once, CloseBeforeStaticsOfNow);
   if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
@@ -763,8 +768,17 @@ Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
   if (state != State::kOpen) [[unlikely]] {
     return Fail(NotOpen(state));
   }
-  return member_.Get(
-      [this] { return Member::Make(options_, identity_, state_); });
+  // In a forked child; exit has closed the parent's there.
+  return member_.Get([this]() -> Result<Member*> {
+    const ExitHeld held;
+    if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
+    Result<Member*> made = Member::Make(options_, identity_, state_);
+    if (!made) return made;
+    const State now = state_->load();
+    if (now == State::kOpen && !ExitHasClosed()) return made;
+    (*made)->Drop();
+    return Fail(now == State::kOpen ? ExitHasClosedStatus() : NotOpen(now));
+  });
 }
 
 Result<SharedEngine::Member*> SharedEngine::Callable() const noexcept {
@@ -889,6 +903,7 @@ Status SharedEngine::Sync() noexcept {
 
 Status SharedEngine::Close() noexcept {
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayClose());
+  if (state_->load() == State::kClosed) return {};
   const ExitHeld held;
   // As often as one likes.
   if (state_->exchange(State::kClosed) == State::kClosed) return {};

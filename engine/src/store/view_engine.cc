@@ -131,8 +131,13 @@ class ViewEngine final : public Engine {
   // In a child that opens nothing any more, the parent's must not answer.
   Result<View*> Current() const noexcept {
     return view_.Get([this]() -> Result<View*> {
+      const ExitHeld held;
       if (closed_.load()) return Fail(Status::Closed("the cache was closed"));
-      return View::Make(open_);
+      if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
+      Result<View*> made = View::Make(open_);
+      if (!made || (!closed_.load() && !ExitHasClosed())) return made;
+      (*made)->Drop();
+      return Fail(ExitHasClosedStatus());
     });
   }
 
