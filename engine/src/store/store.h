@@ -43,6 +43,7 @@
 #include "os/user_callbacks.h"
 #include "policy/running_policy.h"
 #include "segments/segment_log.h"
+#include "store/client_grants.h"
 #include "store/eviction_notifier.h"
 #include "store/search_gate.h"
 #include "store/store_hot.h"
@@ -210,15 +211,6 @@ class Store final : public SessionStore, private LivenessJudge {
     /// The value of the one Set there is, which is in place already.
     const StoredValue* stored = nullptr;
   };
-  /// Space in the log that a client writes a value into.
-  struct ClientGrant {
-    std::uint64_t uid = 0;
-    std::uint64_t generation = 0;  ///< Of the log.
-    std::uint32_t key_size = 0;
-    std::uint64_t value_size = 0;
-    std::vector<SegmentGrant> parts;
-  };
-
   using EntryCondition =
       std::function<bool(std::string_view key, const Entry& entry)>;
 
@@ -489,18 +481,10 @@ class Store final : public SessionStore, private LivenessJudge {
   Status RestampHot() noexcept;
 
   // store_grant.cc
-  /// The grant of a client that says it has used it. Errors: kGone.
-  Result<ClientGrant> TakeGrant(std::uint64_t uid,
-                                const PlacedValue& value) noexcept;
   Result<StoredValue> AcceptValue(ClientGrant& grant, std::string_view key,
                                   const PlacedValue& value) noexcept;
   /// In the store gate, until the commit. Errors: kGone.
   [[nodiscard]] Status CheckStored(const StoredValue& stored) const noexcept;
-  /// REQUIRES: grants_mutex_.
-  void EraseGrant(
-      std::unordered_map<std::uint64_t, ClientGrant>::iterator grant) noexcept;
-  void ClearGrants() noexcept;
-  [[nodiscard]] bool AnyGrants() noexcept;
 
   // store_session.cc
   /// Adds the record of the session's commands to their batch.
@@ -1064,11 +1048,8 @@ class Store final : public SessionStore, private LivenessJudge {
   // Where clients read the generation of log_; 0: no space is granted.
   std::mutex generation_mutex_;  // A leaf of the lock order.
   std::atomic<std::uint64_t>* published_generation_ =
-      nullptr;               // Guarded by it.
-  std::mutex grants_mutex_;  // A leaf of the lock order, by version:
-  std::unordered_map<std::uint64_t, ClientGrant> grants_;  // Guarded by it.
-  // How many of each client, if any. Guarded by grants_mutex_.
-  std::unordered_map<std::uint64_t, std::size_t> grant_counts_;
+      nullptr;  // Guarded by it.
+  ClientGrants grants_;
 
   SessionRecords sessions_;
 

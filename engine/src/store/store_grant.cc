@@ -9,18 +9,6 @@
 // then sends the value instead.
 
 namespace larder {
-namespace {
-
-// Of one client: it sets one value at a time, on each of its lanes.
-constexpr std::size_t kGrantsPerClientMax = 4;
-
-Status UnknownGrant() {
-  return {StatusCode::kGone,
-          "the space for the value was granted by another "
-          "holder: send the value"};
-}
-
-}  // namespace
 
 Result<Grant> Store::GrantPlaces(std::uint64_t uid,
                                  const GrantRequest& wanted) noexcept {
@@ -34,17 +22,12 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
     return Fail(Status::InvalidArgument("no space is granted for that value"));
   }
   LARDER_FAIL_IF_ERROR(CheckValueSize(wanted.value_size));
-  {
-    const std::scoped_lock lock(grants_mutex_);
-    const auto count = grant_counts_.find(uid);
-    if (count != grant_counts_.end() && count->second >= kGrantsPerClientMax) {
-      return Fail(Status::InvalidArgument("too many grants of one client"));
-    }
-  }
+  LARDER_FAIL_IF_ERROR(grants_.CheckMayHaveMore(uid));
   RoomClaim claim;  // Until the segments count it.
   Status room = MakeRoom(
       {.log_bytes = LogBytesFor(wanted.key_size, wanted.value_size)}, claim);
-  if (room.code() == StatusCode::kNoSpace && evicts_for_room_ && AnyGrants()) {
+  if (room.code() == StatusCode::kNoSpace && evicts_for_room_ &&
+      !grants_.IsEmpty()) {
     // Once they are set they can be evicted. It is not waited for here: whoever
     // calls this may be the one who is to set them.
     room = {StatusCode::kAborted, "others' values take the room: ask again"};
@@ -71,60 +54,19 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
     done += part->payload_size;
     kept.parts.push_back(std::move(*part));
   }
-  const std::scoped_lock lock(grants_mutex_);
-  if (grants_.emplace(grant.version, std::move(kept)).second) {
-    ++grant_counts_[uid];
-  }
+  grants_.Add(grant.version, std::move(kept));
   return grant;
 }
 
 void Store::DropGrant(std::uint64_t uid, std::uint64_t version) noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  const auto found = grants_.find(version);
-  if (found != grants_.end() && found->second.uid == uid) EraseGrant(found);
-}
-
-void Store::EraseGrant(
-    std::unordered_map<std::uint64_t, ClientGrant>::iterator grant) noexcept {
-  const auto count = grant_counts_.find(grant->second.uid);
-  if (--count->second == 0) grant_counts_.erase(count);
-  grants_.erase(grant);
-}
-
-void Store::ClearGrants() noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  grants_.clear();
-  grant_counts_.clear();
-}
-
-bool Store::AnyGrants() noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  return !grants_.empty();
+  grants_.Drop(uid, version);
 }
 
 bool Store::HasGrants(std::uint64_t uid) noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  return grant_counts_.contains(uid);
+  return grants_.HasAnyOf(uid);
 }
 
-void Store::DropGrants(std::uint64_t uid) noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  if (grant_counts_.erase(uid) == 0) return;
-  std::erase_if(grants_,
-                [uid](const auto& grant) { return grant.second.uid == uid; });
-}
-
-Result<Store::ClientGrant> Store::TakeGrant(std::uint64_t uid,
-                                            const PlacedValue& value) noexcept {
-  const std::scoped_lock lock(grants_mutex_);
-  const auto found = grants_.find(value.version);
-  if (found == grants_.end() || found->second.uid != uid) {
-    return Fail(UnknownGrant());
-  }
-  ClientGrant grant = std::move(found->second);
-  EraseGrant(found);  // Its uid was copied.
-  return grant;
-}
+void Store::DropGrants(std::uint64_t uid) noexcept { grants_.DropAllOf(uid); }
 
 Result<Store::StoredValue> Store::AcceptValue(
     ClientGrant& grant, std::string_view key,

@@ -885,7 +885,7 @@ Status Store::Shut() noexcept {
       }
     }
   }
-  ClearGrants();
+  grants_.Clear();
   if (log_ && high_water_ && !gone) {
     // Else the next numbers are larger than they had to be.
     high_water_
@@ -997,7 +997,7 @@ Status Store::Reopen(Reserve reserve) noexcept {
     const std::scoped_lock lock(scans_mutex_);
     for (StoreScan* scan : scans_) scan->Invalidate();
   }
-  ClearGrants();  // Their segments are sealed; the clients ask again.
+  grants_.Clear();  // Their segments are sealed; the clients ask again.
   // After a failed sync the kernel may take pages for clean that it never
   // wrote: what the log has goes into files of their own.
   if (rocks_ && rocks_->files().log_sync_failed()) log_doubtful_ = true;

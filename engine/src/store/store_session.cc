@@ -30,7 +30,7 @@ Status Store::ExecuteAs(const Session& session,
     return Status::InvalidArgument("only a Set alone may have a placed value");
   }
   // The grant is kept until the commit: its segment is not cleaned meanwhile.
-  auto grant = TakeGrant(session.uid, placed.written[0]);
+  auto grant = grants_.Take(session.uid, placed.written[0].version);
   if (!grant) return grant.error();
   auto stored = AcceptValue(*grant, set->key, placed.written[0]);
   if (!stored) return stored.error();
@@ -172,7 +172,7 @@ std::optional<std::string> Store::FindReply(const Session& session) noexcept {
 
 void Store::ForgetClient(std::uint64_t uid) noexcept {
   const auto gate = store_gate_.Enter();
-  DropGrants(uid);
+  grants_.DropAllOf(uid);
   const std::vector<std::string> rows = sessions_.Forget(uid);
   if (rows.empty() || !CheckOpen().ok() || read_only_ || faulted_) return;
   rocksdb::WriteBatch batch;
