@@ -48,6 +48,7 @@
 #include "store/search_gate.h"
 #include "store/store_hot.h"
 #include "store/touch_buffer.h"
+#include "store/write_faults.h"
 
 namespace larder {
 
@@ -1062,13 +1063,7 @@ class Store final : public SessionStore, private LivenessJudge {
   EvictionBoard board_;  // Of other processes.
   ToldItems told_;       // Empty while nobody listens.
 
-  mutable std::mutex fault_mutex_;
-  Status fault_;  // Guarded by fault_mutex_; not OK: writes are refused.
-  std::atomic<bool> faulted_{false};
-  std::chrono::steady_clock::time_point retry_at_{};  // Guarded by it, too.
-  std::atomic<std::uint64_t> write_failures_{0};
-  // Since a write found no space: sets are refused until there is enough.
-  std::atomic<bool> disk_full_{false};
+  WriteFaults faults_;
 
   std::mutex scans_mutex_;
   std::list<StoreScan*> scans_;               // Guarded by scans_mutex_.

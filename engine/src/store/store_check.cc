@@ -386,7 +386,7 @@ void StoreChecker::Problem(std::string text) noexcept {
 Result<CheckReport> Store::CheckOnce(bool repair) noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
-  if (!read_only_ && !faulted_) LARDER_FAIL_IF_ERROR(SaveCutoffs());
+  if (!read_only_ && !faults_.any()) LARDER_FAIL_IF_ERROR(SaveCutoffs());
   return StoreChecker(*this).Run(repair);
 }
 

@@ -32,7 +32,6 @@ namespace larder {
 namespace {
 
 constexpr std::uint64_t kMiB = 1 << 20;
-constexpr auto kReopenInterval = std::chrono::milliseconds(200);
 // For whoever writes to leave the database alone as long as an opening takes.
 constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // A power cut or a write without WAL may lose the last versions; new ones
@@ -540,7 +539,8 @@ void Store::ApplyToLedger(const LedgerDelta& delta) noexcept {
 void Store::RecountIfWrong() noexcept {
   if (!ledger_wrong_) return;
   const auto gate = store_gate_.Enter();
-  if (!CheckOpen().ok() || faulted_ || !ledger_wrong_.exchange(false)) return;
+  if (!CheckOpen().ok() || faults_.any() || !ledger_wrong_.exchange(false))
+    return;
   const Status status = RepairLedger();
   Log("the ledger did not add up, counted anew: " + status.ToString());
 }
@@ -785,7 +785,7 @@ Status Store::RunSetPolicy() noexcept {
 
 bool Store::MayBeGivenAway() noexcept {
   const auto gate = store_gate_.Enter();
-  return CheckOpen().ok() && CheckWritable().ok() && !disk_full_;
+  return CheckOpen().ok() && CheckWritable().ok() && !faults_.disk_full();
 }
 
 Status Store::Reset(std::string_view name, std::string_view value) noexcept {
@@ -866,7 +866,7 @@ Status Store::Shut() noexcept {
   Status status;
   if (gone) {
     status = GoneStatus();
-  } else if (rocks_ && log_ && !read_only_ && !faulted_) {
+  } else if (rocks_ && log_ && !read_only_ && !faults_.any()) {
     status = SaveTotals();
     if (status.ok()) status = SavePolicyState();
     if (status.code() == StatusCode::kNoSpace) {
@@ -875,7 +875,7 @@ Status Store::Shut() noexcept {
       status = Status::Ok();
     }
     if (status.ok() && unlogged_marked_) {
-      if (disk_full_) directory_->ReleaseReserve().IgnoreError();
+      if (faults_.disk_full()) directory_->ReleaseReserve().IgnoreError();
       status = rocks_->FlushAll();
       if (status.ok()) {
         status = FromRocks(
@@ -895,7 +895,7 @@ Status Store::Shut() noexcept {
   DropLog();
   if (rocks_) {
     // No flush: there is no room for it, or it is not to be.
-    if (faulted_ || disk_full_ || gone) {
+    if (faults_.any() || faults_.disk_full() || gone) {
       rocks_->Abandon();
     } else {
       const Status closed = rocks_->Close();
@@ -911,17 +911,7 @@ Status Store::HandleWriteFailure(const rocksdb::Status& status) noexcept {
   if (failure.code() == StatusCode::kCorruption) {
     failure = Status::IoError(failure.message());
   }
-  {
-    const std::scoped_lock lock(fault_mutex_);
-    if (!faulted_) {
-      Log("writes stop: " + failure.message());
-    }
-    if (failure.code() == StatusCode::kNoSpace) disk_full_ = true;
-    fault_ = failure;
-    faulted_ = true;
-    retry_at_ = std::chrono::steady_clock::now();
-  }
-  ++write_failures_;
+  if (faults_.Note(failure)) Log("writes stop: " + failure.message());
   return NoteIfGone() ? CheckOpen() : failure;
 }
 
@@ -945,29 +935,25 @@ Status Store::CheckOpen() const noexcept {
   if (closed_) return ClosedStatus();
   if (gone_) return GoneStatus();
   if (rocks_ && log_) return Status::Ok();
-  const std::scoped_lock lock(fault_mutex_);
-  return fault_;  // Not even a read-only reopening worked.
+  return faults_.status();  // Not even a read-only reopening worked.
 }
 
 Status Store::CheckWritable() noexcept {
   if (read_only_) return ReadOnlyStatus();
-  if (!faulted_) return Status::Ok();
-  const std::scoped_lock lock(fault_mutex_);
-  return fault_;
+  return faults_.any() ? faults_.status() : Status::Ok();
 }
 
 bool Store::MayHeal(Reserve reserve) noexcept {
-  if (!faulted_ || closed_ || gone_) return false;
-  const std::scoped_lock lock(fault_mutex_);
-  const bool full = fault_.code() == StatusCode::kNoSpace;
-  const bool too_soon = std::chrono::steady_clock::now() < retry_at_;
+  if (!faults_.any() || closed_ || gone_) return false;
+  const bool full = faults_.status().code() == StatusCode::kNoSpace;
+  const bool too_soon = faults_.IsTooSoon();
   // Without room for a writable database, the one there is goes on reading.
   if (full && reserve == Reserve::kKeep) return !too_soon && DiskHasRoom();
   return !too_soon || (full && directory_->reserve_bytes() != 0);
 }
 
 void Store::HealIfFaulted(Reserve reserve) noexcept {
-  if (!faulted_) return;
+  if (!faults_.any()) return;
   {
     const auto gate = store_gate_.Enter();
     if (!MayHeal(reserve)) return;
@@ -979,15 +965,8 @@ void Store::HealIfFaulted(Reserve reserve) noexcept {
       directory_->ReleaseReserve().IgnoreError();  // Best effort.
     }
     const Status status = Reopen(reserve);
-    const std::scoped_lock lock(fault_mutex_);
-    if (status.ok()) {
-      Log("writes go on");
-      fault_ = Status::Ok();
-      faulted_ = false;
-    } else {
-      fault_ = status;
-      retry_at_ = std::chrono::steady_clock::now() + kReopenInterval;
-    }
+    faults_.NoteReopened(status);
+    if (status.ok()) Log("writes go on");
   }
   store_gate_.unlock();
 }

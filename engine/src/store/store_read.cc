@@ -450,7 +450,7 @@ Result<std::optional<ValueHandle>> Store::ReadSegments(
 
 void Store::DropUnreadable(std::string_view key, const Entry& read,
                            Unreadable why) noexcept {
-  if (read_only_ || faulted_) return;
+  if (read_only_ || faults_.any()) return;
   const std::string keys[] = {std::string(key)};
   std::uint64_t count = 0;
   // The read was answered; a failure here shows at the next write. What has

@@ -86,10 +86,7 @@ Status Store::RepairInPlace(const Status& damage) noexcept {
     const Status opened = OpenFiles(/*writable=*/true, Reserve::kSpend);
     if (hot != nullptr) hot->EndInvalidation();
     if (status.ok()) status = opened;
-    const std::scoped_lock lock(fault_mutex_);
-    fault_ = opened;
-    faulted_ = !opened.ok();
-    retry_at_ = std::chrono::steady_clock::now();
+    faults_.NoteRebuilt(opened);
     if (!opened.ok()) {  // Calls say so; the next one tries again.
       rocks_.reset();
       DropLog();

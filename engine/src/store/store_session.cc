@@ -89,7 +89,7 @@ void Store::ExecuteGroup(std::span<ClientChange> changes) noexcept {
 bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
   const UncountedScope uncounted;
   const auto gate = store_gate_.Enter();
-  if (changes.size() < 2 || faulted_ || !CheckOpen().ok() ||
+  if (changes.size() < 2 || faults_.any() || !CheckOpen().ok() ||
       !CheckWritable().ok()) {
     return false;
   }
@@ -159,7 +159,7 @@ void Store::SaveRecord(const Session& session,
   PendingBatch pending;
   AddRecord(session, Status::Ok(), replies, pending);
   // What these commands do can be done twice; only their count is lost.
-  if (faulted_ ||
+  if (faults_.any() ||
       !rocks_->db().Write(rocksdb::WriteOptions(), &pending.batch).ok()) {
     return;
   }
@@ -174,7 +174,7 @@ void Store::ForgetClient(std::uint64_t uid) noexcept {
   const auto gate = store_gate_.Enter();
   grants_.DropAllOf(uid);
   const std::vector<std::string> rows = sessions_.Forget(uid);
-  if (rows.empty() || !CheckOpen().ok() || read_only_ || faulted_) return;
+  if (rows.empty() || !CheckOpen().ok() || read_only_ || faults_.any()) return;
   rocksdb::WriteBatch batch;
   for (const std::string& row : rows) {
     LARDER_CHECK(batch.Delete(rocks_->counters(), row).ok());

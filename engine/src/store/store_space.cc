@@ -324,7 +324,8 @@ std::optional<RoomLeft> Store::TryClaim(const Incoming& incoming,
 }
 
 Status Store::MakeRoom(const Incoming& incoming, RoomClaim& claim) noexcept {
-  if (!incoming.empty() && (disk_full_ || directory_->reserve_bytes() == 0)) {
+  if (!incoming.empty() &&
+      (faults_.disk_full() || directory_->reserve_bytes() == 0)) {
     // The disk was full: what is free now is for what frees more.
     if (Status restored = RestoreReserve();
         !restored.ok() && restored.code() != StatusCode::kNoSpace) {
@@ -663,7 +664,7 @@ void Store::NoteSearch(std::chrono::steady_clock::time_point begin,
   if (!search_gate_.Note(
           state, begin, now,
           static_cast<std::uint64_t>(std::max<std::int64_t>(gained, 0))) ||
-      faulted_ || gone_) {
+      faults_.any() || gone_) {
     return;
   }
   using std::chrono::duration_cast;
@@ -1354,7 +1355,7 @@ Status Store::RestampTouched() noexcept {
 Status Store::RestampAll(std::span<TouchBuffer::Touch> touches) noexcept {
   constexpr std::size_t kRestampCountMax = 64;
   for (std::size_t i = 0; i < touches.size(); i += kRestampCountMax) {
-    if (faulted_) return CheckWritable();
+    if (faults_.any()) return CheckWritable();
     LARDER_RETURN_IF_ERROR(Restamp(
         touches.subspan(i, std::min(kRestampCountMax, touches.size() - i))));
   }
@@ -1452,7 +1453,7 @@ void Store::Housekeep() noexcept {
   if (NoteIfGone()) return;
   // What fails here fails again, and is reported, at the next write.
   const TimePoint now = clock_.Now();
-  for (bool more = true; more && !closed_ && !faulted_;) {
+  for (bool more = true; more && !closed_ && !faults_.any();) {
     std::uint64_t settled = 0;
     if (!SettleExpired(now, kSettleCountMax, settled, more).ok()) return;
   }
@@ -1523,10 +1524,10 @@ Status Store::RestoreReserve() noexcept {
 }
 
 bool Store::DiskHasRoom() noexcept {
-  if (!disk_full_) return true;
+  if (!faults_.disk_full()) return true;
   const Result<std::uint64_t> free = directory_->FreeBytes();
   if (free && *free < ReserveWanted()) return false;
-  disk_full_ = false;
+  faults_.NoteDiskHasRoom();
   return true;
 }
 
@@ -1547,7 +1548,7 @@ bool Store::WaitForRound(std::chrono::steady_clock::time_point until) noexcept {
     lock.unlock();
     {
       const auto gate = store_gate_.Enter();
-      stuck = closed_ || faulted_ || gone_ || !MakeRoomAhead();
+      stuck = closed_ || faults_.any() || gone_ || !MakeRoomAhead();
     }
     lock.lock();
     // Who is stuck tries again after the next round.
@@ -1564,7 +1565,7 @@ void Store::HousekeepLoop() noexcept {
   for (int round = 0;; ++round) {
     if (!WaitForRound(std::chrono::steady_clock::now() + interval)) return;
     const std::uint64_t activity = Activity();
-    const bool idle = activity == activity_seen && !faulted_;
+    const bool idle = activity == activity_seen && !faults_.any();
     activity_seen = activity;
     interval =
         idle ? std::min(2 * interval, kIdleIntervalMax) : kHousekeepInterval;
@@ -1572,7 +1573,7 @@ void Store::HousekeepLoop() noexcept {
     HealIfFaulted();
     RecountIfWrong();
     const auto gate = store_gate_.Enter();
-    if (closed_ || faulted_ || gone_) continue;
+    if (closed_ || faults_.any() || gone_) continue;
     Housekeep();
     if (idle || round % kRoundsPerSave == 0) {
       SaveTotals().IgnoreError();      // Repeated in a second.

@@ -160,7 +160,7 @@ Status Store::SettleTags(std::chrono::steady_clock::time_point until) noexcept {
   const bool is_all = until == std::chrono::steady_clock::time_point::max();
   for (const auto& cutoff : tag_cutoffs_.View().All()) {
     if (!is_all && cutoff->is_owned) continue;  // Somebody is at it.
-    while (!cutoff->is_done && !faulted_ &&
+    while (!cutoff->is_done && !faults_.any() &&
            (is_all || std::chrono::steady_clock::now() < until)) {
       LARDER_RETURN_IF_ERROR(SettleTagStep(*cutoff));
       LetIndexCatchUp();

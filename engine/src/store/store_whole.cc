@@ -349,7 +349,7 @@ Result<std::uint64_t> Store::Count() noexcept {
   LARDER_FAIL_IF_ERROR(CheckCaller());
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
-  if (!read_only_ && !faulted_) {
+  if (!read_only_ && !faults_.any()) {
     // Another tag may be evicted meanwhile; then what was seen is half of it.
     for (int i = 0;; ++i) {
       const std::uint64_t changes = tag_cutoffs_.changes();
@@ -400,7 +400,7 @@ Result<EngineStats> Store::Stats() noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
   const TimePoint now = clock_.Now();
-  if (read_only_ || faulted_) {
+  if (read_only_ || faults_.any()) {
     EngineStats stats = ReadStats();
     stats.count -= std::min(
         stats.count, CountExpiredUnsettled(now) + CountGoneUnsettled(now));

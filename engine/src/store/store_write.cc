@@ -80,12 +80,12 @@ Status Store::ExecuteFor(const Caller& caller,
         std::to_string(kBatchCommandCountMax) + ", split it");
   }
   ReplyOffer::Clear(replies);
-  const std::uint64_t failures = write_failures_;
+  const std::uint64_t failures = faults_.count();
   Status status = TryExecute(caller, commands, replies, options);
   if (!FreesSpace(commands)) return status;
   const auto ran_out = [&] {
     // Somebody else may have healed the store since then.
-    return (faulted_ || write_failures_ != failures) &&
+    return (faults_.any() || faults_.count() != failures) &&
            (status.code() == StatusCode::kNoSpace ||
             (!replies.empty() &&
              replies[0].status.code() == StatusCode::kNoSpace));
@@ -133,7 +133,7 @@ Status Store::TryExecute(const Caller& caller,
     }
     // A replayed trace: the policy is to see hits and sets in their order.
     if (options_.logical_capacity != 0 && !background_ && !read_only_ &&
-        !faulted_) {
+        !faults_.any()) {
       RestampTouched().IgnoreError();  // The next write reports it.
     }
     return Status::Ok();
@@ -149,7 +149,7 @@ Status Store::TryExecute(const Caller& caller,
     return Status::Ok();
   }
   Status status = Mutate(caller, commands, replies, options);
-  if (!background_ && !faulted_) Housekeep();
+  if (!background_ && !faults_.any()) Housekeep();
   return status;
 }
 
@@ -635,7 +635,7 @@ Status Store::SegmentFailure(const Status& status) noexcept {
   // The log of large values failed; the database is sound.
   if (status.code() == StatusCode::kNoSpace) {
     log_->DropSpares();  // For what frees more.
-    if (!disk_full_.exchange(true))
+    if (faults_.NoteDiskFull())
       Log("disk full: " + NameDescriptors(status).message());
   }
   return NoteIfGone() ? CheckOpen() : NameDescriptors(status);
