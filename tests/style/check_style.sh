@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Checks what a compiler does not: one rule of style over the whole tree.
 # Usage: check_style.sh RULE ROOT
-#   RULE: ascii, guards, names, arrows, opens or format
+#   RULE: ascii, guards, names, arrows, includes, opens or format
 # Prints one line for each fault. Exit code: 0 none, 1 some, 2 usage, 77 cannot
 # be checked here.
 set -u
 export LC_ALL=C
 
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 rule=${1:-} root=${2:-}
 cd "$root" || exit 2
 
@@ -208,6 +209,17 @@ check_opens() {
   )
 }
 
+# Each file includes what it names. Tests are compiled one by one anyway.
+check_includes() {
+  local line found
+  # shellcheck disable=SC2086
+  found=$(files_below $components bench tools -- '*.h' '*.cc' |
+    xargs awk -f "$here/check_includes.awk")
+  while IFS= read -r line; do
+    [ -n "$line" ] && fault "$line"
+  done <<<"$found"
+}
+
 # As clang-format of the version that Debian 12 has would write it.
 check_format() {
   local tool=${CLANG_FORMAT:-clang-format} faulty
@@ -224,9 +236,10 @@ check_format() {
 }
 
 case $rule in
-ascii | guards | names | arrows | opens | format) "check_$rule" ;;
+ascii | guards | names | arrows | includes | opens | format) "check_$rule" ;;
 *)
-  echo "usage: check_style.sh ascii|guards|names|arrows|opens|format ROOT" >&2
+  echo "usage: check_style.sh ascii|guards|names|arrows|includes|opens|format" \
+    ROOT >&2
   exit 2
   ;;
 esac

@@ -50,7 +50,7 @@ finds() {
 }
 
 fresh_tree
-for rule in ascii guards names arrows opens; do
+for rule in ascii guards names arrows includes opens; do
   expect "$rule" 0 ''
 done
 expect unknown 2 'usage'
@@ -91,6 +91,27 @@ finds arrows engine/include/larder/engine/store.h '#include <rocksdb/db.h>' \
   'public headers'
 finds arrows engine/include/larder/engine/store.h '#include <unistd.h>' \
   'public headers'
+
+# A name of a header is included, by another header too, or there is a fault;
+# one that is only declared, or that a member has, is none.
+headers_tree() {
+  fresh_tree
+  mkdir -p "$root/engine/src/seat"
+  printf 'class SeatLock {\n};\ninline void TakeSeat(int count) {\n}\n' \
+    >"$root/engine/src/seat/seat_lock.h"
+  printf '#include "seat/seat_lock.h"\n' >"$root/engine/src/seat/seat_user.h"
+}
+uses() {
+  headers_tree
+  printf '%b\n' "$1" >"$root/engine/src/store/store.cc"
+  expect includes "$2" "$3"
+}
+uses 'SeatLock lock;' 1 'store.cc: uses SeatLock without engine/src/seat/seat'
+uses 'void F() { TakeSeat(1); }' 1 'uses TakeSeat without'
+uses '#include "seat/seat_lock.h"\nSeatLock lock;' 0 ''
+uses '#include "seat/seat_user.h"\nvoid F() { TakeSeat(1); }' 0 ''
+uses 'class SeatLock;\nSeatLock* lock;' 0 ''
+uses '// SeatLock is elsewhere.\nint x = y.SeatLock;' 0 ''
 
 finds opens engine/src/store/store.cc 'int fd = ::open(path, 0);' 'store.cc:2'
 finds opens engine/src/store/store.cc '  return UniqueFd(::openat(d, p, 0));' 'opens a'

@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/forks_held.h"
 #include "base/open_file.h"
 #include "base/path_error.h"
 #include "base/process_limits.h"

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/process_limits.h"
+#include "base/test_point.h"
 #include "base/thread_scratch.h"
 #include "index/store_keys.h"
 #include "index/store_pin.h"
