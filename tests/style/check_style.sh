@@ -151,9 +151,11 @@ hot:base os segments
 messages:base segments
 index:base os policy directory segments hot messages
 repair:base os directory segments index
-store:base os policy directory segments hot messages index repair
+commit:base os policy directory segments hot messages index
+space:base os policy directory segments hot messages index commit
+store:base os policy directory segments hot messages index repair commit space
 seat:base os directory hot messages
-shared:base os policy directory segments hot messages store seat'
+shared:base os policy directory segments hot messages commit store seat'
 # A header and its source are one unit.
 room_units_max=25
 

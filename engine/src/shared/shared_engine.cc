@@ -23,6 +23,7 @@
 #include "base/role_gate.h"
 #include "base/test_point.h"
 #include "base/text_units.h"
+#include "commit/eviction_notifier.h"
 #include "hot/hot_writer.h"
 #include "os/fork_guard.h"
 #include "os/process_bound.h"
@@ -33,7 +34,6 @@
 #include "shared/eviction_poller.h"
 #include "shared/hot_view.h"
 #include "shared/policy_offers.h"
-#include "store/eviction_notifier.h"
 
 namespace larder {
 namespace {

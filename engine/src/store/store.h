@@ -26,6 +26,8 @@
 #include "larder/engine/engine.h"
 
 #include "base/striped.h"
+#include "commit/eviction_notifier.h"
+#include "commit/write_faults.h"
 #include "directory/directory.h"
 #include "directory/high_water.h"
 #include "index/entry.h"
@@ -43,12 +45,10 @@
 #include "os/user_callbacks.h"
 #include "policy/running_policy.h"
 #include "segments/segment_log.h"
+#include "space/search_gate.h"
 #include "store/client_grants.h"
-#include "store/eviction_notifier.h"
-#include "store/search_gate.h"
 #include "store/store_hot.h"
 #include "store/touch_buffer.h"
-#include "store/write_faults.h"
 
 namespace larder {
 

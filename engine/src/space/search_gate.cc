@@ -1,4 +1,4 @@
-#include "store/search_gate.h"
+#include "space/search_gate.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_WRITE_FAULTS_H_
-#define LARDER_ENGINE_SRC_STORE_WRITE_FAULTS_H_
+#ifndef LARDER_ENGINE_SRC_COMMIT_WRITE_FAULTS_H_
+#define LARDER_ENGINE_SRC_COMMIT_WRITE_FAULTS_H_
 
 #include <atomic>
 #include <chrono>
@@ -56,4 +56,4 @@ class WriteFaults {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_WRITE_FAULTS_H_
+#endif  // LARDER_ENGINE_SRC_COMMIT_WRITE_FAULTS_H_

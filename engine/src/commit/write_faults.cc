@@ -1,4 +1,4 @@
-#include "store/write_faults.h"
+#include "commit/write_faults.h"
 
 #include "base/check.h"
 

@@ -1,5 +1,5 @@
-#ifndef LARDER_ENGINE_SRC_STORE_SEARCH_GATE_H_
-#define LARDER_ENGINE_SRC_STORE_SEARCH_GATE_H_
+#ifndef LARDER_ENGINE_SRC_SPACE_SEARCH_GATE_H_
+#define LARDER_ENGINE_SRC_SPACE_SEARCH_GATE_H_
 
 #include <chrono>
 #include <cstdint>
@@ -67,4 +67,4 @@ class SearchGate {
 
 }  // namespace larder
 
-#endif  // LARDER_ENGINE_SRC_STORE_SEARCH_GATE_H_
+#endif  // LARDER_ENGINE_SRC_SPACE_SEARCH_GATE_H_

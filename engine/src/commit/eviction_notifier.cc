@@ -1,4 +1,4 @@
-#include "store/eviction_notifier.h"
+#include "commit/eviction_notifier.h"
 
 #include "os/start_thread.h"
 
