@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -16,7 +15,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -45,6 +43,7 @@
 #include "os/user_callbacks.h"
 #include "policy/running_policy.h"
 #include "segments/segment_log.h"
+#include "space/housekeeper.h"
 #include "space/search_gate.h"
 #include "store/client_grants.h"
 #include "store/store_hot.h"
@@ -756,10 +755,10 @@ class Store final : public SessionStore, private LivenessJudge {
   void FitBuffers() noexcept;
   /// One round of what the background thread does.
   void Housekeep() noexcept;
-  void HousekeepLoop() noexcept;
-  /// Until then, makes room whenever it is asked for. False: it is to stop.
-  bool WaitForRound(std::chrono::steady_clock::time_point until) noexcept;
-  [[nodiscard]] std::uint64_t Activity() noexcept;
+  /// The same, and what is done less often. Of the housekeeper's thread, as is
+  /// the next: nobody has used the cache since its last call.
+  void HousekeepRound(bool is_idle) noexcept;
+  [[nodiscard]] bool IsIdle() noexcept;
   Status RestampTouched() noexcept;
   Status RestampAll(std::span<TouchBuffer::Touch> touches) noexcept;
   Status Restamp(std::span<TouchBuffer::Touch> touches) noexcept;
@@ -1070,11 +1069,9 @@ class Store final : public SessionStore, private LivenessJudge {
   std::atomic<std::uint64_t> scan_count_{0};  // Its size.
   std::atomic<std::uint64_t> scan_hold_max_{UINT64_MAX};
 
-  std::mutex wake_mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;                // Guarded by wake_mutex_.
-  std::atomic<bool> room_asked_{false};  // Set under wake_mutex_.
-  std::thread thread_;
+  std::uint64_t activity_seen_ = 0;  // Of the housekeeper's thread, as is
+  int rounds_unsaved_ = 0;           // this.
+  Housekeeper housekeeper_;
 };
 
 }  // namespace larder

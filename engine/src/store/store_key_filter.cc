@@ -71,7 +71,7 @@ void Store::TendKeyFilter() noexcept {
   if (!lock.owns_lock()) return;
   if (!next_key_filter_ && !BeginKeyFilter()) return;
   // Who waits for room comes first.
-  for (int step = 0; step < kStepsMax && !room_asked_; ++step) {
+  for (int step = 0; step < kStepsMax && !housekeeper_.is_asked(); ++step) {
     bool whole = false;
     const bool read = FillKeyFilter(whole);
     if (read && !whole) continue;

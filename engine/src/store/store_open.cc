@@ -15,7 +15,6 @@
 #include "base/text_units.h"
 #include "directory/directory_anchor.h"
 #include "index/store_keys.h"
-#include "os/start_thread.h"
 #include "segments/segment_format.h"
 #include "store/store.h"
 #include "store/store_check.h"
@@ -198,12 +197,17 @@ void Store::StartThreads() noexcept {
     }
   }
   if (!background_) return;
-  auto thread = StartThread([this] { HousekeepLoop(); });
-  if (thread) {
-    thread_ = *std::move(thread);
-    return;
-  }
-  Log("no background thread, writes are slower: " + thread.error().ToString());
+  const Status started = housekeeper_.Start({
+      .when_asked =
+          [this] {
+            const auto gate = store_gate_.Enter();
+            return !closed_ && !faults_.any() && !gone_ && MakeRoomAhead();
+          },
+      .is_idle = [this] { return IsIdle(); },
+      .round = [this](bool is_idle) { HousekeepRound(is_idle); },
+  });
+  if (started.ok()) return;
+  Log("no background thread, writes are slower: " + started.ToString());
   background_ = false;
 }
 
@@ -835,12 +839,7 @@ Status Store::ChangeSetting(std::string_view name, std::string_view value,
 Status Store::Close() noexcept {
   if (callbacks_) LARDER_RETURN_IF_ERROR(callbacks_->CheckMayClose());
   if (closed_.exchange(true)) return Status::Ok();
-  {
-    const std::scoped_lock lock(wake_mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  housekeeper_.Stop();
   store_gate_.lock();
   Status status = Shut();
   store_gate_.unlock();

@@ -74,9 +74,6 @@ constexpr int kIndexStepsMax = 4;
 // Of one writer, too.
 constexpr int kSqueezesMax = 3;
 constexpr auto kTagRoundMax = std::chrono::milliseconds(50);
-constexpr auto kHousekeepInterval = std::chrono::milliseconds(100);
-// Of a cache that nobody uses.
-constexpr auto kIdleIntervalMax = std::chrono::milliseconds(3200);
 
 /// Gives the room that is kept for somebody back.
 class KeptRoom {
@@ -451,17 +448,13 @@ bool Store::ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
 }
 
 void Store::AskForRoom(const RoomLeft& left) noexcept {
-  // Relaxed: to ask once more or later does no harm.
-  if (room_asked_.load(std::memory_order_relaxed) || !background_ ||
+  // To ask once more or later does no harm.
+  if (housekeeper_.is_asked() || !background_ ||
       options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
       left.Holds(RoomAhead())) {
     return;
   }
-  {
-    const std::scoped_lock lock(wake_mutex_);
-    room_asked_ = true;
-  }
-  wake_.notify_one();
+  housekeeper_.Ask();
 }
 
 Incoming Store::RoomAhead() const noexcept {
@@ -1531,54 +1524,28 @@ bool Store::DiskHasRoom() noexcept {
   return true;
 }
 
-// Grows with every use of the cache.
-std::uint64_t Store::Activity() noexcept {
-  const auto gate = store_gate_.Enter();
-  if (!rocks_) return 0;
-  return HitTotal() + MissTotal() + rocks_->files().bytes_written();
-}
-
-bool Store::WaitForRound(std::chrono::steady_clock::time_point until) noexcept {
-  std::unique_lock lock(wake_mutex_);
-  bool stuck = false;
-  const auto wanted = [&] { return stopping_ || (room_asked_ && !stuck); };
-  while (std::chrono::steady_clock::now() < until &&
-         wake_.wait_until(lock, until, wanted)) {
-    if (stopping_) return false;
-    lock.unlock();
-    {
-      const auto gate = store_gate_.Enter();
-      stuck = closed_ || faults_.any() || gone_ || !MakeRoomAhead();
-    }
-    lock.lock();
-    // Who is stuck tries again after the next round.
-    if (!stuck) room_asked_ = false;
-  }
-  room_asked_ = false;
-  return !stopping_;
-}
-
-void Store::HousekeepLoop() noexcept {
-  constexpr int kRoundsPerSave = 10;
-  std::chrono::milliseconds interval = kHousekeepInterval;
-  std::uint64_t activity_seen = 0;
-  for (int round = 0;; ++round) {
-    if (!WaitForRound(std::chrono::steady_clock::now() + interval)) return;
-    const std::uint64_t activity = Activity();
-    const bool idle = activity == activity_seen && !faults_.any();
-    activity_seen = activity;
-    interval =
-        idle ? std::min(2 * interval, kIdleIntervalMax) : kHousekeepInterval;
-    if (idle && interval < kIdleIntervalMax) continue;
-    HealIfFaulted();
-    RecountIfWrong();
+bool Store::IsIdle() noexcept {
+  std::uint64_t activity = 0;  // Grows with every use of the cache.
+  {
     const auto gate = store_gate_.Enter();
-    if (closed_ || faults_.any() || gone_) continue;
-    Housekeep();
-    if (idle || round % kRoundsPerSave == 0) {
-      SaveTotals().IgnoreError();      // Repeated in a second.
-      RestoreReserve().IgnoreError();  // Likewise: the disk may be full.
+    if (rocks_) {
+      activity = HitTotal() + MissTotal() + rocks_->files().bytes_written();
     }
+  }
+  return activity == std::exchange(activity_seen_, activity) && !faults_.any();
+}
+
+void Store::HousekeepRound(bool is_idle) noexcept {
+  constexpr int kRoundsPerSave = 10;
+  HealIfFaulted();
+  RecountIfWrong();
+  const auto gate = store_gate_.Enter();
+  if (closed_ || faults_.any() || gone_) return;
+  Housekeep();
+  if (is_idle || ++rounds_unsaved_ == kRoundsPerSave) {
+    rounds_unsaved_ = 0;
+    SaveTotals().IgnoreError();      // Repeated in a second.
+    RestoreReserve().IgnoreError();  // Likewise: the disk may be full.
   }
 }
 
