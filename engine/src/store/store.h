@@ -29,7 +29,7 @@
 #include "directory/directory.h"
 #include "directory/high_water.h"
 #include "index/entry.h"
-#include "index/key_filter.h"
+#include "index/key_filter_tender.h"
 #include "index/ledger.h"
 #include "index/pending_batch.h"
 #include "index/recent_entries.h"
@@ -813,20 +813,6 @@ class Store final : public SessionStore, private LivenessJudge {
   void NotePower(const LedgerDelta& delta) noexcept;
   void NoteAllPower() noexcept;
 
-  // store_key_filter.cc
-  /// Of a database that was just opened.
-  void StartKeyFilter() noexcept;
-  /// REQUIRES: nobody else is in the store.
-  void DropKeyFilter() noexcept;
-  /// REQUIRES: the caller is in write_gate_.
-  void AddToKeyFilter(std::string_view key, bool is_present) noexcept;
-  /// Makes a filter, or a part of it, if that pays.
-  void TendKeyFilter() noexcept;
-  /// True if a filter is to be filled. REQUIRES, of both: key_filter_mutex_.
-  bool BeginKeyFilter() noexcept;
-  /// Fills in some keys; false if they cannot be read.
-  bool FillKeyFilter(bool& whole) noexcept;
-
   // store_check.cc
   Result<CheckReport> CheckOnce(bool repair) noexcept;
   Status RepairLedger() noexcept;
@@ -1010,14 +996,7 @@ class Store final : public SessionStore, private LivenessJudge {
   std::uint64_t expirations_told_ = 0;  // Guarded by it.
   std::int64_t accesses_at_open_ = 0;   // AccessTotal then.
 
-  // Says which keys the index has not. Null: that is not known. Changed with
-  // all writers out, as is the one that is being filled, if any.
-  std::unique_ptr<KeyFilter> key_filter_;
-  std::unique_ptr<KeyFilter> next_key_filter_;
-  std::mutex key_filter_mutex_;      // One thread fills it; after store_gate_.
-  std::string key_filter_cursor_;    // Guarded by it; the next key to be added.
-  StripedCounter absent_lookups_;    // In the index.
-  std::uint64_t absent_judged_ = 0;  // Guarded by key_filter_mutex_.
+  KeyFilterTender key_filter_{write_gate_};
 
   const rocksdb::ReadOptions read_options_;  // Costs much to make.
 

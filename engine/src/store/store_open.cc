@@ -180,7 +180,7 @@ Status Store::Start() noexcept {
     // the next Open leaves ids out again.
     high_water_->Raise({.segment = log_->next_id()}).IgnoreError();
     StartRecent();
-    StartKeyFilter();
+    key_filter_.Start(*rocks_);
   }
   if (!read_only_) StartThreads();
   return Status::Ok();
@@ -275,7 +275,7 @@ Status Store::OpenDatabase(bool writable) noexcept {
   LARDER_RETURN_IF_ERROR(CheckFiles(directory_->db_path(), IsDatabaseFile));
   LARDER_RETURN_IF_ERROR(CheckFiles(directory_->log_path(), IsSegmentName));
   ForgetRecent();
-  DropKeyFilter();
+  key_filter_.Drop();
   Rocks::Options rocks;
   rocks.path = directory_->db_path();
   rocks.sizes = RocksSizes::Stored(rocks.path, options_.memory_budget_bytes)

@@ -1457,7 +1457,9 @@ void Store::Housekeep() noexcept {
   UpdateFreeSpace();
   UpdateBudget();
   FitBuffers();
-  TendKeyFilter();
+  key_filter_.Tend(*rocks_, live_items_, [this] {
+    return housekeeper_.is_asked();  // Who waits for room comes first.
+  });
   LeaveDoubtfulSegments().IgnoreError();
   EndScansThatHoldTooMuch(0);  // One was in the midst of a page, say.
   // Where nothing may be evicted, whoever writes looks for room: to keep some

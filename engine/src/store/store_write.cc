@@ -373,9 +373,9 @@ Status Store::Lookup(std::string_view key, const PendingBatch& pending,
     }
   }
   if (LookupRecent(key, old)) return Status::Ok();
-  if (key_filter_ && !key_filter_->MayContain(key)) return Status::Ok();
+  if (!key_filter_.MayHave(key)) return Status::Ok();
   LARDER_RETURN_IF_ERROR(LookupInIndex(key, old));
-  if (!old.present) absent_lookups_.Add();
+  if (!old.present) key_filter_.NoteAbsent();
   return Status::Ok();
 }
 
@@ -760,7 +760,7 @@ void Store::PutEntry(std::string_view key, const OldItem& old,
   } else if (pending.keep_hot) {
     NoteHotPut(key, entry, value, pending);
   }
-  AddToKeyFilter(key, old.present);
+  key_filter_.Add(key, old.present);
   if (old.counted) AddCells(key, old.entry, -1, pending.delta);
   AddCells(key, entry, 1, pending.delta);
   pending.delta.version_max =
