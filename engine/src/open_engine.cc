@@ -41,12 +41,10 @@ Result<std::unique_ptr<SessionStore>> OpenStore(
 }
 
 // What exit destroys is made first: then it comes to our handler before. By a
-// client, too, which comes to the seat, and to RocksDB, at any time. An exit
-// amid this is to wait, too, though what is made by then is gone.
+// client, too, which comes to the seat, and to RocksDB, at any time.
 void MakeRocksStaticsOnce() noexcept {
   static std::once_flag once;
   std::call_once(once, [] {
-    CloseBeforeStaticsOfNow();
     {
       const ForksHeld forks;
       MakeRocksStatics();

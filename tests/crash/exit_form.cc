@@ -372,7 +372,9 @@ int DestroyedInACallbackAtExit(const char* directory) {
 // uses these then has a second to show it.
 struct Slow {
   bool is_slow = false;
+  std::atomic<bool> is_ending{false};
   ~Slow() {
+    is_ending = true;
     if (is_slow) std::this_thread::sleep_for(1s);
   }
 } slow;
@@ -416,14 +418,32 @@ int OpensInThreads(const char* directory) {
   return 0;
 }
 
-// Ends amid the opening of the first database of the process.
-int OpensFirstInAThread(const char* directory) {
-  const pid_t first = ::fork();
-  if (first == 0) {
+void OpenInAChild(const char* directory) {
+  const pid_t child = ::fork();
+  if (child == 0) {
     Open(directory).reset();
     std::_Exit(0);
   }
-  ::waitpid(first, nullptr, 0);
+  ::waitpid(child, nullptr, 0);
+}
+
+// The first Open of the process comes when its exit is nearly done.
+int OpensFirstAfterExit(const char* directory) {
+  OpenInAChild(directory);
+  slow.is_slow = true;
+  std::thread([directory] {
+    while (!slow.is_ending) std::this_thread::yield();
+    const auto cache = Cache::Open(directory);
+    Require(!cache && cache.error().code() == StatusCode::kClosed,
+            "kClosed for the first Open in exit");
+    for (;;) ::pause();
+  }).detach();
+  return 0;
+}
+
+// Ends amid the opening of the first database of the process.
+int OpensFirstInAThread(const char* directory) {
+  OpenInAChild(directory);
   static std::atomic<bool> opens{false};
   slow.is_slow = true;
   std::thread([directory] {
@@ -668,6 +688,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"destroys-in-a-thread", &DestroysInAThread},
     {"opens-in-threads", &OpensInThreads},
     {"opens-first-in-a-thread", &OpensFirstInAThread},
+    {"opens-first-after-exit", &OpensFirstAfterExit},
     {"child-opens-in-a-thread", &ChildOpensInAThread},
     {"destroyed-in-a-callback", &DestroyedInACallback},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},

@@ -77,20 +77,19 @@ TEST_P(ExitTest, AProcessThatAsksAnotherOneEndsWell) {
 
 INSTANTIATE_TEST_SUITE_P(
     EveryForm, ExitTest,
-    ::testing::Values("global", "global-used-too-late", "global-of-two",
-                      "function-static", "thread-local", "leaked", "busy",
-                      "exit-of-a-thread", "exit-of-a-callback",
-                      "destroyed-in-a-callback-at-exit", "closes-in-a-thread",
-                      "destroys-in-a-thread", "opens-in-threads",
-                      "opens-first-in-a-thread", "child-opens-in-a-thread",
-                      "destroyed-in-a-callback", "exit-of-the-log-of-a-thread",
-                      "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
-                      "exit-of-the-log-after-many-lines",
-                      "exit-of-the-log-with-a-locked-stream",
-                      "exit-of-the-log-at-exit", "child-exits",
-                      "child-uses-and-exits", "child-closes-and-exits",
-                      "children-of-a-busy-parent", "read-only", "grandchild",
-                      "underscore-exit", "exec", "vfork", "daemon"),
+    ::testing::Values(
+        "global", "global-used-too-late", "global-of-two", "function-static",
+        "thread-local", "leaked", "busy", "exit-of-a-thread",
+        "exit-of-a-callback", "destroyed-in-a-callback-at-exit",
+        "closes-in-a-thread", "destroys-in-a-thread", "opens-in-threads",
+        "opens-first-in-a-thread", "opens-first-after-exit",
+        "child-opens-in-a-thread", "destroyed-in-a-callback",
+        "exit-of-the-log-of-a-thread", "exit-of-the-log-in-a-call",
+        "exit-of-the-log-in-open", "exit-of-the-log-after-many-lines",
+        "exit-of-the-log-with-a-locked-stream", "exit-of-the-log-at-exit",
+        "child-exits", "child-uses-and-exits", "child-closes-and-exits",
+        "children-of-a-busy-parent", "read-only", "grandchild",
+        "underscore-exit", "exec", "vfork", "daemon"),
     [](const auto& form) {
       std::string name = form.param;
       std::erase(name, '-');

@@ -12,6 +12,7 @@
 #include <new>
 #include <string>
 
+#include <dlfcn.h>
 #include <rocksdb/comparator.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/env.h>
@@ -25,6 +26,7 @@
 
 #include "base/check.h"
 #include "base/forks_held.h"
+#include "os/exit_guard.h"
 
 extern "C++" {
 [[gnu::weak]] void* RocksTasksOf(const rocksdb::DB* db) __asm__(
@@ -106,17 +108,44 @@ void MakeStatics() {
   MakeTableStatics();
 }
 
-}  // namespace
-
-void MakeRocksStatics() noexcept {
-  LARDER_CHECK(ForksHeld::IsHeldHere());
-  // An exit amid the first opening of a database must not destroy them: what is
-  // made after the handler of exits goes before it.
+void TryMakeStatics() noexcept {
   try {
     MakeStatics();
   } catch (const std::bad_alloc&) {
     // The opening that comes next answers that; it makes what is not here yet.
   }
+}
+
+// Then its own constructors have run before those of what this is in.
+bool RocksIsALibrary() noexcept {
+  Dl_info ours{};
+  Dl_info theirs{};
+  return ::dladdr(reinterpret_cast<const void*>(&RocksIsALibrary), &ours) !=
+             0 &&
+         ::dladdr(reinterpret_cast<const void*>(&rocksdb::Env::Default),
+                  &theirs) != 0 &&
+         ours.dli_fbase != theirs.dli_fbase;
+}
+
+constinit bool are_made = false;
+
+// Before main, and so before there is a thread that could exit meanwhile: what
+// was made by then would go before a handler could wait for the rest. And exit
+// comes to a handler though it began before the first opening, which then sees
+// that. It takes the first opening as much less.
+[[gnu::constructor]] void MakeStaticsWhenLoaded() noexcept {
+  if (!RocksIsALibrary()) return;
+  const ForksHeld forks;
+  TryMakeStatics();
+  CloseBeforeStaticsOfProgram();
+  are_made = true;
+}
+
+}  // namespace
+
+void MakeRocksStatics() noexcept {
+  LARDER_CHECK(ForksHeld::IsHeldHere());
+  if (!are_made) TryMakeStatics();
   WatchForks(kRocksForkHook);
 }
 

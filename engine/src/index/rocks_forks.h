@@ -5,11 +5,11 @@
 
 namespace larder {
 
-/// Has RocksDB make the static objects that it makes at their first use. In the
-/// child of a later fork the lock of its list of threads is freed, which a
-/// flush and the end of a thread take: one that inherited it would wait for
-/// ever when it exits, as a destructor of a static object takes its thread off
-/// that list.
+/// Has RocksDB make the static objects that it makes at their first use, which
+/// it did when this was loaded if RocksDB is a library. In the child of a later
+/// fork the lock of its list of threads is freed, which a flush and the end of
+/// a thread take: one that inherited it would wait for ever when it exits, as a
+/// destructor of a static object takes its thread off that list.
 ///
 /// REQUIRES: ForksHeld: what is half made is waited for, in a child for ever.
 void MakeRocksStatics() noexcept;

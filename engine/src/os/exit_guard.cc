@@ -247,18 +247,23 @@ ClosedAtExit::~ClosedAtExit() {
 
 namespace {
 
+// By which the loader knows what this is in; "": the program.
+const char* NameOfThis() noexcept {
+  Dl_info info{};
+  void* found = nullptr;
+  if (::dladdr1(reinterpret_cast<const void*>(&NameOfThis), &info, &found,
+                RTLD_DL_LINKMAP) == 0) {
+    return nullptr;
+  }
+  return static_cast<const link_map*>(found)->l_name;
+}
+
 // If dlclose unloaded the library that this is in, it would close what is open
 // under the lock of the loader, for which RocksDB's threads wait in their turn.
 void StayLoaded() noexcept {
-  Dl_info info{};
-  void* found = nullptr;
-  if (::dladdr1(reinterpret_cast<const void*>(&StayLoaded), &info, &found,
-                RTLD_DL_LINKMAP) == 0) {
-    return;
-  }
-  const char* const name = static_cast<const link_map*>(found)->l_name;
-  if (*name == '\0') return;  // It is the program.
-  // By the name that the loader knows it by: no file is opened.
+  const char* const name = NameOfThis();
+  if (name == nullptr || *name == '\0') return;
+  // By that name no file is opened.
   static_cast<void>(::dlopen(name, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE));
 }
 
@@ -269,6 +274,11 @@ void CloseBeforeStaticsOfNow() noexcept {
   const ForksHeld held;  // on_exit has a lock.
   // As atexit, but told the status.
   static_cast<void>(::on_exit(&CloseAll, nullptr));
+}
+
+void CloseBeforeStaticsOfProgram() noexcept {
+  const char* const name = NameOfThis();
+  if (name != nullptr && *name == '\0') CloseBeforeStaticsOfNow();
 }
 
 void ExitEndsAtOnce::Prepare() noexcept {

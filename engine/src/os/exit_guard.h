@@ -63,6 +63,11 @@ class ExitHeld {
 /// counts, too. A shared library that this is in is not unloaded any more.
 void CloseBeforeStaticsOfNow() noexcept;
 
+/// The same, in a program; in a library it does nothing, which might be
+/// unloaded without having been used. For whoever makes static objects before
+/// main.
+void CloseBeforeStaticsOfProgram() noexcept;
+
 /// While one exists, an exit by this thread closes nothing and ends the process
 /// with its status, as kill -9 would but for what stdio has buffered: the
 /// thread may have locks that closing waits for, and does not come back to give
