@@ -114,15 +114,13 @@ Result<std::unique_ptr<Engine>> OpenEngine(const std::filesystem::path& path,
                                            EngineOptions options) noexcept {
   const auto callbacks = UserCallbacks::Guard(options);
   const RecordOptions record = RecordOptionsFor(path, options.record);
-  if (record.file.empty()) {
-    return OpenUnrecorded(path, std::move(options), {}, callbacks);
-  }
+  const auto open = [&](const RecordingFigures& figures) {
+    return OpenUnrecorded(path, std::move(options), figures, callbacks);
+  };
+  if (record.file.empty()) return open({});
   const Clock* const clock = options.clock;
   LogCallback log = options.log;
-  return OpenRecordingEngine(
-      record, clock, std::move(log), [&](const RecordingFigures& figures) {
-        return OpenUnrecorded(path, std::move(options), figures, callbacks);
-      });
+  return OpenRecordingEngine(record, clock, std::move(log), open);
 }
 
 Status ResetCache(const std::filesystem::path& path,

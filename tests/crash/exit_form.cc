@@ -506,6 +506,37 @@ LogCallback ExitAt(std::string_view text) {
   };
 }
 
+// Each goes before what was there when it was opened, and its callback may use,
+// and after what was made since, and may use it.
+int ObjectsBetweenTwoOpens(const char* directory) {
+  static Cache& first = *Open(directory).release();
+  const std::string own = std::string(directory) + ".2";
+  Open(own.c_str());  // The first store closes all, should `first` have none.
+  class Counter {
+   public:
+    ~Counter() {
+      alive_ = false;
+      Require(first.Set("late", "v").ok(), "Set in a destructor");
+    }
+    void Count() const { Require(alive_, "what its callback uses is gone"); }
+
+   private:
+    bool alive_ = true;
+  };
+  static const Counter counter;
+  CacheOptions options;
+  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
+    std::this_thread::sleep_for(1ms);
+    counter.Count();
+  };
+  Cache& second = *std::move(*Cache::Open(own, options)).release();
+  for (int i = 0; i < 300; ++i) {
+    Require(second.Set(std::to_string(i), "v", {.tag = "tag"}).ok(), "Set");
+  }
+  Require(second.Evict("tag").has_value(), "Evict");
+  return 0;
+}
+
 // Another thread has stdin for ever, and the lock of it.
 void ReadForEver() {
   std::array<int, 2> ends{};
@@ -691,6 +722,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"opens-first-after-exit", &OpensFirstAfterExit},
     {"child-opens-in-a-thread", &ChildOpensInAThread},
     {"destroyed-in-a-callback", &DestroyedInACallback},
+    {"objects-between-two-opens", &ObjectsBetweenTwoOpens},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
     {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},

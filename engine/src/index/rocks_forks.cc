@@ -7,6 +7,7 @@
 
 #include "index/rocks_forks.h"
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -127,7 +128,7 @@ bool RocksIsALibrary() noexcept {
          ours.dli_fbase != theirs.dli_fbase;
 }
 
-constinit bool are_made = false;
+constinit std::atomic<bool> are_made{false};
 
 // Before main, and so before there is a thread that could exit meanwhile: what
 // was made by then would go before a handler could wait for the rest. And exit

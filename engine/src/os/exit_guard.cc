@@ -16,6 +16,7 @@
 
 #include "base/forks_held.h"
 #include "base/grow_only_list.h"
+#include "os/fork_guard.h"
 #include "os/start_thread.h"
 #include "os/user_callbacks.h"
 
@@ -138,15 +139,28 @@ internal::ExitEntry* LastOpen() noexcept {
   return last;
 }
 
+void CloseIfOpen(internal::ExitEntry& entry) noexcept {
+  if (!Move(entry, State::kOpen, State::kClosing)) return;
+  entry.closer.store(::pthread_self());
+  (*entry.close)();
+  if (!Move(entry, State::kClosing, State::kClosed)) {
+    entry.state.store(State::kFree);
+  }
+  entry.state.notify_all();
+}
+
 void CloseOpen() noexcept {
-  while (internal::ExitEntry* const entry = LastOpen()) {
-    if (!Move(*entry, State::kOpen, State::kClosing)) continue;
-    entry->closer.store(::pthread_self());
-    (*entry->close)();
-    if (!Move(*entry, State::kClosing, State::kClosed)) {
-      entry->state.store(State::kFree);
-    }
-    entry->state.notify_all();
+  while (internal::ExitEntry* const entry = LastOpen()) CloseIfOpen(*entry);
+}
+
+// `argument` is the number of one.
+void CloseOne(int status, void* argument) {
+  EndIfAtOnce(status, nullptr);
+  exit_status.store(status);
+  const auto number = reinterpret_cast<std::uintptr_t>(argument);
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    // An entry is used again under another number.
+    if (node->value.number.load() == number) CloseIfOpen(node->value);
   }
 }
 
@@ -200,13 +214,15 @@ constexpr ForkHook kExitForkHook{.before = nullptr, .in_child = &LeaveClosing};
 
 }  // namespace
 
-ExitHeld::ExitHeld(Of of) noexcept : of_(of) {
+ExitHeld::ExitHeld(Of of) noexcept : of_(of), process_(ForkNumber()) {
   WatchForks(kExitForkHook);
   if (of_ == Of::kThisThread) ++exit_held_here;
   ++exit_held;
 }
 
 ExitHeld::~ExitHeld() {
+  // A child counts those of its own thread alone.
+  if (of_ == Of::kAnyThread && process_ != ForkNumber()) return;
   if (of_ == Of::kThisThread) --exit_held_here;
   --exit_held;
 }
@@ -218,6 +234,15 @@ ClosedAtExit::ClosedAtExit(std::function<void()> close)
   entry_->value.closer.store(pthread_t{});
   entry_->value.number.store(++last_made);
   entry_->value.state.store(State::kOpen);
+}
+
+void ClosedAtExit::CloseBeforeStaticsOfNow() noexcept {
+  static_assert(sizeof(std::uintptr_t) == sizeof(std::uint64_t));
+  const std::uint64_t number = entry_->value.number.load();
+  const ForksHeld held;  // on_exit has a lock.
+  // Without memory it is closed with all others.
+  static_cast<void>(
+      ::on_exit(&CloseOne, reinterpret_cast<void*>(std::uintptr_t{number})));
 }
 
 void ClosedAtExit::LeaveOrEnd() noexcept {

@@ -3,11 +3,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include <sched.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include "larder/engine/status.h"
 
+#include "base/test_point.h"
+#include "os/exit_guard.h"
 #include "os/fork_guard.h"
 
 namespace larder {
@@ -16,53 +21,84 @@ namespace larder {
 /// The parent's is never destroyed in a child: its threads do not exist there,
 /// and its locks may be held by them.
 ///
-/// Threads: thread-safe. T has InChild(), of a ForkGuard made with it.
+/// Who closes it says so first, where `check` of Get finds it, and then closes
+/// what Peek returns: so either he sees what a child is just making, or Get
+/// sees him.
+///
+/// Threads: thread-safe. T has InChild(), of a ForkGuard made with it, and
+///          Leave(), which closes it for those who have it already and may be
+///          called by several, before its destruction.
 template <typename T>
 class PerProcess {
  public:
   /// The first one. REQUIRES: there is none.
-  void Set(T* first) noexcept {
-    object_.store(first, std::memory_order_release);
-  }
+  void Set(T* first) noexcept { object_.store(first); }
   /// Of this process or, in a child before its first Get, of its parent;
   /// nullptr before Set.
-  [[nodiscard]] T* Peek() const noexcept {
-    // Acquire pairs with the releases in Set and Renew.
-    return object_.load(std::memory_order_acquire);
-  }
+  [[nodiscard]] T* Peek() const noexcept { return object_.load(); }
   /// That of this process; in a child that has none, the first thread to get
-  /// here makes it with `make()`, which returns Result<T*>.
-  template <typename Make>
-  [[nodiscard]] Result<T*> Get(Make&& make) noexcept {
+  /// here makes it with `make()`, which returns Result<T*>, unless exit has
+  /// closed everything or `check()`, a Status, forbids it. Both are asked
+  /// before and once others see it; what is forbidden by then is left.
+  /// Errors: kClosed (exit), those of both, and kDeadlock within `make` (in a
+  /// callback, that of the log say).
+  template <typename Make, typename Check>
+  [[nodiscard]] Result<T*> Get(Make&& make, Check&& check) noexcept {
     T* const object = Peek();
     if (!object->InChild()) [[likely]]
       return object;
-    return Renew(make);
+    return Renew(make, check);
   }
 
  private:
   // No mutex: another thread of the parent may have held it at the fork.
-  template <typename Make>
-  Result<T*> Renew(Make& make) noexcept {
+  template <typename Make, typename Check>
+  Result<T*> Renew(Make& make, Check& check) noexcept {
     const std::uint64_t self = ForkNumber();
     for (;;) {
       T* const object = Peek();
       if (!object->InChild()) return object;
       std::uint64_t other = renewing_.load(std::memory_order_acquire);
+      if (other == self && renewer_.load() == ::gettid()) {
+        return Fail(Status(StatusCode::kDeadlock,
+                           "a callback cannot call a cache that its thread is "
+                           "just opening in a forked child: call it from "
+                           "another thread"));
+      }
       if (other == self || !renewing_.compare_exchange_strong(other, self)) {
         ::sched_yield();
         continue;
       }
-      const Result<T*> mine = make();
-      if (mine) object_.store(*mine, std::memory_order_release);
-      renewing_.store(0, std::memory_order_release);
-      return mine;
+      return MakeAndLook(make, check);
     }
   }
+  template <typename Make, typename Check>
+  Result<T*> MakeAndLook(Make& make, Check& check) noexcept {
+    const auto may_open = [&check] {
+      return ExitHasClosed() ? ExitHasClosedStatus() : check();
+    };
+    const ExitHeld held;
+    renewer_.store(::gettid());
+    Status status = may_open();
+    const Result<T*> mine =
+        status.ok() ? make() : Result<T*>(Fail(std::move(status)));
+    TestPoint("per_process.made");
+    if (mine) object_.store(*mine);
+    renewer_.store(0);
+    renewing_.store(0, std::memory_order_release);
+    if (!mine) return mine;
+    // Whoever said so since the last look has seen the parent's.
+    status = may_open();
+    if (status.ok()) return mine;
+    (*mine)->Leave().IgnoreError();  // Nobody is left to be told.
+    return Fail(std::move(status));
+  }
 
+  // Its stores and loads are in one order with those of `check`.
   std::atomic<T*> object_{nullptr};
   // The number of the process that is making one; 0 = none.
   std::atomic<std::uint64_t> renewing_{0};
+  std::atomic<pid_t> renewer_{0};  // Its thread that does; 0: none yet.
 };
 
 }  // namespace larder

@@ -128,6 +128,7 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
       : options_(options), identity_(identity), state_(state) {}
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
+  // By several threads: the first does it, the others wait for it.
   Status Leave() noexcept;
   // Leaves, and is destroyed with the last that was handed out.
   void Drop() noexcept {
@@ -257,7 +258,8 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   std::unique_ptr<SeatServer> server_;
   std::atomic<SessionStore*> local_{nullptr};
   std::atomic<bool> joined_{false};  // Somebody served; it is a cache.
-  bool left_ = false;
+  std::mutex leave_mutex_;
+  bool left_ = false;  // Guarded by leave_mutex_.
   std::unique_ptr<EvictionPoller> poller_;
   // Makes a hot tier for a process that stays.
   std::thread hot_opener_;
@@ -654,8 +656,9 @@ void SharedEngine::Member::RemoveHotTiersBut(std::uint64_t number) noexcept {
 }
 
 Status SharedEngine::Member::Leave() noexcept {
-  if (left_ || InChild()) return {};
-  left_ = true;
+  if (InChild()) return {};
+  const std::lock_guard lock(leave_mutex_);
+  if (std::exchange(left_, true)) return {};
   if (seat_ == nullptr) return {};
   EndWatch();
   poller_.reset();
@@ -717,13 +720,11 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   engine->member_.Set(*member);
   engine->at_exit_ = std::make_unique<ClosedAtExit>(
       [shared = engine.get()] { shared->CloseAtExit(); });
-  // What callbacks made meanwhile, a log say, is destroyed after this is
-  // closed.
-  static std::once_flag once;
-  std::call_once(once, CloseBeforeStaticsOfNow);
   if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
+  // What its callbacks use, and have made meanwhile, is destroyed afterwards.
+  engine->at_exit_->CloseBeforeStaticsOfNow();
   return engine;
 }
 
@@ -768,17 +769,13 @@ Result<SharedEngine::Member*> SharedEngine::Current() const noexcept {
   if (state != State::kOpen) [[unlikely]] {
     return Fail(NotOpen(state));
   }
-  // In a forked child; exit has closed the parent's there.
-  return member_.Get([this]() -> Result<Member*> {
-    const ExitHeld held;
-    if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
-    Result<Member*> made = Member::Make(options_, identity_, state_);
-    if (!made) return made;
-    const State now = state_->load();
-    if (now == State::kOpen && !ExitHasClosed()) return made;
-    (*made)->Drop();
-    return Fail(now == State::kOpen ? ExitHasClosedStatus() : NotOpen(now));
-  });
+  // In a forked child.
+  return member_.Get(
+      [this] { return Member::Make(options_, identity_, state_); },
+      [this] {
+        const State now = state_->load();
+        return now == State::kOpen ? Status() : NotOpen(now);
+      });
 }
 
 Result<SharedEngine::Member*> SharedEngine::Callable() const noexcept {

@@ -24,8 +24,9 @@ class View {
     view->self_ = view;
     return view.get();
   }
+  Status Leave() noexcept { return store_->Close(); }
   void Drop() noexcept {
-    store_->Close().IgnoreError();  // Nobody is left to be told.
+    Leave().IgnoreError();  // Nobody is left to be told.
     self_.reset();
   }
   [[nodiscard]] bool InChild() const noexcept { return guard_.InChild(); }
@@ -45,6 +46,7 @@ class ViewEngine final : public Engine {
     // At once something to close.
     at_exit_ =
         std::make_unique<ClosedAtExit>([this] { Close().IgnoreError(); });
+    at_exit_->CloseBeforeStaticsOfNow();  // Which its log may use.
   }
   ~ViewEngine() override {
     const ExitHeld held;
@@ -118,8 +120,10 @@ class ViewEngine final : public Engine {
   }
   Status Close() noexcept override {
     const ExitHeld held;
+    if (view_.Peek()->InChild()) closed_.store(true);
     View* const view = view_.Peek();
-    Status closed = view->InChild() ? Status() : view->store().Close();
+    if (view->InChild()) return {};
+    Status closed = view->Leave();
     if (closed.code() != StatusCode::kDeadlock) closed_.store(true);
     return closed;
   }
@@ -128,21 +132,18 @@ class ViewEngine final : public Engine {
   }
 
  private:
-  // In a child that opens nothing any more, the parent's must not answer.
   Result<View*> Current() const noexcept {
-    return view_.Get([this]() -> Result<View*> {
-      const ExitHeld held;
-      if (closed_.load()) return Fail(Status::Closed("the cache was closed"));
-      if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
-      Result<View*> made = View::Make(open_);
-      if (!made || (!closed_.load() && !ExitHasClosed())) return made;
-      (*made)->Drop();
-      return Fail(ExitHasClosedStatus());
-    });
+    return view_.Get([this] { return View::Make(open_); },
+                     [this] {
+                       return closed_.load()
+                                  ? Status::Closed("the cache was closed")
+                                  : Status();
+                     });
   }
 
   const OpenView open_;
   mutable PerProcess<View> view_;
+  // Asked where there is none of this process yet.
   std::atomic<bool> closed_{false};
   std::unique_ptr<ClosedAtExit> at_exit_;
 };
