@@ -1,6 +1,7 @@
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
+#include "base/process_limits.h"
 #include "engine/store_fixture.h"
 #include "test_values.h"
 
@@ -31,6 +33,7 @@ class FailedWriteTest : public StoreFixture {
   void LetWritesFail() {
     const rlimit none = {0, limit_.rlim_max};
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &none), 0);
+    std::this_thread::sleep_for(2 * kFileSizeLimitTime);
   }
   void LetWritesWork() { ::setrlimit(RLIMIT_FSIZE, &limit_); }
 

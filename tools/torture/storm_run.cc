@@ -41,6 +41,9 @@ constexpr milliseconds kLongStop{10'500};
 constexpr std::size_t kProblemsMax = 20;
 constexpr std::uint64_t kDiedMax = 10;
 constexpr double kOverLimitShare = 1.0;
+// What a process may write at other times. Not everything: one that has a limit
+// already takes a lower one at once.
+constexpr rlim_t kFileSizeMax = rlim_t{1} << 50;
 // A file system that is filled has to be one made for that.
 constexpr std::uint64_t kFilledBytesMax = std::uint64_t{8} << 30;
 
@@ -189,6 +192,7 @@ class Storm {
     if (child < 0) return Status::FromErrno(errno, "fork");
     if (child == 0) {
       Interruption::LeaveToParent();
+      SetFileSizeMax(::getpid(), kFileSizeMax);
       const int fd = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
       if (fd >= 0) ::dup2(fd, STDERR_FILENO);
       ::execv(options_.program.c_str(), arguments.data());
@@ -324,18 +328,18 @@ class Storm {
   void BeginFault(unsigned victim) {
     if (fault_until_) return;
     faulty_pid_ = processes_[victim].pid;
-    SetFileSizeMax(random_.Below(2) * 64 * 1024);
+    SetFileSizeMax(faulty_pid_, random_.Below(2) * 64 * 1024);
     fault_until_ = SteadyClock::now() + milliseconds(20 + random_.Below(1000));
     ++report_.write_faults;
   }
   void EndFault() {
     fault_until_.reset();
-    SetFileSizeMax(RLIM_INFINITY);
+    SetFileSizeMax(faulty_pid_, kFileSizeMax);
   }
-  void SetFileSizeMax(rlim_t bytes) const {
-    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+  static void SetFileSizeMax(pid_t pid, rlim_t bytes) {
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
     // Whoever has died meanwhile needs it no more.
-    static_cast<void>(::prlimit(faulty_pid_, RLIMIT_FSIZE, &limit, nullptr));
+    static_cast<void>(::prlimit(pid, RLIMIT_FSIZE, &limit, nullptr));
   }
 
   void SetDiskFull(bool full) {

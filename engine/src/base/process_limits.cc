@@ -1,8 +1,3 @@
-// A limit may be changed at any time, by another process too, so the signal is
-// held back whether there is one or not: to ask for it (getrlimit, 530 ns)
-// takes longer than that (two calls of 187 ns). Rejected: to ignore the signal
-// in the whole process, to which it belongs.
-
 #include "base/process_limits.h"
 
 #include <algorithm>
@@ -10,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <ctime>
 #include <system_error>
 
@@ -43,6 +39,35 @@ std::uint64_t NumberIn(const char* path, std::uint64_t otherwise) noexcept {
   std::uint64_t number = otherwise;
   if (size > 0) std::from_chars(text.data(), text.data() + size, number);
   return number;
+}
+
+using std::chrono::milliseconds;
+
+// To ask for the limit takes a system call, as each change of a thread's mask
+// does: .2 to 1.1 us, of a Set that takes 9. To look at this clock takes 4 ns.
+milliseconds CoarseTime() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return std::chrono::duration_cast<milliseconds>(
+      std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+}
+
+// Whether this process had a limit when it last looked, and when it looks
+// again.
+constinit std::atomic<bool> file_size_is_limited{true};
+constinit std::atomic<milliseconds> next_look{milliseconds(0)};
+
+bool FileSizeIsLimited() noexcept {
+  const milliseconds now = CoarseTime();
+  // Acquire pairs with the release: whoever does not look sees what was seen.
+  if (now >= next_look.load(std::memory_order_acquire)) {
+    struct rlimit limit {};
+    file_size_is_limited.store(::getrlimit(RLIMIT_FSIZE, &limit) != 0 ||
+                                   limit.rlim_cur != RLIM_INFINITY,
+                               std::memory_order_relaxed);
+    next_look.store(now + kFileSizeLimitTime, std::memory_order_release);
+  }
+  return file_size_is_limited.load(std::memory_order_relaxed);
 }
 
 // Scopes that this thread is in.
@@ -111,8 +136,11 @@ bool HasAddressSpace(std::uint64_t size) noexcept {
 
 FileSizeSignalHeld::FileSizeSignalHeld() noexcept {
   if (depth++ == 0) {
-    const sigset_t signal = TheSignal();
-    ::pthread_sigmask(SIG_BLOCK, &signal, &old_);
+    masks_ = FileSizeIsLimited();
+    if (masks_) {
+      const sigset_t signal = TheSignal();
+      ::pthread_sigmask(SIG_BLOCK, &signal, &old_);
+    }
     has_failed = false;
   } else if (errno == EFBIG) {
     has_failed = true;
@@ -123,7 +151,7 @@ FileSizeSignalHeld::FileSizeSignalHeld() noexcept {
 FileSizeSignalHeld::~FileSizeSignalHeld() {
   const int error = errno;
   if (error == EFBIG) has_failed = true;
-  if (--depth > 0) return;
+  if (--depth > 0 || !masks_) return;
   // One that the application blocks itself may be its own.
   if (has_failed && ::sigismember(&old_, SIGXFSZ) == 0) {
     const sigset_t signal = TheSignal();

@@ -1,6 +1,7 @@
 #ifndef LARDER_ENGINE_SRC_BASE_PROCESS_LIMITS_H_
 #define LARDER_ENGINE_SRC_BASE_PROCESS_LIMITS_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,15 +26,20 @@ namespace larder {
 /// RLIMIT_AS is left then. Cost: a system call where there is no limit.
 [[nodiscard]] bool HasAddressSpace(std::uint64_t size) noexcept;
 
+/// From when on a limit of the length of files counts that is put on a process
+/// that had none.
+inline constexpr std::chrono::milliseconds kFileSizeLimitTime{100};
+
 /// Keeps SIGXFSZ, which ends a process that does not know it, from the calling
 /// thread while it writes a file: past RLIMIT_FSIZE the write fails with EFBIG,
 /// and that is all. What the application had pending, and what it does about
 /// the signal, stays as it was. errno is 0 at the begin of the scope, and what
-/// the scope has left at its end.
+/// the scope has left at its end. The signal is not kept from a process that
+/// had no limit (RLIM_INFINITY) kFileSizeLimitTime ago.
 ///
 /// Threads: one thread, in whose scope it is; scopes may be nested.
-/// Cost:    two system calls for the outermost scope, none in threads that
-///          block all signals anyway.
+/// Cost:    where there is a limit, two system calls for the outermost scope,
+///          none in threads that block all signals anyway. Else 5 ns.
 class FileSizeSignalHeld {
  public:
   FileSizeSignalHeld() noexcept;
@@ -45,7 +51,8 @@ class FileSizeSignalHeld {
   static void HoldForEver() noexcept;
 
  private:
-  sigset_t old_;  // Of the outermost.
+  bool masks_ = false;  // The outermost, if there is a limit.
+  sigset_t old_;        // Where it masks.
 };
 
 }  // namespace larder

@@ -28,6 +28,11 @@
 namespace larder::testing {
 namespace {
 
+// Until it counts.
+void AwaitFileSizeLimit() {
+  std::this_thread::sleep_for(2 * kFileSizeLimitTime);
+}
+
 /// A soft limit of this process, as it was again afterwards.
 class Limited {
  public:
@@ -35,6 +40,7 @@ class Limited {
     ::getrlimit(resource_, &before_);
     const rlimit limit = {value, before_.rlim_max};
     EXPECT_EQ(::setrlimit(resource_, &limit), 0);
+    if (resource_ == RLIMIT_FSIZE) AwaitFileSizeLimit();
   }
   ~Limited() { ::setrlimit(resource_, &before_); }
   Limited(const Limited&) = delete;
@@ -290,6 +296,7 @@ TEST_F(ProcessLimitsTest, MostMappingsAreLeftToOthers) {
 }
 
 TEST_F(ProcessLimitsTest, TheSignalIsHeldOnlyMeanwhile) {
+  const Limited large(RLIMIT_FSIZE, rlim_t{1} << 50);
   {
     const FileSizeSignalHeld held;
     { const FileSizeSignalHeld again; }
@@ -301,7 +308,19 @@ TEST_F(ProcessLimitsTest, TheSignalIsHeldOnlyMeanwhile) {
   EXPECT_FALSE(IsHeldBack());
 }
 
+TEST_F(ProcessLimitsTest, TheSignalIsNotHeldWithoutALimit) {
+  {
+    const Limited large(RLIMIT_FSIZE, rlim_t{1} << 50);
+    const FileSizeSignalHeld held;
+    EXPECT_TRUE(IsHeldBack());
+  }
+  AwaitFileSizeLimit();
+  const FileSizeSignalHeld held;
+  EXPECT_FALSE(IsHeldBack());
+}
+
 TEST_F(ProcessLimitsTest, WhatTheApplicationHasPendingStaysPending) {
+  const Limited large(RLIMIT_FSIZE, rlim_t{1} << 50);
   sigset_t signal;
   ::sigemptyset(&signal);
   ::sigaddset(&signal, SIGXFSZ);
