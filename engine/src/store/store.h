@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,7 +23,9 @@
 #include "larder/engine/engine.h"
 
 #include "base/striped.h"
+#include "commit/access_counts.h"
 #include "commit/eviction_notifier.h"
+#include "commit/live_settings.h"
 #include "commit/write_faults.h"
 #include "directory/directory.h"
 #include "directory/high_water.h"
@@ -44,6 +45,7 @@
 #include "policy/running_policy.h"
 #include "segments/segment_log.h"
 #include "space/housekeeper.h"
+#include "space/open_scans.h"
 #include "space/search_gate.h"
 #include "store/client_grants.h"
 #include "store/store_hot.h"
@@ -144,7 +146,7 @@ class Store final : public SessionStore, private LivenessJudge {
   [[nodiscard]] Result<CheckReport> Check(bool repair) noexcept override;
   [[nodiscard]] Settings CurrentSettings() const noexcept override;
   [[nodiscard]] std::uint64_t settings_version() const noexcept override {
-    return settings_version_.load(std::memory_order_acquire);
+    return settings_.version();
   }
   [[nodiscard]] Status Reset(std::string_view name,
                              std::string_view value) noexcept override;
@@ -471,8 +473,7 @@ class Store final : public SessionStore, private LivenessJudge {
                          const std::string_view* value,
                          PendingBatch& pending) noexcept;
   /// Must not be called in write_gate_.
-  [[nodiscard]] std::uint64_t HitTotal() noexcept;
-  [[nodiscard]] std::uint64_t MissTotal() noexcept;
+  [[nodiscard]] Accesses AccessesHere() noexcept;
   /// Of all times, as far as they are saved.
   [[nodiscard]] std::int64_t AccessTotal() const noexcept;
   /// What the policy learned, if that is much and there is room for it.
@@ -882,27 +883,13 @@ class Store final : public SessionStore, private LivenessJudge {
   bool options_pending_ = true;
 
   std::mutex reset_mutex_;  // One Reset at a time; right after the gate.
-  mutable std::mutex settings_mutex_;
-  Settings settings_;           // Guarded by settings_mutex_; mirrors below.
-  std::string running_policy_;  // The same; policy_name_ as of settings_.
-  std::string told_policies_;   // Of RunPolicy: set and running, as logged.
-  std::atomic<std::uint64_t> settings_version_{1};
-  std::atomic<std::uint64_t> size_limit_{0};  // Less what is kept for scans.
+  LiveSettings settings_;
+  std::string told_policies_;  // Of RunPolicy: set and running, as logged.
   std::atomic<std::uint64_t> effective_limit_{0};
   // While the directory is taken under a lower limit: in force if larger.
   std::atomic<std::uint64_t> shrinking_limit_{0};
   std::mutex shrink_mutex_;  // One at a time; right after the gate.
-  std::atomic<std::uint64_t> min_free_bytes_{0};
-  std::atomic<std::uint64_t> item_count_limit_{0};
-  std::atomic<std::uint64_t> item_size_limit_{0};
-  std::atomic<std::uint64_t> large_value_min_{0};
-  std::atomic<std::uint64_t> inline_value_max_{0};
-  std::atomic<Duration::rep> default_ttl_{0};
-  std::atomic<Durability> durability_{Durability::kProcess};
-  std::atomic<VerifyReads> verify_reads_{VerifyReads::kAlways};
-  std::atomic<WhenFull> when_full_{WhenFull::kEvict};
-  std::atomic<bool> evicts_for_room_{true};  // By when_full_ and policy_.
-  std::atomic<std::uint64_t> segment_size_{0};
+  std::atomic<bool> evicts_for_room_{true};  // By when_full and policy_.
 
   mutable std::mutex ledger_mutex_;
   Ledger ledger_;                          // Guarded by ledger_mutex_, as is
@@ -1000,10 +987,7 @@ class Store final : public SessionStore, private LivenessJudge {
 
   const rocksdb::ReadOptions read_options_;  // Costs much to make.
 
-  StripedCounter hits_;
-  StripedCounter misses_;
-  std::atomic<std::uint64_t> hits_saved_{0};
-  std::atomic<std::uint64_t> misses_saved_{0};
+  AccessCounts accesses_;  // ChangeTier with all writers out.
   std::atomic<std::int64_t> corruptions_unsaved_{0};
   StripedCounter restamps_;
   StripedCounter user_bytes_;
@@ -1017,13 +1001,6 @@ class Store final : public SessionStore, private LivenessJudge {
   // Somebody in another process uses the cache: what is written is of use to
   // them before this process reads it.
   std::atomic<bool> has_clients_{false};
-  // Of tiers that are closed, and what this one had when it came. Changed with
-  // all writers out.
-  std::uint64_t hot_hits_done_ = 0;
-  std::uint64_t hot_misses_done_ = 0;
-  std::uint64_t hot_hits_base_ = 0;
-  std::uint64_t hot_misses_base_ = 0;
-
   // Where clients read the generation of log_; 0: no space is granted.
   std::mutex generation_mutex_;  // A leaf of the lock order.
   std::atomic<std::uint64_t>* published_generation_ =
@@ -1043,10 +1020,7 @@ class Store final : public SessionStore, private LivenessJudge {
 
   WriteFaults faults_;
 
-  std::mutex scans_mutex_;
-  std::list<StoreScan*> scans_;               // Guarded by scans_mutex_.
-  std::atomic<std::uint64_t> scan_count_{0};  // Its size.
-  std::atomic<std::uint64_t> scan_hold_max_{UINT64_MAX};
+  OpenScans scans_;
 
   std::uint64_t activity_seen_ = 0;  // Of the housekeeper's thread, as is
   int rounds_unsaved_ = 0;           // this.

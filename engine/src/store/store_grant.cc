@@ -17,7 +17,7 @@ Result<Grant> Store::GrantPlaces(std::uint64_t uid,
   LARDER_FAIL_IF_ERROR(CheckOpen());
   LARDER_FAIL_IF_ERROR(CheckWritable());
   if (wanted.key_size > kKeySizeBytesMax ||
-      wanted.value_size < large_value_min_ ||
+      wanted.value_size < settings_.large_value_min() ||
       wanted.value_size > kValueInMemoryBytesMax) {
     return Fail(Status::InvalidArgument("no space is granted for that value"));
   }

@@ -1,6 +1,7 @@
 #include "store/store_hot.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "store/store.h"
@@ -11,6 +12,14 @@
 // they found, unless a commit of the key came in between.
 
 namespace larder {
+namespace {
+
+std::optional<HotTierFigures> FiguresOf(const HotWriter* hot) noexcept {
+  if (hot == nullptr) return std::nullopt;
+  return hot->Figures();
+}
+
+}  // namespace
 
 void HotDoor::Forget() noexcept {
   for (std::atomic<std::uint64_t>& word : words_) {
@@ -192,15 +201,10 @@ void Store::SetHotTier(HotWriter* hot) noexcept {
   // anybody fills the tier.
   write_gate_.lock();
   HotWriter* const old = hot_.load(std::memory_order_relaxed);
-  if (old != nullptr) {
-    const HotTierFigures figures = old->Figures();
-    hot_hits_done_ += figures.hits - hot_hits_base_;
-    hot_misses_done_ += figures.misses - hot_misses_base_;
-  }
+  const auto before = FiguresOf(old);
+  const auto after = FiguresOf(hot);
+  accesses_.ChangeTier(before ? &*before : nullptr, after ? &*after : nullptr);
   if (hot != nullptr) {
-    const HotTierFigures figures = hot->Figures();
-    hot_hits_base_ = figures.hits;
-    hot_misses_base_ = figures.misses;
     for (std::uint8_t c = 0; c < kRankClassCount; ++c) {
       hot->SetCutoff(c, cutoffs_[c]);
     }
@@ -209,20 +213,10 @@ void Store::SetHotTier(HotWriter* hot) noexcept {
   write_gate_.unlock();
 }
 
-std::uint64_t Store::HitTotal() noexcept {
+Accesses Store::AccessesHere() noexcept {
   const auto no_change_of_tier = write_gate_.Enter();
-  const HotWriter* const hot = hot_.load(std::memory_order_relaxed);
-  std::uint64_t total = hits_.Sum() + hot_hits_done_;
-  if (hot != nullptr) total += hot->Figures().hits - hot_hits_base_;
-  return total;
-}
-
-std::uint64_t Store::MissTotal() noexcept {
-  const auto no_change_of_tier = write_gate_.Enter();
-  const HotWriter* const hot = hot_.load(std::memory_order_relaxed);
-  std::uint64_t total = misses_.Sum() + hot_misses_done_;
-  if (hot != nullptr) total += hot->Figures().misses - hot_misses_base_;
-  return total;
+  const auto tier = FiguresOf(hot_.load(std::memory_order_relaxed));
+  return accesses_.Total(tier ? &*tier : nullptr);
 }
 
 Status Store::RestampHot() noexcept {

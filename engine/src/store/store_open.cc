@@ -37,28 +37,6 @@ constexpr auto kViewTimeMax = std::chrono::seconds(5);
 // start well after them.
 constexpr std::uint64_t kVersionSkip = 1 << 20;
 
-std::uint64_t SegmentSizeFor(std::uint64_t size_limit) {
-  return std::clamp<std::uint64_t>(size_limit / 128, kMiB / 2, 64 * kMiB);
-}
-
-std::uint64_t ScanHoldMaxFor(const Settings& settings) {
-  const std::uint64_t most = settings.scan_hold_counts == ScanHoldCounts::kYes
-                                 ? settings.size_limit / 4
-                                 : UINT64_MAX;
-  const std::uint64_t asked = settings.scan_hold_max != 0
-                                  ? settings.scan_hold_max
-                                  : settings.size_limit;
-  // Of less than one segment nothing could be held.
-  return std::min(std::max(asked, SegmentSizeFor(settings.size_limit)), most);
-}
-
-// What is left of the limit for everything else.
-std::uint64_t CacheLimitFor(const Settings& settings) {
-  return settings.scan_hold_counts == ScanHoldCounts::kYes
-             ? settings.size_limit - ScanHoldMaxFor(settings)
-             : settings.size_limit;
-}
-
 // Grows with every change of RocksDB's set of files.
 std::uint64_t ManifestBytes(const std::filesystem::path& database) {
   std::uint64_t bytes = 0;
@@ -376,11 +354,9 @@ Result<std::optional<RunningPolicy>> Store::NewPolicyFor(
     is_late =
         policy_name_ != settings.policy && IsPolicyRegistered(settings.policy);
   }
-  {
-    const std::scoped_lock lock(settings_mutex_);
-    is_new |= settings_.policy != settings.policy ||
-              settings_.objective != settings.objective;
-  }
+  const Settings in_force = CurrentSettings();
+  is_new |= in_force.policy != settings.policy ||
+            in_force.objective != settings.objective;
   if (!is_new && !is_late) return std::nullopt;
   Result<RunningPolicy> made = MakeRunningPolicy(settings.policy);
   // One that was registered since and cannot be made leaves all as it is.
@@ -422,37 +398,21 @@ Status Store::ApplySettings(const Settings& settings,
     running = policy->name;
     RunPolicy(settings, *std::move(policy));
   }
-  {
-    const std::scoped_lock lock(settings_mutex_);
-    settings_ = settings;
-    if (running) running_policy_ = *std::move(running);
-  }
-  size_limit_ = CacheLimitFor(settings);
-  min_free_bytes_ = settings.min_free_bytes;
-  item_count_limit_ = settings.item_count_limit;
-  item_size_limit_ = settings.item_size_limit;
-  large_value_min_ = settings.large_value_min;
-  inline_value_max_ = settings.inline_value_max;
-  default_ttl_ = settings.default_ttl.count();
-  durability_ = settings.durability;
-  verify_reads_ = settings.verify_reads;
-  when_full_ = settings.when_full;
-  scan_hold_max_ = ScanHoldMaxFor(settings);
-  segment_size_ = SegmentSizeFor(settings.size_limit);
+  settings_.Apply(settings, std::move(running));
   {
     const std::scoped_lock lock(ledger_mutex_);
     evicts_for_room_ =
         settings.when_full == WhenFull::kEvict && policy_->evicts();
   }
   cleaning_reserve_ = CleaningReserveFor({});
-  runs_.SetRunSize(segment_size_);
+  runs_.SetRunSize(settings_.segment_size());
   if (log_) {
-    log_->SetSegmentSize(static_cast<std::uint32_t>(segment_size_));
+    log_->SetSegmentSize(static_cast<std::uint32_t>(settings_.segment_size()));
     log_->SetReadMode(settings.read_mode);
   }
   rocks_->Resize(SizesFor(settings.size_limit, rocks_->access_table_bytes()));
-  effective_limit_ = size_limit_.load();
-  settings_version_.fetch_add(1, std::memory_order_release);
+  effective_limit_ = settings_.cache_limit();
+  settings_.Announce();
   if (log_) {
     UpdateFreeSpace();
     UpdateBudget();
@@ -668,7 +628,8 @@ std::uint64_t Store::RunTableBytes(const RunTable::Run& run) noexcept {
 
 Status Store::OpenLog() noexcept {
   SegmentLogOptions options;
-  options.segment_size_bytes = static_cast<std::uint32_t>(segment_size_);
+  options.segment_size_bytes =
+      static_cast<std::uint32_t>(settings_.segment_size());
   options.read_only = rocks_->read_only();
   options.read_mode = CurrentSettings().read_mode;
   options.doubtful = doubtful_segments_;
@@ -749,15 +710,9 @@ void Store::SetLogGeneration(std::atomic<std::uint64_t>* published) noexcept {
   if (CheckOpen().ok()) PublishLogGeneration();
 }
 
-Settings Store::CurrentSettings() const noexcept {
-  const std::scoped_lock lock(settings_mutex_);
-  return settings_;
-}
+Settings Store::CurrentSettings() const noexcept { return settings_.all(); }
 
-PolicyInForce Store::policy() const noexcept {
-  const std::scoped_lock lock(settings_mutex_);
-  return {.set = settings_.policy, .running = running_policy_};
-}
+PolicyInForce Store::policy() const noexcept { return settings_.policy(); }
 
 Status Store::RunSetPolicy() noexcept {
   if (read_only_) return ReadOnlyStatus();
@@ -772,10 +727,7 @@ Status Store::RunSetPolicy() noexcept {
     if (!*policy) return Status::Ok();
     std::string running = (*policy)->name;
     RunPolicy(settings, **std::move(policy));
-    {
-      const std::scoped_lock both(settings_mutex_);
-      running_policy_ = std::move(running);
-    }
+    settings_.SetRunningPolicy(std::move(running));
     const std::scoped_lock ledger(ledger_mutex_);
     evicts_for_room_ =
         settings.when_full == WhenFull::kEvict && policy_->evicts();
@@ -832,7 +784,7 @@ Status Store::ChangeSetting(std::string_view name, std::string_view value,
       FromRocks(rocks_->db().Put(rocksdb::WriteOptions(), rocks_->counters(),
                                  SettingKey(name), *text),
                 "writing a setting"));
-  if (CacheLimitFor(*next) < size_limit_) BeginShrinking();
+  if (CacheLimitFor(*next) < settings_.cache_limit()) BeginShrinking();
   return ApplySettings(*next, *std::move(policy));
 }
 
@@ -856,10 +808,7 @@ std::int64_t Store::AccessTotal() const noexcept {
 }
 
 Status Store::Shut() noexcept {
-  {
-    const std::scoped_lock lock(scans_mutex_);
-    for (StoreScan* scan : scans_) scan->Invalidate();
-  }
+  scans_.InvalidateAll();
   // What is there now is somebody else's; whatever is left to write is lost.
   const bool gone = !read_only_ && directory_ != nullptr && NoteIfGone();
   Status status;
@@ -971,10 +920,7 @@ void Store::HealIfFaulted(Reserve reserve) noexcept {
 }
 
 Status Store::Reopen(Reserve reserve) noexcept {
-  {
-    const std::scoped_lock lock(scans_mutex_);
-    for (StoreScan* scan : scans_) scan->Invalidate();
-  }
+  scans_.InvalidateAll();
   grants_.Clear();  // Their segments are sealed; the clients ask again.
   // After a failed sync the kernel may take pages for clean that it never
   // wrote: what the log has goes into files of their own.

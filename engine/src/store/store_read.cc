@@ -121,7 +121,7 @@ void Store::Get(const GetCommand& command, Reply& reply,
       break;
     }
     if (value->has_value()) {
-      hits_.Add();
+      accesses_.Add(/*is_hit=*/true);
       reply.applied = true;
       reply.value = std::move(**value);
       reply.info = std::move(info);
@@ -141,7 +141,7 @@ void Store::Get(const GetCommand& command, Reply& reply,
     tried = {entry.version, entry.extents};
     TestPoint("get.moved");
   }
-  if (command.with_value) misses_.Add();
+  if (command.with_value) accesses_.Add(/*is_hit=*/false);
 }
 
 std::size_t Store::HotValueSizeFor(const Caller& caller) noexcept {
@@ -177,7 +177,7 @@ bool Store::LeaveInPlace(std::string_view key, const Entry& entry,
       {.value_size = entry.value_size,
        .version = entry.version,
        .chunks = {entry.extents.begin(), entry.extents.end()}});
-  hits_.Add();
+  accesses_.Add(/*is_hit=*/true);
   reply.applied = true;
   reply.info = std::move(info);
   return true;
@@ -261,7 +261,7 @@ void Store::MultiGet(std::span<const Command> commands,
   }
   for (std::size_t i = 0; i < commands.size(); ++i) {
     if (!std::get<GetCommand>(commands[i]).with_value) continue;
-    (replies[i].applied ? hits_ : misses_).Add();
+    accesses_.Add(replies[i].applied);
   }
   for (const MultiRead::Lost& item : read.lost) {
     Entry entry;
@@ -411,8 +411,7 @@ Result<ValueHandle> Store::ReadPlaced(std::string_view key,
                                       const SegmentPlace& place) noexcept {
   const auto gate = store_gate_.Enter();
   LARDER_FAIL_IF_ERROR(CheckOpen());
-  return log_->Read(place, key, version,
-                    verify_reads_.load(std::memory_order_relaxed));
+  return log_->Read(place, key, version, settings_.verify_reads());
 }
 
 std::size_t Store::ReadAheadPlaced(std::span<WantedRecord> wanted) noexcept {
@@ -422,7 +421,7 @@ std::size_t Store::ReadAheadPlaced(std::span<WantedRecord> wanted) noexcept {
 
 Result<std::optional<ValueHandle>> Store::ReadSegments(
     std::string_view key, const Entry& entry) noexcept {
-  const VerifyReads verify = verify_reads_.load(std::memory_order_relaxed);
+  const VerifyReads verify = settings_.verify_reads();
   if (entry.extents.size() == 1) {
     Result<ValueHandle> value =
         log_->Read(entry.extents.front(), key, entry.version, verify);

@@ -62,23 +62,16 @@ Result<std::unique_ptr<Scan>> StoreScan::Open(Store& store,
   scan->lines_.reset(iterators[next++]);
   if (!options.tag.empty()) scan->entries_.reset(iterators[next++]);
   if (options.with_values) scan->values_.reset(iterators[next]);
-  const std::scoped_lock lock(store.scans_mutex_);
-  scan->registered_ = store.scans_.insert(store.scans_.end(), scan.get());
-  store.scan_count_ = store.scans_.size();
+  scan->membership_.emplace(store.scans_, static_cast<HoldingScan&>(*scan));
   return scan;
 }
 
 StoreScan::StoreScan(Store& store, const ScanOptions& options)
-    : store_(store),
-      options_(options),
-      holds_segments_(options.with_values),
-      registered_(store.scans_.end()) {}
+    : store_(store), options_(options), holds_segments_(options.with_values) {}
 
 StoreScan::~StoreScan() {
   Invalidate();
-  const std::scoped_lock lock(store_.scans_mutex_);
-  if (registered_ != store_.scans_.end()) store_.scans_.erase(registered_);
-  store_.scan_count_ = store_.scans_.size();
+  membership_.reset();
   store_.unpinnings_.fetch_add(1);
 }
 

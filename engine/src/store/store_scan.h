@@ -4,9 +4,9 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +14,7 @@
 
 #include "index/tag_cutoffs.h"
 #include "segments/read_ahead_pace.h"
+#include "space/open_scans.h"
 #include "store/store.h"
 
 namespace larder {
@@ -35,7 +36,7 @@ struct LivenessView {
 
 /// A scan of the store. Its iterators see one state of the database; values in
 /// segments are kept readable by a snapshot of the log.
-class StoreScan final : public Scan {
+class StoreScan final : public Scan, private HoldingScan {
  public:
   static Result<std::unique_ptr<Scan>> Open(Store& store,
                                             const ScanOptions& options);
@@ -44,13 +45,10 @@ class StoreScan final : public Scan {
   [[nodiscard]] Result<std::vector<ScanItem>> Next(
       std::size_t count_max) noexcept override;
 
-  /// The database is about to close: gives the iterators back.
-  void Invalidate() noexcept;
-  /// If it holds segments: gives them back, at once or after the item at hand,
-  /// and answers kAborted from now on. Does not wait.
-  void EndHolding() noexcept;
-
  private:
+  void Invalidate() noexcept override;
+  /// It answers kAborted from now on, if it holds segments.
+  void EndHolding() noexcept override;
   StoreScan(Store& store, const ScanOptions& options);
   /// What must be so before each line. Under mutex_.
   Status CheckGoesOn() noexcept;
@@ -87,7 +85,7 @@ class StoreScan final : public Scan {
   bool invalid_ = false;
   const bool holds_segments_;
   std::atomic<bool> holding_ended_{false};
-  std::list<StoreScan*>::iterator registered_;
+  std::optional<OpenScans::Membership> membership_;
 };
 
 }  // namespace larder

@@ -94,12 +94,13 @@ bool Store::TryExecuteGroup(std::span<ClientChange> changes) noexcept {
     return false;
   }
   const Durability durability =
-      changes[0].options.durability.value_or(durability_.load());
+      changes[0].options.durability.value_or(settings_.durability());
   Incoming incoming;
   for (const ClientChange& change : changes) {
     AddIncoming(*change.command, incoming);
     if (!ValidateCommand(*change.command).ok() ||
-        change.options.durability.value_or(durability_.load()) != durability) {
+        change.options.durability.value_or(settings_.durability()) !=
+            durability) {
       return false;
     }
   }

@@ -48,13 +48,13 @@ Status Store::ShrinkToLimit() noexcept {
   const std::scoped_lock one_at_a_time(shrink_mutex_);
   const auto until = std::chrono::steady_clock::now() + kTimeMax;
   for (;;) {
-    const std::uint64_t limit = size_limit_;
+    const std::uint64_t limit = settings_.cache_limit();
     Status status = ShrinkInSteps(until);
     {
       // Another call may be about to lower it further: that needs the limit
       // that was in force before.
       const std::scoped_lock resetting(reset_mutex_);
-      if (size_limit_ < limit && status.ok() && !closed_ &&
+      if (settings_.cache_limit() < limit && status.ok() && !closed_ &&
           std::chrono::steady_clock::now() < until) {
         continue;
       }
@@ -88,7 +88,8 @@ Status Store::ShrinkInSteps(
     // left free for the largest compaction, which comes and goes.
     const std::uint64_t most =
         std::max(BytesTaken(), UsedBytes() + rocks_->access_table_bytes());
-    if (most + kSegmentsAhead * segment_size_ <= effective_limit_) break;
+    if (most + kSegmentsAhead * settings_.segment_size() <= effective_limit_)
+      break;
     TestPoint("shrink.step");
     // What must go in any case goes before the index is compacted, which is
     // done once then.

@@ -108,8 +108,7 @@ std::uint64_t Store::MovingLimit() const noexcept {
 
 std::uint64_t Store::ItemBytesMax() const noexcept {
   if (options_.logical_capacity != 0) return options_.logical_capacity;
-  return size_limit_.load(std::memory_order_relaxed) / 8 * 7 -
-         segment_size_.load(std::memory_order_relaxed);
+  return settings_.cache_limit() / 8 * 7 - settings_.segment_size();
 }
 
 std::uint64_t Store::OverheadBytes() const noexcept {
@@ -179,7 +178,8 @@ std::uint64_t Store::CompactionToCome() const noexcept {
   // What it has written already is used. A scan keeps the tables that it reads,
   // so that one compaction after another may leave its input on the disk.
   const std::uint64_t spent =
-      scan_count_ == 0 ? std::min(whole, rocks_->files().merging_bytes()) : 0;
+      scans_.count() == 0 ? std::min(whole, rocks_->files().merging_bytes())
+                          : 0;
   return whole - spent;
 }
 
@@ -189,7 +189,7 @@ std::uint64_t Store::CompactionToCome() const noexcept {
 // evicted there is room, or will be; what min_free_bytes takes comes and goes.
 bool Store::CompactionKeepsLimit() const noexcept {
   const std::uint64_t limit =
-      std::max<std::uint64_t>(size_limit_, shrinking_limit_);
+      std::max<std::uint64_t>(settings_.cache_limit(), shrinking_limit_);
   if (options_.logical_capacity != 0 ||
       (evicts_for_room_ && pinned_bytes_ < limit / 2)) {
     return true;
@@ -208,14 +208,14 @@ bool Store::CompactionKeepsLimit() const noexcept {
 // RocksDB compacts a few tables by itself, however small they are.
 bool Store::FlushKeepsLimit() const noexcept {
   const std::uint64_t limit =
-      std::max<std::uint64_t>(size_limit_, shrinking_limit_);
+      std::max<std::uint64_t>(settings_.cache_limit(), shrinking_limit_);
   return CompactionKeepsLimit() ||
          (rocks_->files().wal_bytes() >= 2 * kSlackBytes &&
           UsedBytes() + rocks_->flush_headroom_bytes() <= limit);
 }
 
 bool Store::HasItemRoom(std::uint64_t incoming_items) const noexcept {
-  const std::uint64_t limit = item_count_limit_;
+  const std::uint64_t limit = settings_.item_count_limit();
   // As above: the claims first.
   const std::uint64_t to_come = claimed_.items + incoming_items;
   return limit == 0 || live_items_ + to_come <= limit;
@@ -226,8 +226,7 @@ std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
                                  std::uint64_t values_before) const noexcept {
   constexpr std::uint64_t kBlockBytes = 4096;
   if (options_.logical_capacity != 0) return value_size;
-  const std::uint64_t segment_size =
-      segment_size_.load(std::memory_order_relaxed);
+  const std::uint64_t segment_size = settings_.segment_size();
   // The blocks at the ends of a value are shared with those before and after
   // it in its stream, unless one of them ends its segment.
   const bool is_shared = values_before >= kLogStreamCount;
@@ -241,16 +240,10 @@ std::uint64_t Store::LogBytesFor(std::uint64_t key_size,
 }
 
 void Store::EndScansThatHoldTooMuch(std::uint64_t bytes_to_come) noexcept {
-  const auto is_too_much = [&] {
+  scans_.EndHoldingWhile([&] {
     const std::uint64_t held = log_->snapshot_bytes();
-    return held != 0 && held + bytes_to_come > scan_hold_max_;
-  };
-  if (!is_too_much()) return;
-  const std::scoped_lock lock(scans_mutex_);
-  for (StoreScan* scan : scans_) {
-    if (!is_too_much()) return;
-    scan->EndHolding();
-  }
+    return held != 0 && held + bytes_to_come > settings_.scan_hold_max();
+  });
 }
 
 void Store::MeasureSubdirectories() noexcept {
@@ -272,8 +265,8 @@ void Store::MeasureSubdirectories() noexcept {
 
 void Store::UpdateFreeSpace() noexcept {
   MeasureSubdirectories();
-  const std::uint64_t floor = min_free_bytes_;
-  std::uint64_t limit = size_limit_;
+  const std::uint64_t floor = settings_.min_free_bytes();
+  std::uint64_t limit = settings_.cache_limit();
   const Result<std::uint64_t> free =
       floor != 0 ? directory_->FreeBytes() : Result<std::uint64_t>(0);
   if (floor != 0 && free) {
@@ -282,7 +275,7 @@ void Store::UpdateFreeSpace() noexcept {
   }
   effective_limit_ = limit;
   // A limit that is being lowered leaves it, too.
-  if (limit < size_limit_) LowerTo(shrinking_limit_, limit);
+  if (limit < settings_.cache_limit()) LowerTo(shrinking_limit_, limit);
 }
 
 void Store::UpdateBudget() noexcept {
@@ -299,7 +292,7 @@ void Store::UpdateBudget() noexcept {
   }
   items_lie_in_index_ = 2 * ledger_.use(kPlaceInline).bytes >
                         static_cast<std::int64_t>(ledger_.space().live_bytes());
-  const std::uint64_t items = item_count_limit_;
+  const std::uint64_t items = settings_.item_count_limit();
   if (items != 0 && ledger_.space().live_items() != 0) {
     const std::uint64_t average =
         ledger_.space().live_bytes() / ledger_.space().live_items() + 1;
@@ -450,15 +443,15 @@ bool Store::ClaimByPressing(const Incoming& incoming, RoomClaim& claim,
 void Store::AskForRoom(const RoomLeft& left) noexcept {
   // To ask once more or later does no harm.
   if (housekeeper_.is_asked() || !background_ ||
-      options_.logical_capacity != 0 || when_full_ != WhenFull::kEvict ||
-      left.Holds(RoomAhead())) {
+      options_.logical_capacity != 0 ||
+      settings_.when_full() != WhenFull::kEvict || left.Holds(RoomAhead())) {
     return;
   }
   housekeeper_.Ask();
 }
 
 Incoming Store::RoomAhead() const noexcept {
-  const std::uint64_t segment = segment_size_.load(std::memory_order_relaxed);
+  const std::uint64_t segment = settings_.segment_size();
   // Cleaning gives little room at a time, and takes long.
   const std::uint64_t bytes = cleaning_reserve_ != 0 ? 2 * segment : segment;
   // The WAL and compactions need some that no segment has. It counts several
@@ -530,7 +523,7 @@ Status Store::MakeRoomSlowly(const Incoming& incoming,
       if (HasItemRoom(incoming.items)) continue;  // Let go just now.
       // Too many items: only eviction helps.
       const bool may_wait = claimed_.items != 0;
-      if (!may_wait || live_items_ >= item_count_limit_) {
+      if (!may_wait || live_items_ >= settings_.item_count_limit()) {
         LARDER_RETURN_IF_ERROR(EvictRow(EvictionCause::kRoom, progress));
       }
       if (progress) continue;
@@ -622,14 +615,15 @@ Status Store::FullStatus() const noexcept {
                         std::to_string(UsedBytes()) + " bytes of " +
                         std::to_string(EffectiveLimit()) + " used, " +
                         std::to_string(live_bytes_.load()) + " of them live";
-  message += when_full_ == WhenFull::kFail
+  message += settings_.when_full() == WhenFull::kFail
                  ? "; when_full is fail: delete items or raise size_limit"
                  : "; nothing more can be evicted: raise size_limit";
   return Status::NoSpace(std::move(message));
 }
 
 bool Store::MayEvict(EvictionCause cause) const noexcept {
-  return cause == EvictionCause::kCull || when_full_ == WhenFull::kEvict;
+  return cause == EvictionCause::kCull ||
+         settings_.when_full() == WhenFull::kEvict;
 }
 
 bool Store::NothingToEvict() const noexcept {
@@ -804,7 +798,8 @@ bool Store::IsDeadForGood(const Entry& entry) const noexcept {
 bool Store::ShrinkReusable(const Incoming& incoming) noexcept {
   const std::uint64_t lacks = MeasureRoom().DatabaseLacks(incoming);
   // More than just enough, or the next write is here again.
-  return lacks != 0 && log_->ShrinkReusable(lacks + segment_size_ / 4);
+  return lacks != 0 &&
+         log_->ShrinkReusable(lacks + settings_.segment_size() / 4);
 }
 
 void Store::KeepWithinLimit(std::uint64_t log_bytes_before) noexcept {
@@ -883,7 +878,7 @@ Status Store::FreePlaces(std::span<const PlaceId> dead,
       dead_runs.push_back(PlaceNumber(place));
       continue;
     }
-    EndScansThatHoldTooMuch(segment_size_);
+    EndScansThatHoldTooMuch(settings_.segment_size());
     LARDER_RETURN_IF_ERROR(
         log_->Remove(PlaceNumber(place), SegmentBlocks::kKeep));
     EndScansThatHoldTooMuch(0);  // It was larger, as the limit was.
@@ -1007,7 +1002,7 @@ std::uint64_t Store::CleaningReserveFor(
   // it from the beginning.
   const bool is_wanted = shares.dead > shares.dead_max / 2 || !evicts_for_room_;
   return is_wanted && options_.logical_capacity == 0
-             ? segment_size_ + BytesToMove(PlaceOfSegment(1), 0)
+             ? settings_.segment_size() + BytesToMove(PlaceOfSegment(1), 0)
              : 0;
 }
 
@@ -1038,9 +1033,10 @@ Store::LogShares Store::MeasureLog() const noexcept {
     const double wanted =
         std::lerp(kLiveShareOfSmall, kLiveShareOfLarge, largeness) *
         static_cast<double>(EffectiveLimit());
-    const double least = std::max(
-        kDeadShareMin,
-        kDeadSegmentsMin * static_cast<double>(segment_size_) / log_bytes);
+    const double least =
+        std::max(kDeadShareMin,
+                 kDeadSegmentsMin *
+                     static_cast<double>(settings_.segment_size()) / log_bytes);
     shares.dead_max = std::max(1.0 - wanted / log_bytes, least);
     shares.dead_max = std::min(shares.dead_max, kDeadShareMax);
   }
@@ -1272,7 +1268,7 @@ bool Store::IndexIsMostlyDead() const noexcept {
 }
 
 bool Store::LeavesIndexToBackground() const noexcept {
-  return background_ && when_full_ == WhenFull::kEvict &&
+  return background_ && settings_.when_full() == WhenFull::kEvict &&
          !items_lie_in_index_ &&
          rocks_->access_table_bytes() < 2 * IndexBytesWanted();
 }
@@ -1500,17 +1496,18 @@ void Store::FitBuffers() noexcept {
   const std::uint64_t index = rocks_->access_table_bytes();
   if (index_fitted_.exchange(index) == index) return;
   const std::uint64_t now = rocks_->sizes().write_buffer;
-  const RocksSizes wanted = SizesFor(size_limit_, index);
+  const RocksSizes wanted = SizesFor(settings_.cache_limit(), index);
   // Not smaller again before the index is half of what it was.
   if (wanted.write_buffer > now ||
-      SizesFor(size_limit_, 2 * index).write_buffer < now) {
+      SizesFor(settings_.cache_limit(), 2 * index).write_buffer < now) {
     rocks_->Resize(wanted);
   }
 }
 
 std::uint64_t Store::ReserveWanted() const noexcept {
   constexpr std::uint64_t kReserveBytesMin = 256 * 1024;
-  return std::clamp(size_limit_ / 256, kReserveBytesMin, kReserveBytesMax);
+  return std::clamp(settings_.cache_limit() / 256, kReserveBytesMin,
+                    kReserveBytesMax);
 }
 
 Status Store::RestoreReserve() noexcept {
@@ -1531,7 +1528,9 @@ bool Store::IsIdle() noexcept {
   {
     const auto gate = store_gate_.Enter();
     if (rocks_) {
-      activity = HitTotal() + MissTotal() + rocks_->files().bytes_written();
+      const Accesses accesses = AccessesHere();
+      activity =
+          accesses.hits + accesses.misses + rocks_->files().bytes_written();
     }
   }
   return activity == std::exchange(activity_seen_, activity) && !faults_.any();

@@ -95,8 +95,8 @@ class StoreWriter final : public ValueWriter {
   }
 
   Status CommitEntered(Reply& reply) noexcept {
-    const bool streamed =
-        !stored_.extents.empty() || buffer_.size() >= store_.large_value_min_;
+    const bool streamed = !stored_.extents.empty() ||
+                          buffer_.size() >= store_.settings_.large_value_min();
     if (streamed && !buffer_.empty()) {
       LARDER_RETURN_IF_ERROR(WriteBuffer());
     }
@@ -116,7 +116,7 @@ class StoreWriter final : public ValueWriter {
     store_.ApplySet(command_, streamed ? &stored_ : nullptr, pending, reply);
     if (!reply.status.ok() || pending.empty()) return reply.status;
     return store_.Commit(
-        pending, options_.durability.value_or(store_.durability_.load()));
+        pending, options_.durability.value_or(store_.settings_.durability()));
   }
 
   void Unpin() noexcept {
@@ -201,7 +201,7 @@ class StoreReader final : public ValueReader {
       if (place == extents_.end()) break;
       const std::uint64_t cold_before = SegmentLog::ThreadColdReads();
       Result<ValueHandle> piece = store_.log_->Read(
-          *place, key_, info_.version, store_.verify_reads_.load());
+          *place, key_, info_.version, store_.settings_.verify_reads());
       if (piece) {
         piece_ = std::move(*piece);
         piece_end_ = begin + place->payload_size;
@@ -292,10 +292,10 @@ Result<std::unique_ptr<ValueReader>> Store::OpenReader(
     if (read.ok() && DecodeEntry(slice.ToStringView(), entry).ok() &&
         entry.kind == EntryKind::kSegments) {
       if (!IsServed(entry, clock_.Now(), tags)) {
-        misses_.Add();
+        accesses_.Add(/*is_hit=*/false);
         return std::unique_ptr<ValueReader>();
       }
-      hits_.Add();
+      accesses_.Add(/*is_hit=*/true);
       NoteHit(key, entry);
       return std::make_unique<StoreReader>(*this, key, InfoOf(entry),
                                            entry.extents, ValueHandle());

@@ -129,7 +129,7 @@ Status Store::CutTag(std::string_view tag,
                    .ok());
   TestPoint("tag.begun");
   const Status status =
-      Commit(pending, std::max(durability_.load(), Durability::kProcess));
+      Commit(pending, std::max(settings_.durability(), Durability::kProcess));
   if (status.ok()) cutoff = tag_cutoffs_.Add(tag, version);
   if (hot != nullptr) hot->EndInvalidation();
   write_gate_.unlock();

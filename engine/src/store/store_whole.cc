@@ -92,7 +92,7 @@ Status Store::Clear(std::uint64_t& count) noexcept {
   if (hot != nullptr) hot->BeginClear();
   // Epochs are the measure of the index, and never go back.
   const Status status =
-      Commit(pending, std::max(durability_.load(), Durability::kProcess));
+      Commit(pending, std::max(settings_.durability(), Durability::kProcess));
   if (status.ok()) {
     count += items;
     const std::scoped_lock lock(ledger_mutex_);
@@ -316,11 +316,10 @@ Status Store::DeleteExpired(std::span<const std::string> lines,
 
 Status Store::SaveTotals() noexcept {
   LedgerDelta delta;
-  const std::uint64_t hits = HitTotal();
-  const std::uint64_t misses = MissTotal();
-  delta.Count(Total::kHits, static_cast<std::int64_t>(hits - hits_saved_));
-  delta.Count(Total::kMisses,
-              static_cast<std::int64_t>(misses - misses_saved_));
+  const Accesses accesses = AccessesHere();
+  const Accesses unsaved = accesses - accesses_.saved();
+  delta.Count(Total::kHits, static_cast<std::int64_t>(unsaved.hits));
+  delta.Count(Total::kMisses, static_cast<std::int64_t>(unsaved.misses));
   const std::int64_t corruptions = corruptions_unsaved_.exchange(0);
   delta.Count(Total::kCorruptions, corruptions);
   const bool changed =
@@ -336,10 +335,9 @@ Status Store::SaveTotals() noexcept {
     corruptions_unsaved_.fetch_add(corruptions);
     return HandleWriteFailure(written);
   }
-  hits_saved_ = hits;
-  misses_saved_ = misses;
   {
     const std::scoped_lock lock(ledger_mutex_);
+    accesses_.SetSaved(accesses);  // Stats sees both or neither.
     ApplyToLedger(delta);
   }
   return SaveCutoffs();
@@ -436,17 +434,17 @@ EngineStats Store::ReadStats() noexcept {
   PolicyInForce in_force = policy();
   stats.policy = std::move(in_force.set);
   if (!read_only_) stats.policy_running = std::move(in_force.running);
-  const std::uint64_t hits = HitTotal();
-  const std::uint64_t misses = MissTotal();
+  const Accesses accesses = AccessesHere();
   const std::scoped_lock lock(ledger_mutex_);
+  const Accesses unsaved_accesses = accesses - accesses_.saved();
   const auto total = [this](Total which, std::uint64_t unsaved) {
     return static_cast<std::uint64_t>(ledger_.total(which)) + unsaved;
   };
   stats.count = ledger_.space().live_items();
   stats.live_bytes = ledger_.space().live_bytes();
   stats.pinned_bytes = ledger_.space().class_bytes(kClassPinned);
-  stats.hits = total(Total::kHits, hits - hits_saved_);
-  stats.misses = total(Total::kMisses, misses - misses_saved_);
+  stats.hits = total(Total::kHits, unsaved_accesses.hits);
+  stats.misses = total(Total::kMisses, unsaved_accesses.misses);
   stats.sets = total(Total::kSets, 0);
   stats.deletes = total(Total::kDeletes, 0);
   stats.evictions = total(Total::kEvictions, 0);

@@ -183,7 +183,7 @@ Status Store::ValidateCommand(const Command& command) const noexcept {
 }
 
 Status Store::CheckValueSize(std::uint64_t size) const noexcept {
-  const std::uint64_t limit = item_size_limit_;
+  const std::uint64_t limit = settings_.item_size_limit();
   if (limit != 0 && size > limit) {
     return Status::TooLarge("value of " + std::to_string(size) +
                             " bytes: item_size_limit is " +
@@ -202,7 +202,7 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
   const bool logical = options_.logical_capacity != 0;
   if (const auto* set = std::get_if<SetCommand>(&command)) {
     const std::uint64_t size = set->value.size();
-    if (size >= large_value_min_) {
+    if (size >= settings_.large_value_min()) {
       incoming.log_bytes +=
           LogBytesFor(set->key.size(), size, incoming.log_values++);
     } else {
@@ -219,8 +219,8 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
                                 incr->ttl.has_value());
   } else if (const auto* touch = std::get_if<TouchCommand>(&command)) {
     if (logical) return;
-    incoming.replacing_bytes +=
-        AdditionBytes(touch->key.size(), 0, true) + inline_value_max_;
+    incoming.replacing_bytes += AdditionBytes(touch->key.size(), 0, true) +
+                                settings_.inline_value_max();
     return;
   } else if (const auto* erase = std::get_if<DeleteCommand>(&command)) {
     if (!logical)
@@ -233,7 +233,8 @@ void Store::AddIncoming(const Command& command, Incoming& incoming) noexcept {
 }
 
 bool Store::MayAddItem(std::string_view key) noexcept {
-  if (item_count_limit_ == 0) return false;  // Nobody asks: save the lookup.
+  if (settings_.item_count_limit() == 0)
+    return false;  // Nobody asks: save the lookup.
   OldItem old;
   return !LookupInIndex(key, old).ok() || !old.counted;
 }
@@ -252,7 +253,7 @@ bool Store::OverwritesWithoutMore(std::span<const Command> commands) noexcept {
           return FreesSpace({&command, 1});
         }
         OldItem old;
-        return size <= inline_value_max_ &&
+        return size <= settings_.inline_value_max() &&
                LookupInIndex(KeyOf(command), old).ok() && old.counted &&
                old.entry.value_size >= size && old.entry.tag == tag;
       });
@@ -327,7 +328,7 @@ Status Store::Mutate(const Caller& caller, std::span<const Command> commands,
     AddRecord(*caller.session, Status::Ok(), replies, pending);
   }
   const Status committed =
-      Commit(pending, options.durability.value_or(durability_.load()));
+      Commit(pending, options.durability.value_or(settings_.durability()));
   if (!committed.ok()) return FailMutations(commands, replies, committed);
   sessions_.Keep(pending.records);
   return Status::Ok();
@@ -467,7 +468,7 @@ TimePoint Store::ExpiryOf(const std::optional<Duration>& ttl,
   if (ttl) {
     wanted = *ttl;
   } else {
-    wanted = Duration(default_ttl_.load());
+    wanted = settings_.default_ttl();
     if (wanted == Duration(0)) return kNeverExpires;
   }
   Duration::rep micros = 0;
@@ -517,9 +518,8 @@ void Store::ApplySet(const SetCommand& command, const StoredValue* stored,
 }
 
 LogStream Store::StreamOfSize(std::uint64_t value_size) const noexcept {
-  return value_size >= segment_size_.load(std::memory_order_relaxed)
-             ? LogStream::kLarge
-             : LogStream::kNew;
+  return value_size >= settings_.segment_size() ? LogStream::kLarge
+                                                : LogStream::kNew;
 }
 
 LogStream Store::StreamOf(std::uint64_t age, LogStream young, LogStream middle,
@@ -552,14 +552,14 @@ Status Store::PlaceValue(const SetCommand& command, const StoredValue* stored,
   }
   const std::string_view value = command.value;
   entry.value_size = value.size();
-  if (value.size() <= inline_value_max_) {
+  if (value.size() <= settings_.inline_value_max()) {
     entry.kind = EntryKind::kInline;
     entry.version = runs_.NextVersion();
     entry.inline_value = value;
     entry.checksum = XXH3_64bits(value.data(), value.size());
     return Status::Ok();
   }
-  if (value.size() < large_value_min_) {
+  if (value.size() < settings_.large_value_min()) {
     entry.kind = EntryKind::kRun;
     const ValueRecord record{command.key, value, command.codec};
     const RunTable::Position position =
@@ -925,7 +925,7 @@ void Store::ApplyGet(const GetCommand& command, PendingBatch& pending,
   reply.status = Lookup(command.key, pending, old);
   if (!reply.status.ok()) return;
   if (!old.live) {
-    if (command.with_value) misses_.Add();
+    if (command.with_value) accesses_.Add(/*is_hit=*/false);
     return;
   }
   if (!command.with_value) {
@@ -937,9 +937,9 @@ void Store::ApplyGet(const GetCommand& command, PendingBatch& pending,
   if (read.code() == StatusCode::kCorruption) NoteDamage(read);
   reply.applied = read.ok();
   if (read.ok()) {
-    hits_.Add();
+    accesses_.Add(/*is_hit=*/true);
   } else if (!old.live || read.code() == StatusCode::kCorruption) {
-    misses_.Add();  // As is a damaged item.
+    accesses_.Add(/*is_hit=*/false);  // As is a damaged item.
   } else {
     reply.status = read;
   }
