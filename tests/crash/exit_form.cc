@@ -537,6 +537,45 @@ int ObjectsBetweenTwoOpens(const char* directory) {
   return 0;
 }
 
+// While one is held up, calls are under way.
+class ClockThatStops final : public Clock {
+ public:
+  TimePoint Now() const noexcept override {
+    if (stops_once.exchange(false)) goes_on.wait(false);
+    return System()->Now();
+  }
+  mutable std::atomic<bool> stops_once{false};
+  mutable std::atomic<bool> goes_on{false};
+};
+
+// By another thread, while exit waits for a call of the cache: what the child
+// opens its own exit has to close.
+int ForksAmidExit(const char* directory) {
+  static const ClockThatStops clock;
+  Open(directory);
+  CacheOptions options;
+  options.mode = OpenMode::kReadOnly;
+  options.clock = &clock;
+  global = std::move(*Cache::Open(directory, options));
+  clock.stops_once = true;
+  std::thread([] { static_cast<void>(global->Get("main")); }).detach();
+  while (clock.stops_once) std::this_thread::sleep_for(1ms);
+  std::thread([] {
+    std::this_thread::sleep_for(300ms);  // By then main is in exit.
+    const pid_t child = ::fork();
+    if (child == 0) {
+      static_cast<void>(global->Get("main"));
+      std::exit(0);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    Require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "its child");
+    clock.goes_on = true;
+    clock.goes_on.notify_all();
+  }).detach();
+  return 0;
+}
+
 // Another thread has stdin for ever, and the lock of it.
 void ReadForEver() {
   std::array<int, 2> ends{};
@@ -723,6 +762,7 @@ constexpr auto kForms = std::to_array<Form>({
     {"child-opens-in-a-thread", &ChildOpensInAThread},
     {"destroyed-in-a-callback", &DestroyedInACallback},
     {"objects-between-two-opens", &ObjectsBetweenTwoOpens},
+    {"forks-amid-exit", &ForksAmidExit},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
     {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},

@@ -200,11 +200,12 @@ void CloseAll(int status, void* argument) {
   }
 }
 
-// Whoever was closing is not here, unless it is this thread.
+// Whoever was closing is not here, unless it is this thread: what the child may
+// open yet is closed by its own exit.
 void LeaveClosing() noexcept {
   for (auto* node = entries.first(); node != nullptr; node = node->next) {
     if (node->value.closer.load() != ::pthread_self()) {
-      Move(node->value, State::kClosing, State::kClosed);
+      Move(node->value, State::kClosing, State::kOpen);
     }
   }
   exit_held.store(exit_held_here);

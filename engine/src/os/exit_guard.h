@@ -29,8 +29,9 @@ class ClosedAtExit {
   explicit ClosedAtExit(std::function<void()> close);
   ~ClosedAtExit();
   /// From now on it is closed before exit destroys a static object that exists
-  /// now, and after those that are made later. Cost: a handler of exit, which
-  /// is never given back (32 bytes).
+  /// now, and after those that are made later; if another thread closes or
+  /// destroys it just then, exit does not wait for that here. Cost: a handler
+  /// of exit, which is never given back (32 bytes).
   void CloseBeforeStaticsOfNow() noexcept;
   /// Instead of the destructor's waiting, for a thread that `close` waits for:
   /// if exit is closing it just now, ends the process with exit's status, as
@@ -44,10 +45,10 @@ class ClosedAtExit {
   GrowOnlyList<internal::ExitEntry>::Node* entry_;  // nullptr: left.
 };
 
-/// While one lives, an exit by another thread waits before it goes on to static
-/// objects: for what opens, closes or destroys a cache. It waits for 5 s, half
-/// a second in a callback (which may be what is waited for), and then ends the
-/// process with its status, as ExitEndsAtOnce.
+/// While one lives, an exit by another thread waits before it goes on to
+/// RocksDB's static objects: for what opens, closes or destroys a cache. It
+/// waits for 5 s, half a second in a callback (which may be what is waited
+/// for), and then ends the process with its status, as ExitEndsAtOnce.
 ///
 /// Threads: to be made and destroyed by one, unless it is Of::kAnyThread.
 class ExitHeld {

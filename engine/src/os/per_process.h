@@ -14,6 +14,7 @@
 #include "base/test_point.h"
 #include "os/exit_guard.h"
 #include "os/fork_guard.h"
+#include "os/user_callbacks.h"
 
 namespace larder {
 
@@ -40,8 +41,8 @@ class PerProcess {
   /// here makes it with `make()`, which returns Result<T*>, unless exit has
   /// closed everything or `check()`, a Status, forbids it. Both are asked
   /// before and once others see it; what is forbidden by then is left.
-  /// Errors: kClosed (exit), those of both, and kDeadlock within `make` (in a
-  /// callback, that of the log say).
+  /// Errors: kClosed (exit), those of both, and kDeadlock within `make`, and in
+  /// a callback on any thread while another one is in it.
   template <typename Make, typename Check>
   [[nodiscard]] Result<T*> Get(Make&& make, Check&& check) noexcept {
     T* const object = Peek();
@@ -59,11 +60,13 @@ class PerProcess {
       T* const object = Peek();
       if (!object->InChild()) return object;
       std::uint64_t other = renewing_.load(std::memory_order_acquire);
-      if (other == self && renewer_.load() == ::gettid()) {
+      // Who makes it may wait for what runs a callback.
+      if (other == self &&
+          (renewer_.load() == ::gettid() || UserCallbacks::IsInOne())) {
         return Fail(Status(StatusCode::kDeadlock,
-                           "a callback cannot call a cache that its thread is "
-                           "just opening in a forked child: call it from "
-                           "another thread"));
+                           "a callback cannot call a cache that is just being "
+                           "opened in a forked child: call it from another "
+                           "thread"));
       }
       if (other == self || !renewing_.compare_exchange_strong(other, self)) {
         ::sched_yield();

@@ -1,14 +1,19 @@
 #include "os/per_process.h"
 
 #include <atomic>
+#include <cstdint>
 #include <optional>
+#include <string_view>
 #include <thread>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "larder/engine/engine.h"
+
 #include "forked_process.h"
 #include "os/fork_guard.h"
+#include "os/user_callbacks.h"
 
 namespace larder::testing {
 namespace {
@@ -98,6 +103,29 @@ TEST_F(PerProcessTest, AnotherThreadWaitsForIt) {
     const auto mine = things_.Get(make, Allow);
     other.join();
     return mine && *mine == others ? 0 : 1;
+  });
+  EXPECT_EQ(child.Wait(), 0);
+}
+
+// Whoever makes it may wait for the callback.
+TEST_F(PerProcessTest, ACallbackOfAnotherThreadDoesNotWaitForIt) {
+  ForkedProcess child([this](const ForkedProcess::Pipe&) {
+    ::alarm(kChildSeconds);
+    std::optional<StatusCode> inner;
+    EngineOptions options;
+    options.on_eviction = [&](std::string_view, std::uint64_t, EvictionReason) {
+      const auto none = things_.Get(MakeThing, Allow);
+      if (!none) inner = none.error().code();
+    };
+    const auto callbacks = UserCallbacks::Guard(options);
+    const auto make = [&]() -> Result<Thing*> {
+      std::thread([&] {
+        options.on_eviction("key", 1, EvictionReason::kEvicted);
+      }).join();
+      return new Thing;
+    };
+    const bool made = things_.Get(make, Allow).has_value();
+    return made && inner == StatusCode::kDeadlock ? 0 : 1;
   });
   EXPECT_EQ(child.Wait(), 0);
 }
