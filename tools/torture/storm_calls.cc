@@ -51,7 +51,11 @@ void StormThread::Step() {
   if (!held_.empty() && OneIn(3)) CompareHeld(false);
   if (!readers_.empty() && OneIn(4)) ReadOn(false);
   ReapChildren();
-  if (options_.forks && children_.empty() && OneIn(kForkChance)) Fork();
+  // Now and then, and soon for once, however few calls there will be.
+  const bool is_first = page_.figures.forks == 0 && !held_.empty();
+  if (options_.forks && children_.empty() && (is_first || OneIn(kForkChance))) {
+    Fork();
+  }
   const std::uint64_t kind = random_.Below(1000);
   if (kind < 400) return Get();
   if (kind < 450) return MultiGet();
