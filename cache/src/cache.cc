@@ -64,7 +64,9 @@ Cache::~Cache() {
 
 Status Cache::Close() noexcept {
   Status status = engine_->Close();
-  if (status.code() != StatusCode::kDeadlock) temporary_.reset();
+  if (status.code() != StatusCode::kDeadlock && temporary_ != nullptr) {
+    temporary_->Remove();
+  }
   return status;
 }
 

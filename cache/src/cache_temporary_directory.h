@@ -5,8 +5,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <unistd.h>
 
@@ -33,8 +35,12 @@ class Cache::TemporaryDirectory {
   }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() {
+  ~TemporaryDirectory() { Remove(); }
+  /// By several threads: the first does it, the others wait for it.
+  void Remove() noexcept {
     if (::getpid() != owner_) return;
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(is_removed_, true)) return;
     std::error_code ignored;  // What cannot be removed stays in TMPDIR.
     std::filesystem::remove_all(path_, ignored);
   }
@@ -48,6 +54,8 @@ class Cache::TemporaryDirectory {
 
   const std::filesystem::path path_;
   const pid_t owner_;
+  std::mutex mutex_;
+  bool is_removed_ = false;  // Guarded by mutex_.
 };
 
 }  // namespace larder

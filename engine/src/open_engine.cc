@@ -77,7 +77,8 @@ Result<std::unique_ptr<Engine>> OpenUnrecorded(
             (*store)->SetCallbacks(callbacks);
           }
           return store;
-        });
+        },
+        callbacks);
   }
   PreparedDirectory prepared;  // What was made goes again with it.
   LARDER_FAIL_IF_ERROR(PrepareDirectory(

@@ -1,9 +1,12 @@
+#include <array>
+#include <barrier>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -80,6 +83,25 @@ TEST_F(CacheOpen, WithoutAPathIsATemporaryDirectoryThatCloseRemoves) {
     directory = (*cache)->directory();
   }
   EXPECT_FALSE(fs::exists(directory));
+}
+
+// Each returns when it is closed and the directory gone.
+TEST_F(CacheOpen, WithoutAPathItMayBeClosedBySeveralThreads) {
+  for (int round = 0; round < 20; ++round) {
+    const auto cache = Cache::Open("");
+    ASSERT_TRUE(cache.has_value()) << cache.error().ToString();
+    const fs::path directory = (*cache)->directory();
+    std::barrier begin(4);
+    std::array<std::thread, 4> closers;
+    for (std::thread& closer : closers) {
+      closer = std::thread([&] {
+        begin.arrive_and_wait();
+        EXPECT_EQ(Text((*cache)->Close()), "kOk");
+        EXPECT_FALSE(fs::exists(directory));
+      });
+    }
+    for (std::thread& closer : closers) closer.join();
+  }
 }
 
 TEST_F(CacheOpen, WithoutAPathNeedsModeCreate) {

@@ -5,6 +5,8 @@
 // from a callback with 7. Caches of its own are in DIR.2. Most of it happens
 // after main, where only _Exit can tell of a failure.
 
+#include "exit_form.h"
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -32,25 +34,30 @@
 #include "spawned_process.h"
 
 namespace larder::testing {
-namespace {
 
 using namespace std::chrono_literals;
 
-void Require(bool condition, const char* what) {
-  if (condition) return;
-  std::fprintf(stderr, "exit_form: %s\n", what);
-  std::_Exit(3);
+void Fork(const std::function<void()>& run) {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  Require(child >= 0, "fork");
+  if (child == 0) {
+    run();
+    std::exit(0);
+  }
+  int status = -1;
+  for (int waited = 0; waited < 1000; ++waited) {
+    if (::waitpid(child, &status, WNOHANG) == child) break;
+    std::this_thread::sleep_for(10ms);
+  }
+  if (status != 0) {
+    ::kill(child, SIGKILL);
+    std::fprintf(stderr, "exit_form: the child: %#x\n", status);
+    std::_Exit(4);
+  }
 }
 
-std::unique_ptr<Cache> Open(const char* directory) {
-  auto cache = Cache::Open(directory);
-  if (!cache) {
-    std::fprintf(stderr, "exit_form: %s\n", cache.error().ToString().c_str());
-    std::_Exit(3);
-  }
-  Require((*cache)->Set("main", "v").ok(), "Set");
-  return std::move(*cache);
-}
+namespace {
 
 // Enough to flush and to compress, by way of everything that threads keep.
 void Use(Cache& cache, const char* key) {
@@ -140,6 +147,17 @@ int Leaked(const char* directory) {
   return 0;
 }
 
+// The rest of its trace is written.
+int LeakedAndRecorded(const char* directory) {
+  CacheOptions options;
+  options.record.file = std::string(directory) + ".trace";
+  Cache* const cache = Open(directory, options).release();
+  for (int i = 0; i < 100; ++i) {
+    Require(cache->Set(std::to_string(i), "v").ok(), "Set");
+  }
+  return 0;
+}
+
 int Busy(const char* directory) {
   Cache* const cache = Open(directory).release();
   for (int t = 0; t < 3; ++t) {
@@ -164,27 +182,6 @@ int ExitOfAThread(const char* directory) {
 }
 
 // Processes -------------------------------------------------------------------
-
-// Forks, runs `run` in the child, and requires that it ends with 0 in time.
-void Fork(const std::function<void()>& run) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  Require(child >= 0, "fork");
-  if (child == 0) {
-    run();
-    std::exit(0);
-  }
-  int status = -1;
-  for (int waited = 0; waited < 1000; ++waited) {
-    if (::waitpid(child, &status, WNOHANG) == child) break;
-    std::this_thread::sleep_for(10ms);
-  }
-  if (status != 0) {
-    ::kill(child, SIGKILL);
-    std::fprintf(stderr, "exit_form: the child: %#x\n", status);
-    std::_Exit(4);
-  }
-}
 
 int ChildExits(const char* directory) {
   global = Open(directory);
@@ -366,136 +363,6 @@ int DestroyedInACallbackAtExit(const char* directory) {
   return 0;
 }
 
-// Exit beside other threads ---------------------------------------------------
-
-// Made before the first Open, so destroyed after RocksDB's static objects: what
-// uses these then has a second to show it.
-struct Slow {
-  bool is_slow = false;
-  std::atomic<bool> is_ending{false};
-  ~Slow() {
-    is_ending = true;
-    if (is_slow) std::this_thread::sleep_for(1s);
-  }
-} slow;
-
-void Fill(Cache& cache) {
-  for (int i = 0; i < 2000; ++i) {
-    if (!cache.Set(std::to_string(i), std::string(2000, 'x')).ok()) return;
-  }
-}
-
-int ClosesInAThread(const char* directory) {
-  slow.is_slow = true;
-  auto* const cache = new auto(Open(directory));
-  Fill(**cache);
-  std::thread([cache] { (*cache)->Close().IgnoreError(); }).detach();
-  std::this_thread::sleep_for(1ms);
-  return 0;
-}
-
-int DestroysInAThread(const char* directory) {
-  slow.is_slow = true;
-  auto* const cache = new auto(Open(directory));
-  Fill(**cache);
-  std::thread([cache] { cache->reset(); }).detach();
-  std::this_thread::sleep_for(1ms);
-  return 0;
-}
-
-int OpensInThreads(const char* directory) {
-  slow.is_slow = true;
-  Open(directory).reset();
-  for (const char* const suffix : {"", ".2"}) {
-    std::thread([own = std::string(directory) + suffix] {
-      for (;;) {
-        auto cache = Cache::Open(own);
-        if (cache) (*cache)->Set("main", "v").IgnoreError();
-      }
-    }).detach();
-  }
-  std::this_thread::sleep_for(100ms);
-  return 0;
-}
-
-void OpenInAChild(const char* directory) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    Open(directory).reset();
-    std::_Exit(0);
-  }
-  ::waitpid(child, nullptr, 0);
-}
-
-// The first Open of the process comes when its exit is nearly done.
-int OpensFirstAfterExit(const char* directory) {
-  OpenInAChild(directory);
-  slow.is_slow = true;
-  std::thread([directory] {
-    while (!slow.is_ending) std::this_thread::yield();
-    const auto cache = Cache::Open(directory);
-    Require(!cache && cache.error().code() == StatusCode::kClosed,
-            "kClosed for the first Open in exit");
-    for (;;) ::pause();
-  }).detach();
-  return 0;
-}
-
-// Ends amid the opening of the first database of the process.
-int OpensFirstInAThread(const char* directory) {
-  OpenInAChild(directory);
-  static std::atomic<bool> opens{false};
-  slow.is_slow = true;
-  std::thread([directory] {
-    opens = true;
-    auto cache = Cache::Open(directory);
-    if (cache) (*cache)->Set("main", "v").IgnoreError();
-    for (;;) ::pause();
-  }).detach();
-  while (!opens) std::this_thread::yield();
-  // Where this comes to is a matter of chance.
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  std::this_thread::sleep_for(now % 20ms);
-  return 0;
-}
-
-// A child opens the store at its first call, and ends meanwhile.
-int ChildOpensInAThread(const char* directory) {
-  Require(::prctl(PR_SET_CHILD_SUBREAPER, 1) == 0, "prctl");
-  const pid_t shell = ::fork();
-  if (shell == 0) {
-    slow.is_slow = true;
-    static std::unique_ptr<Cache>& cache =
-        *new std::unique_ptr<Cache>(Open(directory));
-    if (::fork() != 0) std::_Exit(0);  // As a daemon's parent does.
-    std::thread([] { cache->Set("child", "v").IgnoreError(); }).detach();
-    std::this_thread::sleep_for(5ms);
-    std::exit(0);
-  }
-  int status = -1;
-  while (::wait(&status) > 0) Require(status == 0, "a child");
-  return 0;
-}
-
-// Ends while what a callback has destroyed is being closed.
-int DestroyedInACallback(const char* directory) {
-  slow.is_slow = true;
-  static std::unique_ptr<Cache>& cache = *new std::unique_ptr<Cache>;
-  static std::atomic<bool> told{false};
-  CacheOptions options;
-  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
-    cache.reset();
-    told = true;
-  };
-  cache = std::move(*Cache::Open(directory, options));
-  Require(cache->Set("main", "v").ok(), "Set");
-  Fill(*cache);
-  Require(cache->Set("gone", "v", {.tag = "tag"}).ok(), "Set with a tag");
-  static_cast<void>(cache->Evict("tag"));
-  while (!told) std::this_thread::yield();
-  return 0;
-}
-
 // Ends the process at a line that has `text`. What it reports is to be flushed.
 LogCallback ExitAt(std::string_view text) {
   return [text](std::string_view line) {
@@ -504,76 +371,6 @@ LogCallback ExitAt(std::string_view text) {
     user_after_close.all_open = true;
     std::exit(kExitOfCallback);
   };
-}
-
-// Each goes before what was there when it was opened, and its callback may use,
-// and after what was made since, and may use it.
-int ObjectsBetweenTwoOpens(const char* directory) {
-  static Cache& first = *Open(directory).release();
-  const std::string own = std::string(directory) + ".2";
-  Open(own.c_str());  // The first store closes all, should `first` have none.
-  class Counter {
-   public:
-    ~Counter() {
-      alive_ = false;
-      Require(first.Set("late", "v").ok(), "Set in a destructor");
-    }
-    void Count() const { Require(alive_, "what its callback uses is gone"); }
-
-   private:
-    bool alive_ = true;
-  };
-  static const Counter counter;
-  CacheOptions options;
-  options.on_eviction = [](std::string_view, std::uint64_t, EvictionReason) {
-    std::this_thread::sleep_for(1ms);
-    counter.Count();
-  };
-  Cache& second = *std::move(*Cache::Open(own, options)).release();
-  for (int i = 0; i < 300; ++i) {
-    Require(second.Set(std::to_string(i), "v", {.tag = "tag"}).ok(), "Set");
-  }
-  Require(second.Evict("tag").has_value(), "Evict");
-  return 0;
-}
-
-// While one is held up, calls are under way.
-class ClockThatStops final : public Clock {
- public:
-  TimePoint Now() const noexcept override {
-    if (stops_once.exchange(false)) goes_on.wait(false);
-    return System()->Now();
-  }
-  mutable std::atomic<bool> stops_once{false};
-  mutable std::atomic<bool> goes_on{false};
-};
-
-// By another thread, while exit waits for a call of the cache: what the child
-// opens its own exit has to close.
-int ForksAmidExit(const char* directory) {
-  static const ClockThatStops clock;
-  Open(directory);
-  CacheOptions options;
-  options.mode = OpenMode::kReadOnly;
-  options.clock = &clock;
-  global = std::move(*Cache::Open(directory, options));
-  clock.stops_once = true;
-  std::thread([] { static_cast<void>(global->Get("main")); }).detach();
-  while (clock.stops_once) std::this_thread::sleep_for(1ms);
-  std::thread([] {
-    std::this_thread::sleep_for(300ms);  // By then main is in exit.
-    const pid_t child = ::fork();
-    if (child == 0) {
-      static_cast<void>(global->Get("main"));
-      std::exit(0);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    Require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "its child");
-    clock.goes_on = true;
-    clock.goes_on.notify_all();
-  }).detach();
-  return 0;
 }
 
 // Another thread has stdin for ever, and the lock of it.
@@ -739,30 +536,18 @@ int ExitOfTheLogAtExit(const char* directory) {
   return 0;
 }
 
-struct Form {
-  std::string_view name;
-  int (*run)(const char* directory);
-};
-constexpr auto kForms = std::to_array<Form>({
+constexpr auto kForms = std::to_array<ExitForm>({
     {"global", &Global},
     {"global-used-too-late", &GlobalUsedTooLate},
     {"global-of-two", &GlobalOfTwo},
     {"function-static", &FunctionStatic},
     {"thread-local", &ThreadLocal},
     {"leaked", &Leaked},
+    {"leaked-and-recorded", &LeakedAndRecorded},
     {"busy", &Busy},
     {"exit-of-a-thread", &ExitOfAThread},
     {"exit-of-a-callback", &ExitOfACallback},
     {"destroyed-in-a-callback-at-exit", &DestroyedInACallbackAtExit},
-    {"closes-in-a-thread", &ClosesInAThread},
-    {"destroys-in-a-thread", &DestroysInAThread},
-    {"opens-in-threads", &OpensInThreads},
-    {"opens-first-in-a-thread", &OpensFirstInAThread},
-    {"opens-first-after-exit", &OpensFirstAfterExit},
-    {"child-opens-in-a-thread", &ChildOpensInAThread},
-    {"destroyed-in-a-callback", &DestroyedInACallback},
-    {"objects-between-two-opens", &ObjectsBetweenTwoOpens},
-    {"forks-amid-exit", &ForksAmidExit},
     {"exit-of-the-log-of-a-thread", &ExitOfTheLogOfAnotherThread},
     {"exit-of-the-log-in-a-call", &ExitOfTheLogInACall},
     {"exit-of-the-log-after-many-lines", &ExitOfTheLogAfterManyLines},
@@ -782,8 +567,11 @@ constexpr auto kForms = std::to_array<Form>({
 });
 
 int Run(std::string_view name, const char* directory) {
-  for (const Form& form : kForms) {
-    if (form.name == name) return form.run(directory);
+  for (const auto forms :
+       {std::span<const ExitForm>(kForms), FormsBesideExit()}) {
+    for (const ExitForm& form : forms) {
+      if (form.name == name) return form.run(directory);
+    }
   }
   return 2;
 }

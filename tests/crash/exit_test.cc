@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -47,6 +48,13 @@ class ExitTest : public ::testing::TestWithParam<const char*> {
   void ExpectWhole(Cache& cache) {
     EXPECT_TRUE(cache.Get("main").value().has_value());
     EXPECT_TRUE(cache.Check().value().ok());
+    if (std::string_view(GetParam()) == "leaked-and-recorded") {
+      std::ifstream trace(cache_ + ".trace");
+      std::string line;
+      int count = 0;
+      while (std::getline(trace, line)) ++count;
+      EXPECT_EQ(count, 1 + 101);  // The names of the columns, and the sets.
+    }
     const std::string other = cache_ + ".2";
     if (!std::filesystem::exists(other)) return;
     // Some of these were damaged in their middle.
@@ -79,14 +87,17 @@ INSTANTIATE_TEST_SUITE_P(
     EveryForm, ExitTest,
     ::testing::Values(
         "global", "global-used-too-late", "global-of-two", "function-static",
-        "thread-local", "leaked", "busy", "exit-of-a-thread",
-        "exit-of-a-callback", "destroyed-in-a-callback-at-exit",
-        "closes-in-a-thread", "destroys-in-a-thread", "opens-in-threads",
-        "opens-first-in-a-thread", "opens-first-after-exit",
-        "child-opens-in-a-thread", "destroyed-in-a-callback",
-        "objects-between-two-opens", "forks-amid-exit",
-        "exit-of-the-log-of-a-thread", "exit-of-the-log-in-a-call",
-        "exit-of-the-log-in-open", "exit-of-the-log-after-many-lines",
+        "thread-local", "leaked", "leaked-and-recorded", "busy",
+        "exit-of-a-thread", "exit-of-a-callback",
+        "destroyed-in-a-callback-at-exit", "closes-in-a-thread",
+        "destroys-in-a-thread", "opens-in-threads", "opens-first-in-a-thread",
+        "opens-first-after-exit", "child-opens-in-a-thread",
+        "destroyed-in-a-callback", "objects-between-two-opens",
+        "closes-amid-a-callback", "destroys-amid-a-callback",
+        "opens-amid-a-clock", "two-exits", "two-exits-one-in-a-callback",
+        "forks-amid-exit", "exit-of-the-log-of-a-thread",
+        "exit-of-the-log-in-a-call", "exit-of-the-log-in-open",
+        "exit-of-the-log-after-many-lines",
         "exit-of-the-log-with-a-locked-stream", "exit-of-the-log-at-exit",
         "child-exits", "child-uses-and-exits", "child-closes-and-exits",
         "children-of-a-busy-parent", "read-only", "grandchild",

@@ -3,10 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <iostream>
-#include <semaphore>
 #include <thread>
 #include <utility>
 
@@ -16,84 +13,36 @@
 
 #include "base/forks_held.h"
 #include "base/grow_only_list.h"
+#include "os/end_process.h"
 #include "os/fork_guard.h"
-#include "os/start_thread.h"
 #include "os/user_callbacks.h"
 
+// Nothing here has a lock that a forked child would find taken.
+
 namespace larder {
-namespace {
-
-// Another thread may have the lock of a stream for as long as it likes: one
-// that waits for input, say.
-constexpr std::chrono::seconds kFlushTimeMax{1};
-constexpr std::chrono::milliseconds kOthersTimeMax{5000};
-constexpr std::chrono::milliseconds kOthersTimeMaxInCallback{500};
-constexpr std::chrono::milliseconds kOthersPause{1};
-// Of this thread: how many ExitEndsAtOnce there are.
-constinit thread_local int ends_at_once = 0;
-
-// Nothing is allocated here but by the thread: there may be no memory left.
-//
-// Standard output first, and the streams of C++ where they have buffers of
-// their own: what follows waits for any stream that another thread has, or this
-// one has locked.
-void FlushAll() noexcept {
-  std::fflush(stdout);
-  for (std::ostream* const stream : {&std::cout, &std::clog}) {
-    try {
-      stream->flush();
-    } catch (...) {  // If the user wants it to throw: there is nobody to tell.
-    }
-  }
-  std::fflush(nullptr);
-}
-
-// Without a thread that could wait: what nobody has.
-void FlushUnlocked() noexcept {
-  for (std::FILE* const stream : {stdout, stderr}) {
-    if (::ftrylockfile(stream) != 0) continue;
-    std::fflush(stream);
-    ::funlockfile(stream);
-  }
-}
-
-[[noreturn]] void EndProcess(int status) noexcept {
-  std::binary_semaphore flushed{0};  // The thread may have it: no return.
-  auto flusher = StartThread([&] {
-    FlushAll();
-    flushed.release();
-  });
-  if (flusher) {
-    static_cast<void>(flushed.try_acquire_for(kFlushTimeMax));
-    flusher->detach();
-  } else {
-    FlushUnlocked();
-  }
-  std::_Exit(status);
-}
-
-void EndIfAtOnce(int status, void* /*argument*/) {
-  if (ends_at_once != 0) EndProcess(status);
-}
-
-}  // namespace
 
 namespace internal {
 
-/// What is open, or was: entries are used again. Nobody has a lock that a
-/// forked child would find taken.
+/// What is open, or was: entries are used again.
 struct ExitEntry {
-  enum class State : int {
+  enum class State : std::uint64_t {
     kFree,
     kTaken,    // Of one that is being made.
+    kBusy,     // `by` opens, closes or destroys it.
     kOpen,     // To be closed by exit.
-    kClosing,  // By `closer`.
+    kClosing,  // By exit, in `by`.
     kClosed,
-    kLeft,  // Destroyed by whoever closes it.
+    kLeft,     // Destroyed by whoever closes it.
+    kDropped,  // What was open is still being closed.
   };
-  std::atomic<State> state{State::kTaken};
-  std::atomic<std::uint64_t> number{0};  // In the order of their making.
-  std::atomic<pthread_t> closer{};
+  struct Word {
+    std::uint64_t number : 61;  // In the order of their making; each once.
+    State state : 3;
+  };
+  static_assert(std::atomic<Word>::is_always_lock_free);
+  std::atomic<Word> word{Word{.number = 0, .state = State::kTaken}};
+  // Cleared before the state ends: another thread never finds itself there.
+  std::atomic<pthread_t> by{};
   const std::function<void()>* close = nullptr;  // Of one that is open.
 };
 
@@ -101,26 +50,54 @@ struct ExitEntry {
 
 namespace {
 
-using Entries = GrowOnlyList<internal::ExitEntry>;
-using State = internal::ExitEntry::State;
+using Entry = internal::ExitEntry;
+using State = Entry::State;
+using Entries = GrowOnlyList<Entry>;
+using Handler = void (*)(int status, void* argument);
+
+constexpr std::chrono::milliseconds kOthersTimeMax{5000};
+constexpr std::chrono::milliseconds kOthersTimeMaxInCallback{500};
+constexpr std::chrono::milliseconds kOthersPause{1};
 
 constinit Entries entries;
 constinit std::atomic<std::uint64_t> last_made{0};
 constinit std::atomic<bool> exit_has_closed{false};
-constinit std::atomic<int> exit_status{0};  // Of an exit that closes.
+// Of the exit that closes: its thread, the first that came, and its status.
+constinit std::atomic<pthread_t> exit_thread{};
+constinit std::atomic<int> exit_status{0};
 // How many ExitHeld there are, and how many of this thread.
 constinit std::atomic<int> exit_held{0};
 constinit thread_local int exit_held_here = 0;
-// This thread has its handler of exit.
-constinit thread_local bool is_in_exit = false;
+// Of this thread: how many ExitEndsAtOnce there are.
+constinit thread_local int ends_at_once = 0;
 
-bool Move(internal::ExitEntry& entry, State from, State to) noexcept {
-  return entry.state.compare_exchange_strong(from, to);
+// Without memory those of before have to do.
+void Register(Handler handler, std::uint64_t argument = 0) noexcept {
+  static_assert(sizeof(std::uintptr_t) == sizeof(std::uint64_t));
+  const ForksHeld held;  // on_exit has a lock.
+  // As atexit, but told the status.
+  static_cast<void>(
+      ::on_exit(handler, reinterpret_cast<void*>(std::uintptr_t{argument})));
+}
+
+// Entries ---------------------------------------------------------------------
+
+bool Move(Entry& entry, std::uint64_t number, State from, State to) noexcept {
+  Entry::Word word{.number = number, .state = from};
+  const Entry::Word next{.number = number, .state = to};
+  return entry.word.compare_exchange_strong(word, next);
+}
+
+// By this thread, which has it.
+bool EndBy(Entry& entry, std::uint64_t number, State from, State to) noexcept {
+  entry.by.store({});
+  return Move(entry, number, from, to);
 }
 
 Entries::Node* TakeEntry() {
   for (auto* node = entries.first(); node != nullptr; node = node->next) {
-    if (Move(node->value, State::kFree, State::kTaken)) return node;
+    const std::uint64_t number = node->value.word.load().number;
+    if (Move(node->value, number, State::kFree, State::kTaken)) return node;
   }
   auto* const node = new Entries::Node;
   entries.Add(node);
@@ -128,90 +105,151 @@ Entries::Node* TakeEntry() {
 }
 
 // The last one that was made.
-internal::ExitEntry* LastOpen() noexcept {
-  internal::ExitEntry* last = nullptr;
+std::uint64_t LastOpen(Entry*& last) noexcept {
+  std::uint64_t number = 0;
   for (auto* node = entries.first(); node != nullptr; node = node->next) {
-    if (node->value.state.load() == State::kOpen &&
-        (last == nullptr || node->value.number > last->number)) {
-      last = &node->value;
-    }
+    const Entry::Word word = node->value.word.load();
+    if (word.state != State::kOpen || word.number < number) continue;
+    last = &node->value;
+    number = word.number;
   }
-  return last;
+  return number;
 }
 
-void CloseIfOpen(internal::ExitEntry& entry) noexcept {
-  if (!Move(entry, State::kOpen, State::kClosing)) return;
-  entry.closer.store(::pthread_self());
+void CloseIfOpen(Entry& entry, std::uint64_t number) noexcept {
+  if (!Move(entry, number, State::kOpen, State::kClosing)) return;
+  entry.by.store(::pthread_self());
   (*entry.close)();
-  if (!Move(entry, State::kClosing, State::kClosed)) {
-    entry.state.store(State::kFree);
+  if (!EndBy(entry, number, State::kClosing, State::kClosed)) {
+    Move(entry, number, State::kLeft, State::kFree);
   }
-  entry.state.notify_all();
 }
 
 void CloseOpen() noexcept {
-  while (internal::ExitEntry* const entry = LastOpen()) CloseIfOpen(*entry);
-}
-
-// `argument` is the number of one.
-void CloseOne(int status, void* argument) {
-  EndIfAtOnce(status, nullptr);
-  exit_status.store(status);
-  const auto number = reinterpret_cast<std::uintptr_t>(argument);
-  for (auto* node = entries.first(); node != nullptr; node = node->next) {
-    // An entry is used again under another number.
-    if (node->value.number.load() == number) CloseIfOpen(node->value);
+  Entry* entry = nullptr;
+  while (const std::uint64_t number = LastOpen(entry)) {
+    CloseIfOpen(*entry, number);
   }
 }
 
-bool OthersAreClosing() noexcept {
-  for (auto* node = entries.first(); node != nullptr; node = node->next) {
-    if (node->value.state.load() == State::kClosing &&
-        node->value.closer.load() != ::pthread_self()) {
+bool IsOthers(const Entry& entry) noexcept {
+  switch (entry.word.load().state) {
+    case State::kBusy:
+    case State::kClosing:
+      return entry.by.load() != ::pthread_self();
+    case State::kDropped:
       return true;
-    }
+    default:
+      return false;
+  }
+}
+
+bool OthersAreBusy() noexcept {
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    if (IsOthers(node->value)) return true;
   }
   return false;
 }
 
-void CloseAll(int status, void* argument);
+// Exit ------------------------------------------------------------------------
 
-// Each handler is called by one thread: the next one that calls exit needs its
-// own, to wait like the first.
-void LeaveOneForTheNext() noexcept {
-  if (std::exchange(is_in_exit, true)) return;
-  const ForksHeld held;  // on_exit has a lock.
-  static_cast<void>(::on_exit(&CloseAll, nullptr));
+void EndIfAtOnce(int status, void* /*argument*/) {
+  if (ends_at_once != 0) EndProcess(status);
 }
 
-void CloseAll(int status, void* argument) {
-  EndIfAtOnce(status, argument);
-  LeaveOneForTheNext();
-  exit_status.store(status);
-  CloseOpen();
-  exit_has_closed.store(true);
-  CloseOpen();  // What was opened meanwhile, and could not see that.
-  const auto until =
-      std::chrono::steady_clock::now() +
-      (UserCallbacks::IsInOne() ? kOthersTimeMaxInCallback : kOthersTimeMax);
-  while (OthersAreClosing() || exit_held.load() > exit_held_here) {
+auto OthersDeadline() noexcept {
+  return std::chrono::steady_clock::now() +
+         (UserCallbacks::IsInOne() ? kOthersTimeMaxInCallback : kOthersTimeMax);
+}
+
+template <typename Condition>
+void WaitWhile(int status, Condition&& condition) noexcept {
+  const auto until = OthersDeadline();
+  while (condition()) {
     if (std::chrono::steady_clock::now() > until) EndProcess(status);
     std::this_thread::sleep_for(kOthersPause);
   }
 }
 
-// Whoever was closing is not here, unless it is this thread: what the child may
-// open yet is closed by its own exit.
-void LeaveClosing() noexcept {
-  for (auto* node = entries.first(); node != nullptr; node = node->next) {
-    if (node->value.closer.load() != ::pthread_self()) {
-      Move(node->value, State::kClosing, State::kOpen);
-    }
-  }
-  exit_held.store(exit_held_here);
+bool IsExitThread() noexcept {
+  pthread_t thread{};
+  return exit_thread.compare_exchange_strong(thread, ::pthread_self()) ||
+         thread == ::pthread_self();
 }
 
-constexpr ForkHook kExitForkHook{.before = nullptr, .in_child = &LeaveClosing};
+// What exits, too, stays here until the process ends, as from glibc 2.41 on it
+// does anyway: two at once would destroy what each other's handlers wait for.
+// The other one may wait for a callback.
+[[noreturn]] void Stay(int status) noexcept {
+  const bool is_in_callback = UserCallbacks::IsInOne();
+  for (;;) {
+    std::this_thread::sleep_for(kOthersTimeMaxInCallback);
+    if (is_in_callback) EndProcess(status);
+  }
+}
+
+// A handler is called by one thread alone, whichever comes next: whoever stays
+// leaves it for the one that goes on. That one starts over at the last handler,
+// as something was registered, so it does not matter to it that others have
+// taken some (glibc frees what is empty).
+void KeepOthers(int status, void* /*argument*/) {
+  EndIfAtOnce(status, nullptr);
+  if (IsExitThread()) return;
+  Register(&KeepOthers);
+  Stay(status);
+}
+
+void BeginHandler(int status, Handler handler,
+                  std::uint64_t argument) noexcept {
+  EndIfAtOnce(status, nullptr);
+  if (!IsExitThread()) {
+    Register(handler, argument);
+    Stay(status);
+  }
+  Register(&KeepOthers);
+  exit_status.store(status);
+}
+
+// `argument` is the number of one.
+void CloseOne(int status, void* argument) {
+  const auto number = reinterpret_cast<std::uintptr_t>(argument);
+  BeginHandler(status, &CloseOne, number);
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    Entry& entry = node->value;
+    WaitWhile(status, [&] {
+      CloseIfOpen(entry, number);
+      return entry.word.load().number == number && IsOthers(entry);
+    });
+  }
+}
+
+void CloseAll(int status, void* /*argument*/) {
+  BeginHandler(status, &CloseAll, 0);
+  CloseOpen();
+  exit_has_closed.store(true);
+  CloseOpen();  // What was opened meanwhile, and could not see that.
+  WaitWhile(status, [] {
+    return OthersAreBusy() || exit_held.load() > exit_held_here;
+  });
+}
+
+// Whoever was busy is not here, unless it is this thread: what the child may
+// open yet is closed by its own exit.
+void LeaveOthers() noexcept {
+  for (auto* node = entries.first(); node != nullptr; node = node->next) {
+    Entry& entry = node->value;
+    const std::uint64_t number = entry.word.load().number;
+    if (entry.by.load() != ::pthread_self()) {
+      Move(entry, number, State::kClosing, State::kOpen);
+      Move(entry, number, State::kBusy, State::kOpen);
+    }
+    Move(entry, number, State::kDropped, State::kFree);
+  }
+  exit_held.store(exit_held_here);
+  if (exit_thread.load() != ::pthread_self()) exit_thread.store({});
+}
+
+constexpr ForkHook kExitForkHook{.before = nullptr, .in_child = &LeaveOthers};
 
 }  // namespace
 
@@ -229,46 +267,60 @@ ExitHeld::~ExitHeld() {
 }
 
 ClosedAtExit::ClosedAtExit(std::function<void()> close)
-    : close_(std::move(close)), entry_(TakeEntry()) {
+    : close_(std::move(close)),
+      entry_(TakeEntry()->value),
+      number_(++last_made) {
   WatchForks(kExitForkHook);
-  entry_->value.close = &close_;
-  entry_->value.closer.store(pthread_t{});
-  entry_->value.number.store(++last_made);
-  entry_->value.state.store(State::kOpen);
+  entry_.close = &close_;
+  entry_.by.store(::pthread_self());
+  entry_.word.store(Entry::Word{.number = number_, .state = State::kBusy});
+  Register(&CloseOne, number_);
 }
 
-void ClosedAtExit::CloseBeforeStaticsOfNow() noexcept {
-  static_assert(sizeof(std::uintptr_t) == sizeof(std::uint64_t));
-  const std::uint64_t number = entry_->value.number.load();
-  const ForksHeld held;  // on_exit has a lock.
-  // Without memory it is closed with all others.
-  static_cast<void>(
-      ::on_exit(&CloseOne, reinterpret_cast<void*>(std::uintptr_t{number})));
+void ClosedAtExit::SetOpen() noexcept {
+  EndBy(entry_, number_, State::kBusy, State::kOpen);
+  Register(&CloseOne, number_);
 }
 
-void ClosedAtExit::LeaveOrEnd() noexcept {
-  internal::ExitEntry& entry = entry_->value;
-  if (entry.state.load() == State::kClosing &&
-      entry.closer.load() == ::pthread_self()) {
-    return;  // The destructor does not wait.
+void ClosedAtExit::BeginDestruction() noexcept {
+  for (;;) {
+    const Entry::Word word = entry_.word.load();
+    if (word.state == State::kClosing) {
+      if (entry_.by.load() == ::pthread_self()) return;
+      std::this_thread::sleep_for(kOthersPause);
+    } else if (Move(entry_, number_, word.state, State::kBusy)) {
+      entry_.by.store(::pthread_self());
+      return;
+    }
   }
-  if (!Move(entry, State::kOpen, State::kFree) &&
-      !Move(entry, State::kClosed, State::kFree)) {
-    EndProcess(exit_status.load());
+}
+
+void ClosedAtExit::Drop() noexcept {
+  for (;;) {
+    const Entry::Word word = entry_.word.load();
+    if (word.state == State::kClosing) {
+      if (entry_.by.load() == ::pthread_self()) return;
+      EndProcess(exit_status.load());
+    }
+    if (Move(entry_, number_, word.state, State::kDropped)) return;
   }
-  entry_ = nullptr;
 }
 
 ClosedAtExit::~ClosedAtExit() {
-  if (entry_ == nullptr) return;
-  internal::ExitEntry& entry = entry_->value;
-  if (Move(entry, State::kOpen, State::kFree)) return;
-  if (entry.closer.load() == ::pthread_self() &&
-      Move(entry, State::kClosing, State::kLeft)) {
-    return;
-  }
-  entry.state.wait(State::kClosing);
-  entry.state.store(State::kFree);
+  BeginDestruction();
+  if (EndBy(entry_, number_, State::kBusy, State::kFree)) return;
+  Move(entry_, number_, State::kClosing, State::kLeft);
+}
+
+ClosedAtExit::Busy::Busy(const ClosedAtExit& of) noexcept
+    : entry_(of.entry_), number_(of.number_) {
+  if (!Move(entry_, number_, State::kOpen, State::kBusy)) return;
+  is_mine_ = true;
+  entry_.by.store(::pthread_self());
+}
+
+ClosedAtExit::Busy::~Busy() {
+  if (is_mine_) EndBy(entry_, number_, State::kBusy, State::kClosed);
 }
 
 namespace {
@@ -297,9 +349,7 @@ void StayLoaded() noexcept {
 
 void CloseBeforeStaticsOfNow() noexcept {
   StayLoaded();
-  const ForksHeld held;  // on_exit has a lock.
-  // As atexit, but told the status.
-  static_cast<void>(::on_exit(&CloseAll, nullptr));
+  Register(&CloseAll);
 }
 
 void CloseBeforeStaticsOfProgram() noexcept {
@@ -311,10 +361,7 @@ void ExitEndsAtOnce::Prepare() noexcept {
   StayLoaded();
   // One at least, should there be no memory later.
   static constinit std::atomic<bool> registered{false};
-  if (!registered.exchange(true)) {
-    const ForksHeld held;  // As above.
-    static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
-  }
+  if (!registered.exchange(true)) Register(&EndIfAtOnce);
 }
 
 // Exit must come to EndIfAtOnce before it destroys anything of RocksDB's: what
@@ -324,9 +371,7 @@ void ExitEndsAtOnce::Prepare() noexcept {
 // made. They take 32 bytes and are never given back; a cache logs seldom.
 ExitEndsAtOnce::ExitEndsAtOnce() noexcept {
   ++ends_at_once;
-  const ForksHeld held;  // As above.
-  // Without memory those of before have to do.
-  static_cast<void>(::on_exit(&EndIfAtOnce, nullptr));
+  Register(&EndIfAtOnce);
 }
 
 ExitEndsAtOnce::~ExitEndsAtOnce() { --ends_at_once; }

@@ -6,8 +6,6 @@
 
 #include "larder/engine/status.h"
 
-#include "base/grow_only_list.h"
-
 namespace larder {
 namespace internal {
 
@@ -20,35 +18,60 @@ struct ExitEntry;
 /// variable that holds a cache may outlive them: exit destroys what was made
 /// last first.
 ///
+/// It is closed before exit destroys a static object that existed when it was
+/// made or when it was open, and after those that were made later. While
+/// another thread opens, closes or destroys it, exit waits for that there, as
+/// ExitHeld says.
+///
 /// Threads:   thread-safe. The destructor waits while exit closes it.
 /// Processes: a forked child has what its parent had; `close` has to know what
 ///            is whose.
+/// Cost:      two handlers of exit, which are never given back (64 bytes).
 class ClosedAtExit {
  public:
-  /// `close` may be called on any thread, once, as long as this lives.
+  /// Of what this thread opens from now on. `close` may be called on any
+  /// thread, once, as long as this lives; in a child that was forked meanwhile
+  /// also before it is open.
   explicit ClosedAtExit(std::function<void()> close);
+  /// REQUIRES: no Busy of another thread.
   ~ClosedAtExit();
-  /// From now on it is closed before exit destroys a static object that exists
-  /// now, and after those that are made later; if another thread closes or
-  /// destroys it just then, exit does not wait for that here. Cost: a handler
-  /// of exit, which is never given back (32 bytes).
-  void CloseBeforeStaticsOfNow() noexcept;
-  /// Instead of the destructor's waiting, for a thread that `close` waits for:
-  /// if exit is closing it just now, ends the process with exit's status, as
-  /// ExitEndsAtOnce does. Else exit does not close it any more.
-  void LeaveOrEnd() noexcept;
+  /// From now on exit closes it.
+  void SetOpen() noexcept;
+  /// This thread destroys what was open: waits while exit closes it, and from
+  /// then on exit waits for the destructor of this.
+  void BeginDestruction() noexcept;
+  /// The same, for a thread that `close` waits for: if exit is closing it just
+  /// now, ends the process with exit's status, as ExitEndsAtOnce does. What is
+  /// left to close does not need what owns this.
+  void Drop() noexcept;
+
+  /// While one lives this thread closes it, unless it is being closed or was.
+  class Busy {
+   public:
+    explicit Busy(const ClosedAtExit& of) noexcept;
+    ~Busy();
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    internal::ExitEntry& entry_;
+    const std::uint64_t number_;
+    bool is_mine_ = false;
+  };
+
   ClosedAtExit(const ClosedAtExit&) = delete;
   ClosedAtExit& operator=(const ClosedAtExit&) = delete;
 
  private:
   const std::function<void()> close_;
-  GrowOnlyList<internal::ExitEntry>::Node* entry_;  // nullptr: left.
+  internal::ExitEntry& entry_;
+  const std::uint64_t number_;
 };
 
 /// While one lives, an exit by another thread waits before it goes on to
-/// RocksDB's static objects: for what opens, closes or destroys a cache. It
-/// waits for 5 s, half a second in a callback (which may be what is waited
-/// for), and then ends the process with its status, as ExitEndsAtOnce.
+/// RocksDB's static objects: for what may use them and is not open. It waits
+/// for 5 s, half a second in a callback (which may be what is waited for), and
+/// then ends the process with its status, as ExitEndsAtOnce.
 ///
 /// Threads: to be made and destroyed by one, unless it is Of::kAnyThread.
 class ExitHeld {

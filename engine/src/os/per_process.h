@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include <sched.h>
@@ -14,6 +15,7 @@
 #include "base/test_point.h"
 #include "os/exit_guard.h"
 #include "os/fork_guard.h"
+#include "os/start_thread.h"
 #include "os/user_callbacks.h"
 
 namespace larder {
@@ -23,7 +25,7 @@ namespace larder {
 /// and its locks may be held by them.
 ///
 /// Who closes it says so first, where `check` of Get finds it, and then closes
-/// what Peek returns: so either he sees what a child is just making, or Get
+/// what Settled returns: so either he sees what a child is just making, or Get
 /// sees him.
 ///
 /// Threads: thread-safe. T has InChild(), of a ForkGuard made with it, and
@@ -37,6 +39,16 @@ class PerProcess {
   /// Of this process or, in a child before its first Get, of its parent;
   /// nullptr before Set.
   [[nodiscard]] T* Peek() const noexcept { return object_.load(); }
+  /// The same, once no other thread of a child is making its own: that one may
+  /// be the parent's, too, then. Does not wait in a callback.
+  [[nodiscard]] T* Settled() const noexcept {
+    const std::uint64_t self = ForkNumber();
+    while (renewing_.load() == self && !MustNotWait()) {
+      TestPoint("per_process.settles");
+      ::sched_yield();
+    }
+    return Peek();
+  }
   /// That of this process; in a child that has none, the first thread to get
   /// here makes it with `make()`, which returns Result<T*>, unless exit has
   /// closed everything or `check()`, a Status, forbids it. Both are asked
@@ -52,6 +64,10 @@ class PerProcess {
   }
 
  private:
+  // Who makes it may wait for what runs a callback.
+  bool MustNotWait() const noexcept {
+    return renewer_.load() == ::gettid() || UserCallbacks::IsInOne();
+  }
   // No mutex: another thread of the parent may have held it at the fork.
   template <typename Make, typename Check>
   Result<T*> Renew(Make& make, Check& check) noexcept {
@@ -60,9 +76,7 @@ class PerProcess {
       T* const object = Peek();
       if (!object->InChild()) return object;
       std::uint64_t other = renewing_.load(std::memory_order_acquire);
-      // Who makes it may wait for what runs a callback.
-      if (other == self &&
-          (renewer_.load() == ::gettid() || UserCallbacks::IsInOne())) {
+      if (other == self && MustNotWait()) {
         return Fail(Status(StatusCode::kDeadlock,
                            "a callback cannot call a cache that is just being "
                            "opened in a forked child: call it from another "
@@ -103,6 +117,32 @@ class PerProcess {
   std::atomic<std::uint64_t> renewing_{0};
   std::atomic<pid_t> renewer_{0};  // Its thread that does; 0: none yet.
 };
+
+/// In the destructor of what owns `objects`: closes and destroys that of this
+/// process, if it has one. In a callback another thread does, as whoever closes
+/// it waits for the callback, which is the last one. T has Drop(), which
+/// destroys it once nobody uses it. Exit waits for it.
+template <typename T>
+void DropMine(const PerProcess<T>& objects,
+              std::unique_ptr<ClosedAtExit>& at_exit,
+              UserCallbacks& callbacks) noexcept {
+  const ExitHeld held;
+  const bool is_in_callback = !callbacks.CheckMayClose().ok();
+  // It may be closing this, and waiting for the callback that this is in.
+  is_in_callback ? at_exit->Drop() : at_exit->BeginDestruction();
+  T* const object = objects.Settled();
+  // In a child that never used it, it is the parent's: leave it alone.
+  if (object == nullptr || object->InChild()) return;
+  if (!is_in_callback) return object->Drop();
+  callbacks.Silence();
+  auto* const closing = new ExitHeld(ExitHeld::Of::kAnyThread);
+  auto closer = StartThread([object, closing, at_exit = at_exit.release()] {
+    object->Drop();
+    delete at_exit;
+    delete closing;
+  });
+  if (closer) closer->detach();  // Else all are leaked.
+}
 
 }  // namespace larder
 

@@ -129,7 +129,17 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   ~Member() { Leave().IgnoreError(); }  // Nobody is left to be told.
 
   // By several threads: the first does it, the others wait for it.
-  Status Leave() noexcept;
+  Status Leave() noexcept {
+    if (InChild()) return {};
+    const std::lock_guard lock(leave_mutex_);
+    return LeaveLocked();
+  }
+  // Unless another thread is at it.
+  void TryLeave() noexcept {
+    if (InChild()) return;
+    const std::unique_lock lock(leave_mutex_, std::try_to_lock);
+    if (lock) LeaveLocked().IgnoreError();  // Nobody is left to be told.
+  }
   // Leaves, and is destroyed with the last that was handed out.
   void Drop() noexcept {
     Leave().IgnoreError();  // Nobody is left to be told.
@@ -215,6 +225,7 @@ class SharedEngine::Member : public std::enable_shared_from_this<Member> {
   };
 
   Status Join() noexcept;
+  Status LeaveLocked() noexcept;
   Status StartMonitor() noexcept;
   Status Take(bool by_open) noexcept;
   Status OpenAndServe(bool by_open) noexcept;
@@ -655,9 +666,8 @@ void SharedEngine::Member::RemoveHotTiersBut(std::uint64_t number) noexcept {
   }
 }
 
-Status SharedEngine::Member::Leave() noexcept {
-  if (InChild()) return {};
-  const std::lock_guard lock(leave_mutex_);
+// REQUIRES: leave_mutex_ is held.
+Status SharedEngine::Member::LeaveLocked() noexcept {
   if (std::exchange(left_, true)) return {};
   if (seat_ == nullptr) return {};
   EndWatch();
@@ -685,30 +695,11 @@ Status SharedEngine::Member::Leave() noexcept {
 }
 
 SharedEngine::SharedEngine(Options options) noexcept
-    : options_(std::move(options)) {}
+    : options_(std::move(options)),
+      at_exit_(std::make_unique<ClosedAtExit>([this] { CloseAtExit(); })) {}
 
 SharedEngine::~SharedEngine() {
-  const ExitHeld held;
-  // It may be closing this, and waiting for the callback that this is in.
-  if (at_exit_ != nullptr && !options_.callbacks->CheckMayClose().ok()) {
-    at_exit_->LeaveOrEnd();
-  }
-  at_exit_.reset();
-  Member* const member = member_.Peek();
-  // In a child that never used it, it is the parent's: leave it alone.
-  if (member == nullptr || member->InChild()) return;
-  if (options_.callbacks->CheckMayClose().ok()) {
-    member->Drop();
-    return;
-  }
-  // This is one of its threads, in a callback, which is the last one.
-  options_.callbacks->Silence();
-  auto* const closing = new ExitHeld(ExitHeld::Of::kAnyThread);
-  auto closer = StartThread([member, closing] {
-    member->Drop();
-    delete closing;
-  });
-  if (closer) closer->detach();  // Else both are leaked.
+  DropMine(member_, at_exit_, *options_.callbacks);
 }
 
 Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
@@ -718,13 +709,10 @@ Result<std::unique_ptr<Engine>> SharedEngine::Open(Options options) noexcept {
   if (!member) return Fail(member.error());
   engine->identity_ = (*member)->identity();
   engine->member_.Set(*member);
-  engine->at_exit_ = std::make_unique<ClosedAtExit>(
-      [shared = engine.get()] { shared->CloseAtExit(); });
-  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   Status settings = engine->ApplySettings();
   if (!settings.ok()) return Fail(std::move(settings));
-  // What its callbacks use, and have made meanwhile, is destroyed afterwards.
-  engine->at_exit_->CloseBeforeStaticsOfNow();
+  engine->at_exit_->SetOpen();
+  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
   return engine;
 }
 
@@ -900,21 +888,31 @@ Status SharedEngine::Sync() noexcept {
 
 Status SharedEngine::Close() noexcept {
   LARDER_RETURN_IF_ERROR(options_.callbacks->CheckMayClose());
-  if (state_->load() == State::kClosed) return {};
   const ExitHeld held;
-  // As often as one likes.
-  if (state_->exchange(State::kClosed) == State::kClosed) return {};
-  Member* const member = member_.Peek();
+  const ClosedAtExit::Busy closing(*at_exit_);
+  // As often as one likes; the next one waits for the first.
+  state_->store(State::kClosed);
+  Member* const member = member_.Settled();
   return member->InChild() ? Status() : member->Leave();
 }
 
 void SharedEngine::CloseAtExit() noexcept {
-  // In an eviction callback, which has no locks and does not go on: nobody has
-  // to wait for it. An exit in that of the log does not come here.
   UserCallbacks& callbacks = *options_.callbacks;
+  // An exit in the callback of the log does not come here.
   LARDER_ASSERT(callbacks.CheckMayCall().ok());
-  if (!callbacks.CheckMayClose().ok()) callbacks.Silence();
-  Close().IgnoreError();  // Nobody is left to be told.
+  const bool is_in_callback = !callbacks.CheckMayClose().ok();
+  // In an eviction callback, which has no locks and does not go on: nobody has
+  // to wait for it.
+  if (is_in_callback) callbacks.Silence();
+  state_->store(State::kClosed);
+  Member* const member = member_.Settled();
+  // In a child that was forked amid Open there is none.
+  if (member == nullptr) return;
+  if (is_in_callback) {
+    member->TryLeave();  // Who is at it waits for the callback.
+  } else {
+    member->Leave().IgnoreError();  // Nobody is left to be told.
+  }
 }
 
 }  // namespace larder

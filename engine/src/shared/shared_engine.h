@@ -123,7 +123,7 @@ class SharedEngine final : public Engine {
   std::optional<FileIdentity> identity_;
   // Looked at by every call. Changed by the member's watch and by Close.
   const SharedState state_ = std::make_shared<std::atomic<State>>(State::kOpen);
-  std::unique_ptr<ClosedAtExit> at_exit_;
+  std::unique_ptr<ClosedAtExit> at_exit_;  // The last: it may close this.
 };
 
 }  // namespace larder

@@ -41,19 +41,11 @@ class View {
 
 class ViewEngine final : public Engine {
  public:
-  ViewEngine(OpenView open, View* view) : open_(std::move(open)) {
-    view_.Set(view);
-    // At once something to close.
-    at_exit_ =
-        std::make_unique<ClosedAtExit>([this] { Close().IgnoreError(); });
-    at_exit_->CloseBeforeStaticsOfNow();  // Which its log may use.
-  }
-  ~ViewEngine() override {
-    const ExitHeld held;
-    at_exit_ = nullptr;  // It may be closing this.
-    View* const view = view_.Peek();
-    if (!view->InChild()) view->Drop();
-  }
+  ViewEngine(OpenView open, std::shared_ptr<UserCallbacks> callbacks)
+      : open_(std::move(open)),
+        callbacks_(std::move(callbacks)),
+        at_exit_(std::make_unique<ClosedAtExit>([this] { CloseAtExit(); })) {}
+  ~ViewEngine() override { DropMine(view_, at_exit_, *callbacks_); }
   ViewEngine(const ViewEngine&) = delete;
   ViewEngine& operator=(const ViewEngine&) = delete;
 
@@ -119,20 +111,34 @@ class ViewEngine final : public Engine {
     return view ? (*view)->store().Sync() : view.error();
   }
   Status Close() noexcept override {
+    LARDER_RETURN_IF_ERROR(callbacks_->CheckMayClose());
     const ExitHeld held;
-    if (view_.Peek()->InChild()) closed_.store(true);
-    View* const view = view_.Peek();
-    if (view->InChild()) return {};
-    Status closed = view->Leave();
-    if (closed.code() != StatusCode::kDeadlock) closed_.store(true);
-    return closed;
+    const ClosedAtExit::Busy closing(*at_exit_);
+    return CloseMine();
   }
   const std::filesystem::path& directory() const noexcept override {
     return view_.Peek()->store().directory();
   }
+  Status Open() noexcept {
+    const Result<View*> view = View::Make(open_);
+    if (!view) return view.error();
+    view_.Set(*view);
+    at_exit_->SetOpen();
+    return ExitHasClosed() ? ExitHasClosedStatus() : Status();
+  }
 
  private:
+  Status CloseMine() noexcept {
+    closed_.store(true);
+    View* const view = view_.Settled();
+    // In a child that was forked amid Open there is none.
+    return view == nullptr || view->InChild() ? Status() : view->Leave();
+  }
+  void CloseAtExit() noexcept {
+    CloseMine().IgnoreError();  // Nobody is left to be told.
+  }
   Result<View*> Current() const noexcept {
+    LARDER_FAIL_IF_ERROR(callbacks_->CheckMayCall());
     return view_.Get([this] { return View::Make(open_); },
                      [this] {
                        return closed_.load()
@@ -142,19 +148,20 @@ class ViewEngine final : public Engine {
   }
 
   const OpenView open_;
+  const std::shared_ptr<UserCallbacks> callbacks_;
   mutable PerProcess<View> view_;
   // Asked where there is none of this process yet.
   std::atomic<bool> closed_{false};
-  std::unique_ptr<ClosedAtExit> at_exit_;
+  std::unique_ptr<ClosedAtExit> at_exit_;  // The last: it may close this.
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> OpenViewEngine(OpenView open) noexcept {
-  const Result<View*> view = View::Make(open);
-  if (!view) return Fail(view.error());
-  auto engine = std::make_unique<ViewEngine>(std::move(open), *view);
-  if (ExitHasClosed()) return Fail(ExitHasClosedStatus());
+Result<std::unique_ptr<Engine>> OpenViewEngine(
+    OpenView open, std::shared_ptr<UserCallbacks> callbacks) noexcept {
+  auto engine =
+      std::make_unique<ViewEngine>(std::move(open), std::move(callbacks));
+  LARDER_FAIL_IF_ERROR(engine->Open());
   return engine;
 }
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <mutex>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -17,6 +18,7 @@
 
 #include <unistd.h>
 
+#include "os/exit_guard.h"
 #include "os/fork_guard.h"
 #include "trace/trace_writer.h"
 
@@ -61,8 +63,11 @@ class Recorder {
   }
 
   void AddTo(EngineStats& stats) const noexcept { AddRows(*writer_, stats); }
+  // By several threads: the first does it, the others wait for it.
   void Close() noexcept {
-    if (guard_.InChild() || closed_.exchange(true)) return;
+    if (guard_.InChild()) return;
+    const std::lock_guard lock(close_mutex_);
+    if (std::exchange(closed_, true)) return;
     const Status closed = writer_->Close();
     if (!closed.ok() && log_) {
       log_("recording is incomplete: " + closed.ToString() +
@@ -86,7 +91,8 @@ class Recorder {
   std::shared_ptr<TraceWriter> writer_;
   const LogCallback log_;
   const ForkGuard guard_;
-  std::atomic<bool> closed_{false};
+  std::mutex close_mutex_;
+  bool closed_ = false;  // Guarded by close_mutex_.
   std::atomic<std::uint64_t> settings_version_{0};
   std::atomic<Duration::rep> default_ttl_{0};
 };
@@ -128,7 +134,17 @@ class RecordingEngine final : public Engine {
   RecordingEngine(std::unique_ptr<Engine> engine,
                   std::shared_ptr<TraceWriter> writer, LogCallback log)
       : recorder_(std::move(writer), std::move(log)),
-        engine_(std::move(engine)) {}
+        engine_(std::move(engine)),
+        at_exit_([this] { recorder_.Close(); }) {
+    at_exit_.SetOpen();
+  }
+  ~RecordingEngine() override {
+    at_exit_.BeginDestruction();
+    engine_.reset();
+    recorder_.Close();
+  }
+  RecordingEngine(const RecordingEngine&) = delete;
+  RecordingEngine& operator=(const RecordingEngine&) = delete;
 
   Capabilities capabilities() const noexcept override {
     return engine_->capabilities();
@@ -188,7 +204,9 @@ class RecordingEngine final : public Engine {
   Status Sync() noexcept override { return engine_->Sync(); }
   Status Close() noexcept override {
     Status closed = engine_->Close();
-    if (closed.code() != StatusCode::kDeadlock) recorder_.Close();
+    if (closed.code() == StatusCode::kDeadlock) return closed;
+    const ClosedAtExit::Busy closing(at_exit_);
+    recorder_.Close();
     return closed;
   }
   const std::filesystem::path& directory() const noexcept override {
@@ -216,6 +234,7 @@ class RecordingEngine final : public Engine {
 
   Recorder recorder_;  // Outlives the engine, whose threads may log.
   std::unique_ptr<Engine> engine_;
+  ClosedAtExit at_exit_;  // The last: it may close this.
 };
 
 std::string WithProcessNumber(std::string file) {

@@ -1,5 +1,8 @@
 // The first use of an inherited engine in a forked child, and a Close amid it.
 
+#include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,13 +24,20 @@ namespace {
 constexpr unsigned kChildSeconds = 60;
 
 Engine* closed_when_made = nullptr;
+std::thread closer;
+std::atomic<bool> close_waits{false};
+std::atomic<bool> is_closed{false};
 
-// Others do not see it yet.
+// Others do not see it yet: Close waits for it.
 void CloseWhenMade(const char* name) {
+  if (std::string_view(name) == "per_process.settles") close_waits = true;
   if (std::string_view(name) != "per_process.made") return;
-  std::thread([] {
+  closer = std::thread([] {
     if (!closed_when_made->Close().ok()) ::_exit(80);
-  }).join();
+    is_closed = true;
+  });
+  while (!close_waits) std::this_thread::yield();
+  if (is_closed) ::_exit(81);
 }
 
 StatusCode Get(Engine& engine) {
@@ -65,7 +75,9 @@ TEST_F(ForkFirstUseTest, AStoreThatIsClosedAmidItDoesNotStayOpen) {
     if (::read(go[0], &byte, 1) != 1) return 1;
     closed_when_made = engine.get();
     test_point_hook = &CloseWhenMade;
-    pipe.Send(Get(*engine) == StatusCode::kClosed ? 1 : 0);
+    const bool is_refused = Get(*engine) == StatusCode::kClosed;
+    closer.join();
+    pipe.Send(is_refused ? 1 : 0);
     return ::read(go[0], &byte, 1) == 1 ? 0 : 2;
   });
   engine.reset();  // So that the child gets the store.
@@ -83,11 +95,48 @@ TEST_F(ForkFirstUseTest, AViewThatIsClosedAmidItDoesNotStayOpen) {
     ::alarm(kChildSeconds);
     closed_when_made = view.get();
     test_point_hook = &CloseWhenMade;
-    if (Get(*view) != StatusCode::kClosed) return 1;
+    const StatusCode refused = Get(*view);
+    closer.join();
+    if (refused != StatusCode::kClosed) return 1;
     return Get(*view) == StatusCode::kClosed ? 0 : 2;
   });
   EXPECT_EQ(child.Wait(), 0);
   EXPECT_EQ(Get(*view), StatusCode::kOk);
+}
+
+// In a child that the callback has forked, which could not close it there.
+TEST_F(ForkFirstUseTest, AViewIsNotOpenedInItsLogCallback) {
+  const std::string value(200'000, 'x');
+  const Command set = SetCommand{.key = "k", .value = value};
+  Reply reply;
+  ASSERT_TRUE(Open()->Execute({&set, 1}, {&reply, 1}).ok());
+  for (const auto& file :
+       std::filesystem::directory_iterator(directory_.path() / "cache/log")) {
+    if (file.path().extension() != ".seg") continue;
+    std::fstream(file.path(), std::ios::in | std::ios::out)
+        .seekp(100'000)
+        .put('y');
+  }
+  std::unique_ptr<Engine> view;
+  int ended = -1;
+  EngineOptions options;
+  options.mode = OpenMode::kReadOnly;
+  options.log = [&](std::string_view) {
+    if (ended != -1) return;
+    ForkedProcess child([&](const ForkedProcess::Pipe&) {
+      ::alarm(kChildSeconds);
+      test_point_hook = [](const char* name) {
+        if (std::string_view(name) == "per_process.made") ::_exit(2);
+      };
+      return Get(*view) == StatusCode::kDeadlock ? 0 : 1;
+    });
+    ended = child.Wait();
+  };
+  auto opened = OpenEngine(directory_.path() / "cache", std::move(options));
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  view = *std::move(opened);
+  EXPECT_EQ(Get(*view), StatusCode::kOk);
+  EXPECT_EQ(ended, 0);
 }
 
 TEST_F(ForkFirstUseTest, AViewThatIsClosedBeforeIsNotOpened) {
