@@ -1,6 +1,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,11 +36,15 @@
 namespace larder::testing {
 namespace {
 
+std::uint64_t SeedCount() {
+  const char* text = std::getenv("LARDER_POWER_CUTS");
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr std::uint64_t kSeeds = 30;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 30;
 #else
-constexpr std::uint64_t kSeeds = 300;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 150;
 #endif
+}
+
 constexpr std::size_t kKeys = 320;
 constexpr std::size_t kCounters = 8;  // The keys after these.
 constexpr std::size_t kAllKeys = kKeys + kCounters;
@@ -514,9 +519,9 @@ class PowerCutTest : public ::testing::TestWithParam<std::uint64_t> {};
 constexpr std::uint64_t kParts = 10;
 
 TEST_P(PowerCutTest, WhatWasPromisedIsThere) {
-  const std::uint64_t first =
-      SeedFromEnvironment(1) + GetParam() * (kSeeds / kParts);
-  for (std::uint64_t seed = first; seed < first + kSeeds / kParts; ++seed) {
+  const std::uint64_t count = SeedCount() / kParts;
+  const std::uint64_t first = SeedFromEnvironment(1) + GetParam() * count;
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
     ASSERT_NO_FATAL_FAILURE(RunSeed(seed)) << "LARDER_SEED=" << seed;
   }
 }

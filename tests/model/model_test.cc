@@ -19,7 +19,7 @@ constexpr std::uint64_t kShardCount = 4;
 
 std::uint64_t HistoryCount() {
   const char* text = std::getenv("LARDER_HISTORIES");
-  return text != nullptr ? std::strtoull(text, nullptr, 10) : 2000;
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : 1000;
 }
 
 void RunShard(std::uint64_t shard, std::uint64_t count,

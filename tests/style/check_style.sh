@@ -59,19 +59,32 @@ check_ascii() {
 # engine/include/larder/engine/store.h has LARDER_ENGINE_STORE_H_,
 # engine/src/os/futex.h LARDER_ENGINE_SRC_OS_FUTEX_H_, tests/x.h LARDER_TESTS_X_H_.
 check_guards() {
-  local file guard
-  while IFS= read -r file; do
-    guard=${file#*/include/larder/}
-    guard=${guard//[^a-zA-Z0-9]/_}
-    guard=LARDER_${guard^^}_
-    if ! grep -v '^//' "$file" | grep -v '^$' | head -2 | tr '\n' ' ' |
-      grep -q "^#ifndef $guard #define $guard \$"; then
-      fault "$file: does not begin with #ifndef and #define $guard"
-    fi
-    if [ "$(tail -1 "$file")" != "#endif  // $guard" ]; then
-      fault "$file: does not end with #endif  // $guard"
-    fi
-  done < <(sources | grep '\.h$')
+  local line
+  while IFS= read -r line; do
+    fault "$line"
+  done < <(sources | grep '\.h$' | tr '\n' '\0' | xargs -0 awk '
+    function end_file() {
+      if (code_lines < 2 || first != "#ifndef " guard ||
+          second != "#define " guard) {
+        print file ": does not begin with #ifndef and #define " guard
+      }
+      if (last != "#endif  // " guard) {
+        print file ": does not end with #endif  // " guard
+      }
+    }
+    FNR == 1 {
+      if (file != "") end_file()
+      file = guard = FILENAME
+      sub(/^.*\/include\/larder\//, "", guard)
+      gsub(/[^a-zA-Z0-9]/, "_", guard)
+      guard = "LARDER_" toupper(guard) "_"
+      code_lines = 0
+    }
+    { last = $0 }
+    /^$/ || /^\/\// { next }
+    ++code_lines == 1 { first = $0 }
+    code_lines == 2 { second = $0 }
+    END { if (file != "") end_file() }')
 }
 
 # Sources and directories are snake_case; no other endings for C++.
@@ -160,36 +173,58 @@ shared:base os policy directory segments hot messages commit store seat'
 room_units_max=25
 
 check_rooms() {
-  local room allowed other others line file count
-  while IFS=: read -r room allowed; do
-    others='[a-z0-9_]+\.h$'
-    while IFS=: read -r other _; do
-      case " $room $allowed " in
-      *" $other "*) ;;
-      *) others+="|$other/" ;;
-      esac
-    done <<<"$rooms"
-    while IFS= read -r line; do
-      fault "${line%%:\"*}: includes ${line##*\"}:" \
-        "engine/src/$room may include from these rooms: $room $allowed"
-    done < <(files_below "engine/src/$room" -- '*.h' '*.cc' | includes_of |
-      grep -E ":\"($others)")
-  done <<<"$rooms"
-  while IFS=: read -r room _; do
-    count=$(files_below "engine/src/$room" -- '*.h' '*.cc' |
-      sed 's/\.[a-z]*$//' | sort -u | wc -l)
-    [ "$count" -gt $room_units_max ] &&
-      fault "engine/src/$room: holds $count units, more than $room_units_max"
-  done <<<"$rooms"
-  while IFS= read -r file; do
-    room=${file#engine/src/}
-    case $room in
-    open_engine.cc) ;;
-    */*) grep -q "^${room%%/*}:" <<<"$rooms" ||
-      fault "$file: ${room%%/*} is no room" ;;
-    *) fault "$file: stands in no room" ;;
-    esac
-  done < <(files_below engine/src -- '*.h' '*.cc')
+  local line
+  # One awk for all: a process for each room takes long.
+  while IFS= read -r line; do
+    fault "$line"
+  done < <({
+    files_below engine/src -- '*.h' '*.cc' | includes_of
+    files_below engine/src -- '*.h' '*.cc'
+  } | awk -v rooms="$rooms" -v units_max="$room_units_max" '
+    BEGIN {
+      room_count = split(rooms, lines, "\n")
+      for (i = 1; i <= room_count; ++i) {
+        split(lines[i], parts, ":")
+        names[i] = parts[1]
+        allowed[parts[1]] = " " parts[1] " " parts[2] " "
+      }
+    }
+    {
+      path = $0
+      sub(/^engine\/src\//, "", path)
+      room = path ~ /\// ? substr(path, 1, index(path, "/") - 1) : ""
+    }
+    /:"/ {  # An include.
+      if (!(room in allowed)) next
+      header = $0
+      sub(/^[^"]*"/, "", header)
+      other = header ~ /\// ? substr(header, 1, index(header, "/") - 1) : ""
+      if (header ~ /^[a-z0-9_]+\.h$/ ||
+          (other in allowed && !index(allowed[room], " " other " "))) {
+        sub(/:"[^"]*$/, "")
+        print $0 ": includes " header ": engine/src/" room \
+          " may include from these rooms:" allowed[room]
+      }
+      next
+    }
+    /:</ { next }
+    room == "" {
+      if ($0 != "engine/src/open_engine.cc") print $0 ": stands in no room"
+      next
+    }
+    !(room in allowed) { print $0 ": " room " is no room" }
+    {
+      sub(/\.[a-z]*$/, "")
+      if (!seen[$0]++) ++units[room]
+    }
+    END {
+      for (i = 1; i <= room_count; ++i) {
+        if (units[names[i]] > units_max) {
+          print "engine/src/" names[i] ": holds " units[names[i]] \
+            " units, more than " units_max
+        }
+      }
+    }')
 }
 
 # Only engine/src/base/open_file.cc gets descriptors from the system: it keeps
